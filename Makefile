@@ -1,0 +1,60 @@
+# One command per need. `make help` lists them.
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p >/dev/null 2>&1 && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+STAMP := $(VENV)/.installed-from-lock
+
+.PHONY: help setup devnet demo test check lint types imports format bench lock clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk '{ printf "  make %-10s %s\n", $$1, substr($$0, index($$0, $$2)) }'
+
+setup: $(STAMP) ## install everything into .venv from the hash-locked requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml requirements/runtime.in
+	@$(PYTHON) requirements/check_platform.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (about a minute the first time)"
+	@awk '/^(packaging|setuptools|wheel)==/ { take = 1 } take { print } !/\\$$/ { take = 0 }' requirements.lock > $(VENV)/build-tools.lock
+	@$(PIP) --require-hashes --no-deps -r $(VENV)/build-tools.lock
+	@$(PIP) --require-hashes --no-deps --no-build-isolation -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q genesis consensus evm_runtime attribution_precompile p2p node
+	@touch $(STAMP)
+
+devnet: setup ## start a local network of four validators
+	@exec $(BIN)/openledger devnet
+
+demo: setup ## start a devnet, pay real contributors on it, stop it
+	@exec $(BIN)/openledger demo --own-devnet
+
+test: setup ## the tests (about ten minutes on two cores)
+	@$(BIN)/python -m pytest
+
+check: lint types imports ## the static checks
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup
+	@$(BIN)/mypy
+
+imports: setup
+	@$(BIN)/lint-imports --no-cache
+
+format: setup ## let ruff format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup ## measure admission, execution, blocks and the whole node on this machine
+	@$(BIN)/python -m tests.bench
+
+lock: setup ## resolve requirements/*.in anew into requirements.lock
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --allow-unsafe \
+		--override requirements/overrides.txt --python-version 3.11 requirements/dev.in -o requirements.lock
+
+clean: ## remove what was installed and built
+	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

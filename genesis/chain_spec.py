@@ -1,0 +1,256 @@
+"""The chain spec: the one place that holds each constant of a chain. What is not here is the same on every chain.
+
+A spec is data: JSON on disk (`genesis.json`), frozen dataclasses in memory, and one hash that the genesis state stores, so two
+nodes with different parameters have different genesis blocks and never talk. Amounts are decimal strings of wei in the JSON,
+byte strings are 0x-hex, times are milliseconds unless the name says otherwise.
+"""
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from genesis.codec import decode_json
+from genesis.emission import BPS, GENESIS_SUPPLY_MAX
+from genesis.errors import LocalError, WireError
+from genesis.limits import JSON_BODY_BYTES_MAX
+from genesis.primitives import ZERO_ADDRESS, Address, Hash32, Wei, keccak256
+from genesis.types import Validator, ValidatorSet
+
+ATTRIBUTION_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a00"))
+STAKING_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a01"))
+SPEC_FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BlockParams:
+    """Size and pace of blocks."""
+
+    gas_limit: int = 30_000_000
+    bytes_max: int = 2 * 1024 * 1024
+    """Of one block in the wire codec, body and commit included."""
+    interval_ms: int = 500
+    empty_interval_ms: int = 5_000
+    base_fee_initial: Wei = Wei(10**9)
+    base_fee_floor: Wei = Wei(10**6)
+    base_fee_denominator: int = 128
+    withdrawals_max: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusParams:
+    """Timeouts grow linearly with the round and are capped; precision and message delay are those of proposer-based time."""
+
+    propose_timeout_ms: int = 3_000
+    propose_timeout_step_ms: int = 500
+    vote_timeout_ms: int = 1_000
+    vote_timeout_step_ms: int = 500
+    timeout_cap_ms: int = 30_000
+    precision_ms: int = 500
+    message_delay_ms: int = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class AttributionParams:
+    """How an inference's fee is split (basis points of the net fee, sum 10,000) and what bounds the work."""
+
+    burn_bps: int = 300
+    treasury_bps: int = 200
+    stakers_bps: int = 1_000
+    owner_bps: int = 3_000
+    contributors_bps: int = 5_500
+    curator_bps_max: int = 2_000
+    output_tokens_max: int = 8_192
+    call_bytes_max: int = 24 * 1024
+    contribution_bytes_max: int = 1024 * 1024
+    payees_max: int = 64
+    pool_windows_max: int = 1_000_000
+    uses_max: int = 16
+    uri_bytes_max: int = 1_024
+    review_seconds_max: int = 365 * 24 * 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisAccount:
+    """One account of the genesis state. Storage keys and values are 256-bit integers."""
+
+    address: Address
+    balance: Wei = Wei(0)
+    nonce: int = 0
+    code: bytes = b""
+    storage: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSpec:
+    """Everything that the nodes of one chain must agree on before block 1."""
+
+    name: str
+    chain_id: int
+    genesis_time_ms: int
+    validators: tuple[Validator, ...]
+    treasury: Address
+    alloc: tuple[GenesisAccount, ...] = ()
+    block: BlockParams = field(default_factory=BlockParams)
+    consensus: ConsensusParams = field(default_factory=ConsensusParams)
+    attribution: AttributionParams = field(default_factory=AttributionParams)
+    format: int = SPEC_FORMAT
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def validator_set(self) -> ValidatorSet:
+        return ValidatorSet(self.validators)
+
+    @property
+    def genesis_supply(self) -> Wei:
+        """Wei allocated in genesis."""
+        return Wei(sum(account.balance for account in self.alloc))
+
+    def to_json(self) -> bytes:
+        """The canonical JSON document (sorted keys, two spaces, final newline): what the hash is taken over."""
+        options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+        return orjson.dumps(_to_plain(self), option=options)
+
+    def hash(self) -> Hash32:
+        """keccak of the canonical JSON; stored in the genesis state of the staking contract."""
+        return keccak256(self.to_json())
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "ChainSpec":
+        """Read a spec. Raises LocalError that names the field and what is wrong with it."""
+        try:
+            raw = decode_json(data, size_max=4 * JSON_BODY_BYTES_MAX, what="genesis file")
+        except WireError as error:
+            raise LocalError(f"{error}; expected the JSON written by `openledger genesis build`") from None
+        spec = _from_plain(cls, raw, "genesis")
+        return typing.cast(ChainSpec, spec)
+
+    def differences(self, other: "ChainSpec") -> list[str]:
+        """One line for each parameter that differs: `block.interval_ms: 250 here, 500 there`."""
+        return list(_differences("", _to_plain(self), _to_plain(other)))
+
+
+def _check(spec: ChainSpec) -> None:
+    """Raises LocalError for a spec that no chain could run under."""
+    block, fees, timing = spec.block, spec.attribution, spec.consensus
+    shares = fees.burn_bps + fees.treasury_bps + fees.stakers_bps + fees.owner_bps + fees.contributors_bps
+    checks = [
+        (spec.format == SPEC_FORMAT, f"format {spec.format} is unknown to this node (it knows {SPEC_FORMAT})"),
+        (0 < len(spec.name) <= 64, "name must have 1 to 64 characters"),
+        (0 < spec.chain_id < 1 << 53, "chain_id must be between 1 and 2**53 - 1 (JavaScript's safe integers)"),
+        (0 < spec.genesis_time_ms < 1 << 53, "genesis_time_ms must be a time in milliseconds since 1970"),
+        (spec.treasury != ZERO_ADDRESS, "treasury must be an address that somebody holds"),
+        (shares == BPS, f"attribution shares sum to {shares}, not {BPS} basis points"),
+        (5_000 <= block.gas_limit < 1 << 40, "block.gas_limit is out of range"),
+        (0 < block.base_fee_floor <= block.base_fee_initial, "block.base_fee_initial is below its floor"),
+        (block.base_fee_denominator >= 2, "block.base_fee_denominator must be at least 2"),
+        (0 < block.interval_ms <= block.empty_interval_ms, "block.interval_ms must be 1 .. empty_interval_ms"),
+        (0 < block.withdrawals_max <= 64, "block.withdrawals_max must be 1 .. 64"),
+        (
+            timing.propose_timeout_ms >= 4 * (block.interval_ms // 2),
+            "consensus.propose_timeout_ms is below four worst blocks",
+        ),
+        (timing.timeout_cap_ms >= timing.propose_timeout_ms, "consensus.timeout_cap_ms is below the propose timeout"),
+        (timing.vote_timeout_ms > 0 and timing.precision_ms > 0, "consensus timeouts must be positive"),
+        (spec.genesis_supply <= GENESIS_SUPPLY_MAX, "alloc exceeds 600,000,000 OPEN"),
+        (len({a.address for a in spec.alloc}) == len(spec.alloc), "alloc names an address twice"),
+    ]
+    for good, message in checks:
+        if not good:
+            raise LocalError(f"genesis: {message}")
+    try:
+        ValidatorSet(spec.validators)
+    except ValueError as error:
+        raise LocalError(f"genesis: {error}") from None
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def _to_plain(value: Any, hint: Any = None) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        hints = typing.get_type_hints(type(value))
+        return {f.name: _to_plain(getattr(value, f.name), hints[f.name]) for f in dataclasses.fields(value)}
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, tuple):
+        return [_to_plain(item, typing.get_args(hint)[0]) for item in value]
+    if hint is Wei or (isinstance(value, int) and value >= 1 << 53):
+        return str(value)
+    return value
+
+
+def _from_plain(hint: Any, raw: Any, path: str) -> Any:
+    try:
+        if dataclasses.is_dataclass(hint):
+            return _dataclass_from_plain(typing.cast(Any, hint), raw, path)
+        if typing.get_origin(hint) is tuple:
+            return _tuple_from_plain(typing.get_args(hint), raw, path)
+        plain = hint
+        while hasattr(plain, "__supertype__"):
+            plain = plain.__supertype__
+        if plain is bytes:
+            return _bytes_from_plain(hint, raw)
+        if plain is int:
+            return int(raw) if isinstance(raw, str) and raw.isdecimal() else _exactly(int, raw)
+        return _exactly(plain, raw)
+    except (ValueError, TypeError) as error:
+        raise LocalError(f"{path}: {error}") from None
+
+
+def _dataclass_from_plain(cls: Any, raw: Any, path: str) -> Any:
+    entries = _exactly(dict, raw)
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(entries) - set(hints))
+    if unknown:
+        raise LocalError(f"{path}: unknown key {unknown[0]!r}")
+    required = [
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    missing = [name for name in required if name not in entries]
+    if missing:
+        raise LocalError(f"{path}: {missing[0]!r} is missing")
+    return cls(**{name: _from_plain(hints[name], item, f"{path}.{name}") for name, item in entries.items()})
+
+
+def _tuple_from_plain(items: tuple[Any, ...], raw: Any, path: str) -> tuple[Any, ...]:
+    values = _exactly(list, raw)
+    if len(items) == 2 and items[1] is Ellipsis:
+        return tuple(_from_plain(items[0], value, f"{path}[{i}]") for i, value in enumerate(values))
+    if len(values) != len(items):
+        raise ValueError(f"expected {len(items)} items, found {len(values)}")
+    return tuple(
+        _from_plain(item, value, f"{path}[{i}]") for i, (item, value) in enumerate(zip(items, values, strict=True))
+    )
+
+
+def _bytes_from_plain(hint: Any, raw: Any) -> bytes:
+    text = _exactly(str, raw)
+    if not text.startswith("0x"):
+        raise ValueError("byte strings are written as 0x-hex")
+    value = bytes.fromhex(text[2:])
+    size = {Address: 20, Hash32: 32}.get(hint)
+    if size is not None and len(value) != size:
+        raise ValueError(f"expected {size} bytes, found {len(value)}")
+    return value
+
+
+def _exactly(kind: type, raw: Any) -> Any:
+    if type(raw) is not kind:
+        raise ValueError(f"expected {kind.__name__}, found {type(raw).__name__}")
+    return raw
+
+
+def _differences(path: str, ours: Any, theirs: Any) -> typing.Iterator[str]:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted(ours.keys() | theirs.keys()):
+            yield from _differences(f"{path}.{key}" if path else key, ours.get(key), theirs.get(key))
+    elif ours != theirs:
+        short = [text if len(text) <= 80 else text[:77] + "..." for text in (str(ours), str(theirs))]
+        yield f"{path}: {short[0]} here, {short[1]} there"
