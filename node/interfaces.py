@@ -1,7 +1,7 @@
-"""What the parts of the node share: the chain as it is stored, the mempool, the feed of new blocks, and how the node is.
+"""What the parts of the node share: the chain as it is stored, the mempool, the feed of new blocks, the node's status.
 
 JSON-RPC, block sync and the application are written against these ports, never against each other.
-The runtime's types are imported for the type checker only: importing py-evm takes seconds, and the command line must not.
+The runtime's types are imported for the type checker only: py-evm takes seconds to import, and the command line is quick.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,6 @@ from genesis.types import Block, ChainIdentity, Commit
 
 if TYPE_CHECKING:
     import trio
-
     from evm_runtime.header import Header
     from evm_runtime.receipt import ExecutedTransaction, Receipt
     from evm_runtime.runtime import Runtime
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredBlock:
-    """A final block with everything its execution gave. `transactions`, `receipts` and `results` stand in block order."""
+    """A final block with all that its execution gave. `transactions`, `receipts` and `results` stand in block order."""
 
     block: Block
     header: "Header"
@@ -91,19 +90,19 @@ class ChainReader(Protocol):
 
 
 class Mempool(Protocol):
-    """Transactions that wait. Everything but `add` is synchronous and never touches the disk: call it on the event loop."""
+    """Transactions that wait. Everything but `add` is synchronous and quick: call it on the event loop, nowhere else."""
 
     async def add(self, raw: bytes) -> Hash32:
         """Admit a transaction and gossip it; returns its hash.
 
-        Raises WireError for bytes that are no transaction and InvalidTransaction, with geth's wording, for one that is refused.
+        Raises WireError for bytes that are no transaction; InvalidTransaction, with geth's wording, for one refused.
         """
         ...
 
     def get(self, transaction_hash: Hash32) -> "Transaction | None": ...
 
-    def pending_nonce(self, address: Address) -> int | None:
-        """The nonce after the last executable transaction of `address`; None if none of its transactions waits."""
+    def pending_nonce(self, address: Address) -> int:
+        """The nonce after the last executable transaction of `address`; its account's nonce if none waits."""
         ...
 
     def content(self) -> "MempoolContent":
@@ -126,7 +125,7 @@ class MempoolStats(NamedTuple):
 
 
 class BlockFeed(Protocol):
-    """News of the chain for subscribers. The channels are bounded; one whose reader is too slow is closed by the node."""
+    """News of the chain for subscribers. Channels are bounded; one whose reader is too slow is closed by the node."""
 
     def subscribe(self) -> "AbstractAsyncContextManager[trio.MemoryReceiveChannel[StoredBlock]]":
         """Every final block from now on, in order."""
