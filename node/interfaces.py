@@ -1,7 +1,7 @@
 """What the parts of the node share: the chain as it is stored, the mempool, the feed of new blocks, the node's status.
 
 JSON-RPC, block sync and the application are written against these ports, never against each other.
-The runtime's types are imported for the type checker only: py-evm takes seconds to import, and the command line is quick.
+The runtime's types are imported for the type checker only: py-evm takes seconds to import, the command line must be quick.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,7 +90,7 @@ class ChainReader(Protocol):
 
 
 class Mempool(Protocol):
-    """Transactions that wait. Everything but `add` is synchronous and quick: call it on the event loop, nowhere else."""
+    """Transactions that wait. Everything but `add` is synchronous and quick: call it on the event loop only."""
 
     async def add(self, raw: bytes) -> Hash32:
         """Admit a transaction and gossip it; returns its hash.
