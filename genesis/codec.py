@@ -36,7 +36,7 @@ RLP_DEPTH_MAX = 8
 
 def encode(value: object, as_type: Any = None) -> bytes:
     """The canonical bytes of a wire value; give `as_type` where the receiver expects a union."""
-    return typing.cast(bytes, msgpack.packb(_writer(as_type or type(value))(value), use_bin_type=True))
+    return msgpack.packb(_writer(typing.cast(Any, as_type or type(value)))(value), use_bin_type=True)
 
 
 def decode(as_type: type[T], data: bytes, *, size_max: int) -> T:
@@ -56,7 +56,7 @@ def decode(as_type: type[T], data: bytes, *, size_max: int) -> T:
             max_array_len=_ARRAY_ITEMS_MAX,
             strict_map_key=True,
         )
-        value = _reader(as_type)(raw)
+        value = _reader(typing.cast(Any, as_type))(raw)
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise WireError(f"{_name(as_type)}: {error}") from None
     if encode(value, as_type) != data:
@@ -80,7 +80,7 @@ def decode_rlp(data: bytes, *, size_max: int, what: str = "RLP") -> Any:
 
 def encode_rlp(value: Any) -> bytes:
     """RLP of nested lists and tuples of bytes."""
-    return typing.cast(bytes, rusty_rlp.encode_raw(value))
+    return rusty_rlp.encode_raw(value)
 
 
 def decode_json(data: bytes, *, size_max: int, what: str = "JSON") -> Any:
@@ -95,7 +95,8 @@ def decode_json(data: bytes, *, size_max: int, what: str = "JSON") -> Any:
 
 def _check_rlp_depth(data: bytes, what: str) -> None:
     """Refuse deep nesting before the recursive decoder sees it: walk the list headers with an explicit stack of ends."""
-    position, ends, length = 0, [], len(data)
+    position, length = 0, len(data)
+    ends: list[int] = []
     while position < length:
         while ends and position >= ends[-1]:
             ends.pop()
@@ -122,8 +123,7 @@ def _check_rlp_depth(data: bytes, what: str) -> None:
 @functools.cache
 def _writer(as_type: Any) -> Callable[[Any], Any]:
     if _is_dataclass_union(as_type):
-        members = [m for m in typing.get_args(as_type)]
-        writers = {member: (tag, _writer(member)) for tag, member in enumerate(members)}
+        writers = {member: (tag, _writer(member)) for tag, member in enumerate(typing.get_args(as_type))}
 
         def write_union(value: Any) -> Any:
             tag, write = writers[type(value)]

@@ -10,7 +10,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Final
 
-import eth_abi
+from eth_abi.abi import encode as abi_encode
 
 from genesis.codec import encode_rlp
 from genesis.limits import EVIDENCE_PER_BLOCK_MAX, VALIDATORS_MAX
@@ -167,7 +167,7 @@ class Commit:
 
     def hash(self) -> Hash32:
         """keccak(abi.encode(uint64 height, uint64 round, bytes32 block hash, bytes[] signatures))."""
-        encoded = eth_abi.encode(
+        encoded = abi_encode(
             ["uint64", "uint64", "bytes32", "bytes[]"], [self.height, self.round, self.block_hash, self.signatures]
         )
         return keccak256(encoded)
@@ -296,7 +296,7 @@ class ValidatorSet:
                 [m.power for m in self.members],
                 [m.payout for m in self.members],
             ]
-            self._hash = keccak256(eth_abi.encode(["address[]", "uint64[]", "address[]"], columns))
+            self._hash = keccak256(abi_encode(["address[]", "uint64[]", "address[]"], columns))
         return self._hash
 
 

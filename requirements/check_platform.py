@@ -11,10 +11,7 @@ def problem() -> "str | None":
             platform.python_version(),
         )
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return "this is %s on %s; ready-made wheels of all dependencies exist for Linux x86-64 only" % (
-            sys.platform,
-            platform.machine(),
-        )
+        return f"this is {sys.platform} on {platform.machine()}; all dependencies have wheels for Linux x86-64 only"
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401

@@ -1,0 +1,173 @@
+"""The rules of the house that no linter knows: one-way imports, purity, no machine's paths, files of one size."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("genesis", "consensus", "evm_runtime", "attribution_precompile", "p2p", "node")
+PURE = ("genesis", "consensus", "evm_runtime", "attribution_precompile")
+MAY_IMPORT = {
+    "genesis": set(),
+    "consensus": {"genesis"},
+    "p2p": {"genesis"},
+    "evm_runtime": {"genesis"},
+    "attribution_precompile": {"genesis", "evm_runtime"},
+    "node": {"genesis", "consensus", "evm_runtime", "attribution_precompile", "p2p"},
+}
+OUTSIDE_WORLD = {
+    "asyncio",
+    "multiprocessing",
+    "os",
+    "plyvel",
+    "random",
+    "secrets",
+    "signal",
+    "socket",
+    "ssl",
+    "subprocess",
+} | {
+    "threading",
+    "time",
+    "trio",
+    "datetime",
+    "uuid",
+    "libp2p",
+}
+SHELLS = {"consensus/engine.py"}
+"""The only file in a pure package that may touch the outside: consensus' trio shell."""
+
+
+def modules(*packages: str) -> list[Path]:
+    return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.lineno, node.module
+
+
+def where(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_run_one_way(package: str) -> None:
+    forbidden = set(PACKAGES) - MAY_IMPORT[package] - {package}
+    wrong = [
+        f"{where(path, line)} imports {name}"
+        for path in modules(package)
+        for line, name in imports(path)
+        if name.split(".")[0] in forbidden
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_attribution_knows_only_the_native_framework_of_the_runtime() -> None:
+    wrong = [
+        f"{where(path, line)} imports {name}"
+        for path in modules("attribution_precompile")
+        for line, name in imports(path)
+        if name.startswith("evm_runtime") and not name.startswith("evm_runtime.native")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_pure_packages_do_not_touch_the_outside(package: str) -> None:
+    wrong = [
+        f"{where(path, line)} imports {name}"
+        for path in modules(package)
+        if path.relative_to(ROOT).as_posix() not in SHELLS
+        for line, name in imports(path)
+        if name.split(".")[0] in OUTSIDE_WORLD
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_floats_where_consensus_could_see_them() -> None:
+    wrong = []
+    for path in modules(*PURE):
+        if path.relative_to(ROOT).as_posix() in SHELLS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, float):
+                wrong.append(f"{where(path, node.lineno)} has the float {node.value}")
+            if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
+                wrong.append(f"{where(path, node.lineno)} divides with /")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_assert_outside_tests() -> None:
+    wrong = [
+        where(path, node.lineno)
+        for path in modules(*PACKAGES)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Assert)
+    ]
+    assert not wrong, "`python -O` strips assert; raise InvariantError instead:\n" + "\n".join(wrong)
+
+
+def test_files_and_functions_stay_readable() -> None:
+    long = []
+    for path in modules(*PACKAGES):
+        text = path.read_text()
+        if text.count("\n") > 450:
+            long.append(f"{path.relative_to(ROOT)} has {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = (node.end_lineno or node.lineno) - node.lineno + 1
+                if size > 80:
+                    long.append(f"{where(path, node.lineno)} {node.name} has {size} lines")
+    assert not long, "\n".join(long)
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / line for line in listed.splitlines() if (ROOT / line).is_file()]
+
+
+def test_nothing_names_one_machine_or_a_registry() -> None:
+    machine = re.compile(r"(?<![\w.])/(?:home|Users|root|mnt|work)/\w")
+    registry = re.compile(
+        "|".join(["index[-]url ", r"pypi\.org", r"pythonhosted\.org", r"registry\.npmjs", r"deb\.debian\.org"])
+    )
+    wrong = []
+    for path in tracked():
+        if path == Path(__file__).resolve():
+            continue
+        try:
+            lines = path.read_text().splitlines()
+        except UnicodeDecodeError:
+            continue
+        for number, line in enumerate(lines, 1):
+            if machine.search(line) or registry.search(line):
+                wrong.append(f"{where(path, number)} {line.strip()[:100]}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_is_left_for_later() -> None:
+    word = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + "CK"]) + r")\b")
+    wrong = [
+        f"{where(path, number)} {line.strip()[:100]}"
+        for path in modules(*PACKAGES)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if word.search(line)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_dependency_has_its_reason() -> None:
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    for name in ("runtime.in", "dev.in"):
+        for line in (ROOT / "requirements" / name).read_text().splitlines():
+            found = re.match(r"([A-Za-z0-9_-]+)", line)
+            if found and not line.startswith(("#", "-r")):
+                assert f"`{found[1]}`" in page, f"docs/dependencies.md does not say what {found[1]} is for"
