@@ -1,7 +1,7 @@
 """What the parts of the node share: the chain as it is stored, the mempool, the feed of new blocks, the node's status.
 
 JSON-RPC, block sync and the application are written against these ports, never against each other.
-The runtime's types are imported for the type checker only: py-evm takes seconds to import, the command line must be quick.
+The runtime's types are imported for the type checker only: py-evm takes seconds to import, the command line should not.
 """
 
 from collections.abc import Mapping, Sequence

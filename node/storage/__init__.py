@@ -1,0 +1,1 @@
+"""What the node keeps on disk: LevelDB behind a small port, and the chain store on top of it."""

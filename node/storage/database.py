@@ -1,0 +1,216 @@
+"""The port between the node and its key-value database, and LevelDB behind it.
+
+What LevelDB needs to be trusted (each point was seen to go wrong without it):
+
+- `paranoid_checks` and `verify_checksums`: the default open hides flipped bytes and loses records without an error;
+- `write_batch(transaction=True)`: the plain context manager writes the half-filled batch when an exception leaves it;
+- `sync=True` for what is acknowledged: an asynchronous write survives the process, not a power failure;
+- no repair, ever: `repair_db` rolls the chain back without saying so;
+- no creation over the remains of a database whose CURRENT file is gone;
+- no close while a thread reads: that crashes the process, so `close` waits for readers and refuses new ones.
+"""
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+import plyvel
+
+from genesis.errors import LocalError, StorageCorrupt
+
+_ITERATE_CHUNK: Final = 256
+CACHE_BYTES: Final = 64 * 1024 * 1024
+WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
+OPEN_FILES_MAX: Final = 500
+
+
+class Reader(Protocol):
+    """Read access; safe from several threads. Raises StorageCorrupt when a checksum fails."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) for every key with `prefix`, in key order, from one consistent snapshot."""
+        ...
+
+
+class Snapshot(Reader, Protocol):
+    """The database as it was at one moment."""
+
+    def close(self) -> None: ...
+
+
+class Database(Reader, Protocol):
+    """A key-value database with atomic batches."""
+
+    def write_batch(self, writes: Mapping[bytes, bytes | None], *, sync: bool = True) -> None:
+        """Put (or, for None, delete) all keys or none of them. With `sync` it is on the disk when the call returns."""
+        ...
+
+    def snapshot(self) -> Snapshot: ...
+
+    def close(self) -> None:
+        """Wait for readers that are inside a call, then close. Reads after it raise LocalError."""
+        ...
+
+
+class _Gate:
+    """Counts threads that are inside LevelDB, so that closing can wait for them."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition(threading.Lock())
+        self._inside = 0
+        self._closed = False
+
+    def __enter__(self) -> None:
+        with self._condition:
+            if self._closed:
+                raise LocalError("the database is closed")
+            self._inside += 1
+
+    def __exit__(self, *_exc: object) -> None:
+        with self._condition:
+            self._inside -= 1
+            if self._closed and not self._inside:
+                self._condition.notify_all()
+
+    def close(self) -> bool:
+        """Let nobody in any more and wait until all are out. False if it was closed before."""
+        with self._condition:
+            first = not self._closed
+            self._closed = True
+            self._condition.wait_for(lambda: not self._inside)
+            return first
+
+
+class LevelSnapshot:
+    """A consistent view of a LevelDatabase."""
+
+    def __init__(self, raw: plyvel.Snapshot, gate: _Gate) -> None:
+        self._raw = raw
+        self._gate = gate
+
+    def get(self, key: bytes) -> bytes | None:
+        with self._gate:
+            try:
+                return self._raw.get(key, verify_checksums=True)
+            except plyvel.Error as error:
+                raise _corrupt(error) from None
+
+    def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self._gate:
+            iterator = self._raw.iterator(prefix=prefix, verify_checksums=True)
+        try:
+            while chunk := self._chunk(iterator):
+                yield from chunk
+        finally:
+            with contextlib.suppress(LocalError), self._gate:  # closing the database has closed it already
+                iterator.close()
+
+    def _chunk(self, iterator: Iterator[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        with self._gate:
+            try:
+                return list(itertools.islice(iterator, _ITERATE_CHUNK))
+            except plyvel.Error as error:
+                raise _corrupt(error) from None
+
+    def close(self) -> None:
+        with contextlib.suppress(LocalError), self._gate:  # closing the database has closed it already
+            self._raw.close()
+
+
+class LevelDatabase:
+    """LevelDB in a directory of its own."""
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        """Open the database in `path`; with `create`, make one if the directory is absent or empty.
+
+        Raises LocalError if it isn't there or can't be used, StorageCorrupt if it is damaged.
+        """
+        entries = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+        if "CURRENT" not in entries:
+            if entries - {"LOCK", "LOG", "LOG.old"}:
+                raise StorageCorrupt(
+                    f"{path} holds parts of a database but not its CURRENT file; restore the directory from a backup, "
+                    "or delete it to sync again from peers"
+                )
+            if not create:
+                raise LocalError(f"there is no chain database in {path}; run `openledger init` first")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._db = plyvel.DB(
+                str(path),
+                create_if_missing=create,
+                paranoid_checks=True,
+                lru_cache_size=CACHE_BYTES,
+                write_buffer_size=WRITE_BUFFER_BYTES,
+                max_open_files=OPEN_FILES_MAX,
+                bloom_filter_bits=10,
+            )
+        except OSError as error:
+            raise LocalError(f"cannot open the chain database in {path}: {error.strerror}") from None
+        except plyvel.Error as error:
+            raise _open_error(path, error) from None
+        self._gate = _Gate()
+
+    def get(self, key: bytes) -> bytes | None:
+        with self._gate:
+            try:
+                return self._db.get(key, verify_checksums=True)
+            except plyvel.Error as error:
+                raise _corrupt(error) from None
+
+    def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        snapshot = self.snapshot()
+        try:
+            yield from snapshot.iterate(prefix)
+        finally:
+            snapshot.close()
+
+    def write_batch(self, writes: Mapping[bytes, bytes | None], *, sync: bool = True) -> None:
+        with self._gate:
+            try:
+                with self._db.write_batch(transaction=True, sync=sync) as batch:
+                    for key, value in writes.items():
+                        if value is None:
+                            batch.delete(key)
+                        else:
+                            batch.put(key, value)
+            except plyvel.CorruptionError as error:
+                raise _corrupt(error) from None
+            except plyvel.Error as error:
+                raise StorageCorrupt(
+                    f"the chain database cannot be written ({_text(error)}); is the disk full?"
+                ) from None
+
+    def snapshot(self) -> LevelSnapshot:
+        with self._gate:
+            return LevelSnapshot(self._db.snapshot(), self._gate)
+
+    def close(self) -> None:
+        if self._gate.close():
+            self._db.close()
+
+
+def _text(error: Exception) -> str:
+    raw = error.args[0] if error.args else ""
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+
+
+def _corrupt(error: Exception) -> StorageCorrupt:
+    return StorageCorrupt(
+        f"the chain database is damaged ({_text(error)}); nothing was repaired: restore the data directory from a backup, "
+        "or delete its chain folder (keep keys and sign record) to sync again from peers"
+    )
+
+
+def _open_error(path: Path, error: plyvel.Error) -> LocalError | StorageCorrupt:
+    text = _text(error)
+    if "lock" in text.lower() and isinstance(error, plyvel.IOError):
+        return LocalError(f"the chain database {path} is in use by another process; stop it first")
+    if "Permission denied" in text or "No space left" in text:
+        return LocalError(f"cannot open the chain database {path}: {text}")
+    return _corrupt(error)

@@ -1,0 +1,73 @@
+"""The layout of the database: every key that the node writes, in one place.
+
+| key                          | value                                                          |
+| ---------------------------- | -------------------------------------------------------------- |
+| `m` `schema`                 | SCHEMA_VERSION, 4 bytes                                        |
+| `m` `spec`                   | the chain spec as canonical JSON                               |
+| `m` `tip`                    | height (8 bytes) and hash (32) of the last final block         |
+| `b` height                   | the block in the wire codec                                    |
+| `e` height                   | its header alone, RLP (a quick way to what `b` holds too)      |
+| `c` height                   | the commit that made it final, wire codec (none for genesis)   |
+| `r` height                   | its receipts and execution results (`records.ExecutionRecord`) |
+| `h` block hash               | height                                                         |
+| `t` transaction hash         | height and index in the block (4 bytes)                        |
+| `s` …                        | the state: what follows is the runtime's own layout, blobs too |
+
+Heights are 8 bytes, big-endian, so keys sort by height. Whoever changes this layout raises SCHEMA_VERSION.
+"""
+
+from typing import Final
+
+from genesis.primitives import Hash32, Height
+
+SCHEMA_VERSION: Final = 1
+
+META_SCHEMA: Final = b"mschema"
+META_SPEC: Final = b"mspec"
+META_TIP: Final = b"mtip"
+STATE_PREFIX: Final = b"s"
+
+_BLOCK: Final = b"b"
+_HEADER: Final = b"e"
+_COMMIT: Final = b"c"
+_RECEIPTS: Final = b"r"
+_BLOCK_HASH: Final = b"h"
+_TRANSACTION: Final = b"t"
+
+
+def height_bytes(height: int) -> bytes:
+    return height.to_bytes(8, "big")
+
+
+def block_key(height: Height) -> bytes:
+    return _BLOCK + height_bytes(height)
+
+
+def header_key(height: Height) -> bytes:
+    return _HEADER + height_bytes(height)
+
+
+def commit_key(height: Height) -> bytes:
+    return _COMMIT + height_bytes(height)
+
+
+def receipts_key(height: Height) -> bytes:
+    return _RECEIPTS + height_bytes(height)
+
+
+def block_hash_key(block_hash: Hash32) -> bytes:
+    return _BLOCK_HASH + block_hash
+
+
+def transaction_key(transaction_hash: Hash32) -> bytes:
+    return _TRANSACTION + transaction_hash
+
+
+def place_bytes(height: Height, index: int) -> bytes:
+    """The value of a `t` key."""
+    return height_bytes(height) + index.to_bytes(4, "big")
+
+
+def tip_bytes(height: Height, block_hash: Hash32) -> bytes:
+    """The value of `m` `tip`."""
+    return height_bytes(height) + block_hash
