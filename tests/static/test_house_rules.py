@@ -137,7 +137,7 @@ def tracked() -> list[Path]:
 def test_nothing_names_one_machine_or_a_registry() -> None:
     machine = re.compile(r"(?<![\w.])/(?:home|Users|root|mnt|work)/\w")
     registry = re.compile(
-        "|".join(["index[-]url ", r"pypi\.org", r"pythonhosted\.org", r"registry\.npmjs", r"deb\.debian\.org"])
+        "|".join([r"pypi\.org", r"pythonhosted\.org", r"registry\.npmjs", r"deb\.debian\.org"])
     )
     wrong = []
     for path in tracked():
