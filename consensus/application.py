@@ -56,12 +56,20 @@ class Application(Protocol):
         """Build and execute a block on the finalized state. It passes `process_proposal` on every correct node."""
         ...
 
+    async def check_body(self, block: Block) -> None:
+        """Cheap and without state: do header, body and ConsensusData of `block` belong together (roots and hashes)?
+
+        Raises InvalidBlock if not. A block's hash is its header's, so anybody can pair a good header with another body; such
+        bytes are no block at all and say nothing about the block of that hash. Called before `process_proposal`.
+        """
+        ...
+
     async def process_proposal(self, block: Block) -> None:
         """Execute `block` on the finalized state. Raises InvalidBlock if it breaks a rule; changes nothing either way."""
         ...
 
     async def finalize_block(self, block: Block, commit: Commit) -> HeightContext:
-        """Store a decided block with its commit in one synchronous batch; returns the next height after the batch is durable."""
+        """Store a decided block with its commit in one synchronous batch; returns the next height once that is durable."""
         ...
 
     def has_transactions(self) -> bool:

@@ -33,3 +33,19 @@ def proposer(validators: ValidatorSet, priorities: Priorities, round_: Round) ->
     for _ in range(round_ + 1):
         priorities, chosen = advance(validators, priorities)
     return chosen
+
+
+class Rotation:
+    """The proposers of one height, round by round, each step computed once."""
+
+    def __init__(self, validators: ValidatorSet, priorities: Priorities) -> None:
+        self._validators = validators
+        self._priorities = priorities
+        self._chosen: list[Address] = []
+
+    def proposer(self, round_: Round) -> Address:
+        """The same as `proposer`. The caller bounds `round_`: every round up to it is remembered."""
+        while len(self._chosen) <= round_:
+            self._priorities, chosen = advance(self._validators, self._priorities)
+            self._chosen.append(chosen)
+        return self._chosen[round_]
