@@ -178,6 +178,10 @@ class NodeStatus(Protocol):
     @property
     def validator_address(self) -> Address | None: ...
 
+    def p2p_address(self) -> str | None:
+        """`/ip4/…/tcp/…/p2p/…` for `--peer` on another node; None before the node listens."""
+        ...
+
     def listening(self) -> bool:
         """True once the node accepts peers (`net_listening`)."""
         ...

@@ -312,7 +312,8 @@ class TransactionPool:
         changed: set[Address] = set()
         for transaction in included:
             changed.add(transaction.sender)
-            changed.update(item.authority for item in transaction.authorizations if item.authority is not None)
+            authorities = (item.authority() for item in transaction.authorizations)
+            changed.update(address for address in authorities if address is not None)
         delegated = [address for address, account in self._accounts.items() if account.is_delegated]
         self.recheck(changed.union(delegated))
         while self._by_hash:

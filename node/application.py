@@ -1,0 +1,179 @@
+"""Execution, storage and mempool behind consensus' one port.
+
+Blocks are executed on the execution thread, in the order in which consensus asks. What a proposal's execution gave is kept
+until its height is decided, so deciding adopts it instead of executing again. A block is acknowledged only after its batch is
+on the disk; then the mempool moves on and subscribers hear of it.
+"""
+
+import itertools
+import logging
+from collections import OrderedDict
+from typing import Final
+
+import trio
+
+from consensus.application import HeightContext, ProposalRequest
+from evm_runtime.executor import ExecutedBlock
+from evm_runtime.runtime import BuildRequest
+from genesis.chain_spec import ChainSpec
+from genesis.errors import InvalidBlock, InvariantError
+from genesis.primitives import Hash32, Height, Round
+from genesis.types import EMPTY_COMMIT, Block, Commit
+from node.feed import Feed
+from node.mempool_service import MempoolService
+from node.storage.chain_store import ChainStore
+from node.worker import WorkerThread
+
+logger = logging.getLogger(__name__)
+
+EXECUTED_KEPT: Final = 8
+"""Executions of proposals kept for one height. A height rarely needs more than one or two."""
+EMPTY_FROM_ROUND: Final = 6
+TRANSFER_GAS: Final = 21_000
+
+
+def gas_target(spec: ChainSpec, round_: Round) -> int:
+    """How much gas a proposer packs: half as much each round, nothing from round 6, so that a slow block cannot stop the chain."""
+    return 0 if round_ >= EMPTY_FROM_ROUND else spec.block.gas_limit >> round_
+
+
+class NodeApplication:
+    """Implements consensus' Application. All methods run on the event loop."""
+
+    def __init__(
+        self, store: ChainStore, mempool: MempoolService, feed: Feed, worker: WorkerThread, *, halt_height: int = 0
+    ) -> None:
+        self._store = store
+        self._mempool = mempool
+        self._feed = feed
+        self._worker = worker
+        self._halt_height = halt_height
+        self._executed: OrderedDict[Hash32, ExecutedBlock] = OrderedDict()
+        self.halted = trio.Event()
+        """Set once the block at `halt_height` is final; consensus then waits for ever."""
+
+    # ------------------------------------------------------------ consensus' Application
+
+    async def height_context(self) -> HeightContext:
+        await self._halt_if_reached()
+        return await self._worker.run(self._context)
+
+    async def prepare_proposal(self, request: ProposalRequest) -> Block:
+        tip = self._store.tip()
+        target = gas_target(self._store.spec, request.round)
+        wanted = itertools.islice(self._mempool.pool.candidates(), 2 * (target // TRANSFER_GAS)) if target else ()
+        candidates = list(wanted)
+        member = await self._worker.run(lambda: self._store.live_runtime.state().validators().current)
+        place = member.index(request.proposer)
+        if place is None:
+            raise InvariantError(f"asked to propose block {request.height} without being its validator")
+
+        def build(time_ms: int) -> ExecutedBlock:
+            build_request = BuildRequest(
+                height=request.height,
+                time_ms=time_ms,
+                round=request.round,
+                proposer=request.proposer,
+                coinbase=member.members[place].payout,
+                last_commit=request.last_commit,
+                evidence=request.evidence,
+                gas_target=target,
+            )
+            return self._store.live_runtime.build_block(tip.header, tip.time_ms, build_request, candidates)
+
+        executed = await self._worker.run(lambda: build(request.time_ms), abandon_on_cancel=True)
+        self._note_skipped(executed)
+        patient_ms = tip.time_ms + self._store.spec.block.empty_interval_ms
+        if not executed.transactions and request.round == 0 and request.time_ms < patient_ms:
+            # All that waited turned out impossible. An empty block of round 0 must be as late as an empty block is.
+            executed = await self._worker.run(lambda: build(patient_ms), abandon_on_cancel=True)
+        self._keep(executed)
+        return executed.block
+
+    async def process_proposal(self, block: Block) -> None:
+        await self._execute(block, abandon_on_cancel=True)
+
+    async def finalize_block(self, block: Block, commit: Commit) -> HeightContext:
+        try:
+            executed = await self._execute(block, abandon_on_cancel=False)
+        except InvalidBlock as error:
+            raise InvariantError(
+                f"block {block.height} ({block.hash.hex()}) is final by its commit, but executing it here gives: {error}. This "
+                "node's software or state differs from the others'; it stops"
+            ) from None
+        stored = await self._worker.run(lambda: self._store.append(executed, commit))
+        self._executed.clear()
+        runtime = self._store.runtime
+        self._mempool.update(runtime.state(), runtime.next_base_fee(stored.header), stored.transactions)
+        self._feed.publish_block(stored)
+        logger.info(
+            "block %d %s: %d transactions, %d gas, round %d",
+            stored.height,
+            stored.hash.hex()[:16],
+            len(stored.transactions),
+            stored.header.gas_used,
+            commit.round,
+        )
+        await self._halt_if_reached()
+        return await self._worker.run(self._context)
+
+    def has_transactions(self) -> bool:
+        return self._mempool.has_executable()
+
+    async def wait_for_transactions(self) -> None:
+        await self._mempool.wait_executable()
+
+    # ------------------------------------------------------------ inside
+
+    def _context(self) -> HeightContext:
+        """From the state after the tip. On the execution thread."""
+        store, tip = self._store, self._store.tip()
+        state = store.live_runtime.state().validators()
+        last_validators = None
+        if tip.height:
+            parent = store.header(Height(tip.height - 1))
+            if parent is None:
+                raise InvariantError(f"block {tip.height - 1} has gone from the database")
+            last_validators = store.live_runtime.state(parent).validators().current
+        return HeightContext(
+            height=Height(tip.height + 1),
+            parent_hash=tip.hash,
+            parent_time_ms=tip.time_ms,
+            validators=state.current,
+            next_validators=state.next,
+            last_validators=last_validators,
+            last_commit=tip.commit or EMPTY_COMMIT,
+            priorities=state.priorities,
+        )
+
+    async def _execute(self, block: Block, *, abandon_on_cancel: bool) -> ExecutedBlock:
+        """Execute a block on the tip, or find that this was done. Raises InvalidBlock."""
+        known = self._executed.get(block.hash)
+        if known is not None and known.block == block:  # the hash covers the header alone
+            return known
+        tip = self._store.tip()
+
+        def execute() -> ExecutedBlock:
+            return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block)
+
+        executed = await self._worker.run(execute, abandon_on_cancel=abandon_on_cancel)
+        self._keep(executed)
+        return executed
+
+    def _keep(self, executed: ExecutedBlock) -> None:
+        self._executed[executed.block.hash] = executed
+        while len(self._executed) > EXECUTED_KEPT:
+            self._executed.popitem(last=False)
+
+    def _note_skipped(self, executed: ExecutedBlock) -> None:
+        """What the builder could not use is looked at again; what still cannot be executed leaves the mempool."""
+        if executed.skipped:
+            self._mempool.pool.recheck({transaction.sender for transaction, _ in executed.skipped})
+        for transaction, reason in executed.skipped:
+            logger.info("left out of block %d: %s: %s", executed.header.number, transaction.hash.hex(), reason)
+
+    async def _halt_if_reached(self) -> None:
+        if self._halt_height and self._store.tip().height >= self._halt_height:
+            logger.warning("height %d is final: halting as asked", self._halt_height)
+            self.halted.set()
+            await trio.sleep_forever()

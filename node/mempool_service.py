@@ -1,0 +1,196 @@
+"""The mempool at work: transactions come in from RPC and from peers, are checked once, and go on to other peers in batches.
+
+A transaction that is known already is not decoded, checked or sent again, so gossip ends by itself. Each peer may bring in a
+bounded number a second; what is more is dropped, not answered, and not held against it.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import trio
+
+from evm_runtime.transaction import Transaction, decode_transaction
+from genesis.codec import decode, encode
+from genesis.errors import InvalidTransaction, PeerFault, WireError
+from genesis.limits import TRANSACTION_BYTES_MAX, TX_BATCH_BYTES_MAX
+from genesis.primitives import Address, Hash32, keccak256
+from node.feed import Feed
+from node.interfaces import MempoolContent, MempoolStats
+from node.mempool import AccountReader, TransactionPool
+
+logger = logging.getLogger(__name__)
+
+BATCH_TRANSACTIONS_MAX: Final = 512
+BATCH_WAIT_S: Final = 0.01
+"""How long the first transaction of a batch waits for company."""
+PEER_RATE_PER_S: Final = 1_000
+PEER_BURST: Final = 5_000
+REJECTED_REMEMBERED: Final = 8_192
+_BATCH_OVERHEAD_BYTES: Final = 16
+_FRAME_PAYLOAD_MAX: Final = TX_BATCH_BYTES_MAX - _BATCH_OVERHEAD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionBatch:
+    """What travels on the transaction channel."""
+
+    transactions: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.transactions) <= BATCH_TRANSACTIONS_MAX:
+            raise ValueError(f"a batch holds 1 to {BATCH_TRANSACTIONS_MAX} transactions")
+
+
+class Gossip(Protocol):
+    """Where batches go: all peers but one, or one peer alone."""
+
+    def broadcast_transactions(self, payload: bytes, *, exclude: str | None) -> None: ...
+
+    def send_transactions(self, peer_id: str, payload: bytes) -> None: ...
+
+
+class MempoolService:
+    """Implements the Mempool port. Runs on the event loop; `run` sends the batches."""
+
+    def __init__(self, pool: TransactionPool, feed: Feed, chain_id: int, clock: Callable[[], float]) -> None:
+        self._pool = pool
+        self._feed = feed
+        self._chain_id = chain_id
+        self._clock = clock
+        self._gossip: Gossip | None = None
+        self._outgoing: list[tuple[bytes, str | None]] = []
+        self._outgoing_event = trio.Event()
+        self._executable = trio.Event()
+        self._rejected: OrderedDict[Hash32, None] = OrderedDict()
+        self._allowances: dict[str, tuple[float, float]] = {}
+
+    def attach(self, gossip: Gossip) -> None:
+        """Tell it where batches go; before that nothing is sent."""
+        self._gossip = gossip
+
+    # ------------------------------------------------------------ the Mempool port
+
+    async def add(self, raw: bytes) -> Hash32:
+        await trio.lowlevel.checkpoint()
+        return self._admit(raw, source=None).hash
+
+    def get(self, transaction_hash: Hash32) -> Transaction | None:
+        return self._pool.get(transaction_hash)
+
+    def pending_nonce(self, address: Address) -> int:
+        return self._pool.pending_nonce(address)
+
+    def content(self) -> MempoolContent:
+        return self._pool.content()
+
+    def stats(self) -> MempoolStats:
+        return self._pool.stats()
+
+    # ------------------------------------------------------------ the application
+
+    @property
+    def pool(self) -> TransactionPool:
+        return self._pool
+
+    def has_executable(self) -> bool:
+        return self._pool.has_executable()
+
+    async def wait_executable(self) -> None:
+        """Return once the next block could hold one of the transactions."""
+        while not self._pool.has_executable():
+            if self._executable.is_set():
+                self._executable = trio.Event()
+            await self._executable.wait()
+
+    def update(self, state: AccountReader, base_fee: int, included: tuple[Transaction, ...]) -> None:
+        """After a block: the state it gave, the base fee of the next, and what it included."""
+        self._pool.update(state, base_fee, included, self._clock())
+        self._rejected.clear()  # what was too early, too poor or too cheap may not be so any more
+        self._executable.set()
+
+    def _admit(self, raw: bytes, source: str | None) -> Transaction:
+        if len(raw) > TRANSACTION_BYTES_MAX:
+            raise InvalidTransaction(f"oversized data: transaction size {len(raw)}, limit {TRANSACTION_BYTES_MAX}")
+        if keccak256(raw) in self._pool:
+            raise InvalidTransaction("already known")
+        transaction = decode_transaction(raw, chain_id=self._chain_id)
+        self._pool.add(transaction, self._clock())
+        self._feed.publish_pending(transaction.hash)
+        self._executable.set()
+        if self._gossip is not None:
+            self._outgoing.append((raw, source))
+            self._outgoing_event.set()
+        return transaction
+
+    # ------------------------------------------------------------ peers
+
+    async def receive(self, peer_id: str, payload: bytes) -> None:
+        """A batch from a peer. Raises WireError or PeerFault if no honest node would have sent it."""
+        batch = decode(TransactionBatch, payload, size_max=TX_BATCH_BYTES_MAX)
+        for raw in batch.transactions[: self._allow(peer_id, len(batch.transactions))]:
+            transaction_hash = keccak256(raw)
+            if transaction_hash in self._pool or transaction_hash in self._rejected:
+                continue
+            try:
+                self._admit(raw, source=peer_id)
+            except WireError as error:
+                raise PeerFault(f"sent bytes that are no transaction: {error}") from None
+            except InvalidTransaction as error:
+                self._remember_rejected(transaction_hash)
+                logger.debug("transaction %s from %s refused: %s", transaction_hash.hex(), peer_id, error)
+            await trio.lowlevel.checkpoint()
+
+    def greet(self, peer_id: str) -> None:
+        """Send what waits here to a peer that has just connected."""
+        if self._gossip is not None:
+            for payload in _batches([transaction.raw for transaction in self._pool.transactions()]):
+                self._gossip.send_transactions(peer_id, payload)
+
+    def forget_peer(self, peer_id: str) -> None:
+        self._allowances.pop(peer_id, None)
+
+    async def run(self) -> None:
+        """Send what was admitted on to the peers, in batches, until cancelled."""
+        while True:
+            await self._outgoing_event.wait()
+            await trio.sleep(BATCH_WAIT_S)
+            self._outgoing_event = trio.Event()
+            outgoing, self._outgoing = self._outgoing, []
+            by_source: dict[str | None, list[bytes]] = {}
+            for raw, source in outgoing:
+                by_source.setdefault(source, []).append(raw)
+            for source, transactions in by_source.items():
+                for payload in _batches(transactions):
+                    if self._gossip is not None:
+                        self._gossip.broadcast_transactions(payload, exclude=source)
+
+    def _allow(self, peer_id: str, wanted: int) -> int:
+        """A token bucket per peer: how many of `wanted` transactions are looked at."""
+        now = self._clock()
+        tokens, since = self._allowances.get(peer_id, (float(PEER_BURST), now))
+        tokens = min(float(PEER_BURST), tokens + (now - since) * PEER_RATE_PER_S)
+        allowed = min(wanted, int(tokens))
+        self._allowances[peer_id] = (tokens - allowed, now)
+        return allowed
+
+    def _remember_rejected(self, transaction_hash: Hash32) -> None:
+        self._rejected[transaction_hash] = None
+        while len(self._rejected) > REJECTED_REMEMBERED:
+            self._rejected.popitem(last=False)
+
+
+def _batches(transactions: list[bytes]) -> list[bytes]:
+    """Frames that hold `transactions` in order, each within the limits of a batch."""
+    groups: list[list[bytes]] = []
+    size = 0
+    for raw in transactions:
+        cost = len(raw) + 5
+        if not groups or size + cost > _FRAME_PAYLOAD_MAX or len(groups[-1]) == BATCH_TRANSACTIONS_MAX:
+            groups.append([])
+            size = 0
+        groups[-1].append(raw)
+        size += cost
+    return [encode(TransactionBatch(tuple(group))) for group in groups]
