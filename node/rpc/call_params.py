@@ -1,0 +1,225 @@
+"""The call object of eth_call and its kin, and the overrides of state and block that may go with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from genesis.primitives import Address, Hash32
+from node.rpc.params import (
+    BadParam,
+    Kind,
+    address,
+    array,
+    data,
+    hash32,
+    json_type,
+    obj,
+    quantity,
+    storage_key,
+    uint64,
+    within,
+)
+
+OVERRIDDEN_ACCOUNTS_MAX: Final = 1_000
+OVERRIDDEN_SLOTS_MAX: Final = 10_000
+_BLOB_FIELDS: Final = ("maxFeePerBlobGas", "blobVersionedHashes", "blobs", "commitments", "proofs")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationArgs:
+    """An EIP-7702 tuple."""
+
+    chain_id: int
+    address: Address
+    nonce: int
+    y_parity: int
+    r: int
+    s: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallArgs:
+    """A call as it was asked for; None is what was left out."""
+
+    sender: Address | None = None
+    to: Address | None = None
+    gas: int | None = None
+    gas_price: int | None = None
+    max_fee_per_gas: int | None = None
+    max_priority_fee_per_gas: int | None = None
+    value: int = 0
+    nonce: int | None = None
+    data: bytes = b""
+    chain_id: int | None = None
+    access_list: tuple[tuple[Address, tuple[int, ...]], ...] = ()
+    authorizations: tuple[AuthorizationArgs, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOverrideArgs:
+    """What an account is taken to have. `state` replaces all storage, `state_diff` some of it."""
+
+    balance: int | None = None
+    nonce: int | None = None
+    code: bytes | None = None
+    state: dict[int, int] | None = None
+    state_diff: dict[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOverrideArgs:
+    """What the block around the call is taken to be."""
+
+    number: int | None = None
+    time: int | None = None
+    gas_limit: int | None = None
+    coinbase: Address | None = None
+    prev_randao: Hash32 | None = None
+    base_fee: int | None = None
+
+
+# ---------------------------------------------------------------- the call object
+
+
+def call_args(value: Any) -> CallArgs:
+    """Unknown fields are ignored, as in geth; known ones are parsed strictly."""
+    entries = obj(value)
+    _refuse_blobs(entries)
+    gas_price, max_fee, max_tip = (
+        _member(entries, name, quantity) for name in ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas")
+    )
+    if gas_price is not None and (max_fee is not None or max_tip is not None):
+        raise BadParam("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
+    if max_fee is not None and max_tip is not None and max_fee < max_tip:
+        raise BadParam(f"maxFeePerGas ({max_fee:#x}) < maxPriorityFeePerGas ({max_tip:#x})")
+    return CallArgs(
+        sender=_member(entries, "from", address),
+        to=_member(entries, "to", address),
+        gas=_member(entries, "gas", uint64),
+        gas_price=gas_price,
+        max_fee_per_gas=max_fee,
+        max_priority_fee_per_gas=max_tip,
+        value=_member(entries, "value", quantity) or 0,
+        nonce=_member(entries, "nonce", uint64),
+        data=_input(entries),
+        chain_id=_member(entries, "chainId", quantity),
+        access_list=_member(entries, "accessList", _access_list) or (),
+        authorizations=_member(entries, "authorizationList", _authorizations) or (),
+    )
+
+
+def _member(entries: dict[str, Any], name: str, parse: Callable[[Any], Any]) -> Any:
+    value = entries.get(name)
+    return None if value is None else within(name, parse, value)
+
+
+def _refuse_blobs(entries: dict[str, Any]) -> None:
+    if entries.get("type") == "0x3" or any(entries.get(name) for name in _BLOB_FIELDS):
+        raise BadParam("blob transactions have no place on this chain")
+
+
+def _input(entries: dict[str, Any]) -> bytes:
+    """`input` is the newer name of `data`; both may be given if they are equal."""
+    given = [_member(entries, name, data) for name in ("input", "data")]
+    if None not in given and given[0] != given[1]:
+        raise BadParam(
+            'both "data" and "input" are set and not equal. Please use "input" to pass transaction call data'
+        )
+    return next((each for each in given if each is not None), b"")
+
+
+def _access_list(value: Any) -> tuple[tuple[Address, tuple[int, ...]], ...]:
+    entries = []
+    for place, item in enumerate(array(value)):
+        entry = obj(item)
+        slots = array(entry.get("storageKeys") or [])
+        keys = tuple(int.from_bytes(within(f"{place}.storageKeys", hash32, slot), "big") for slot in slots)
+        entries.append((within(f"{place}.address", address, entry.get("address")), keys))
+    return tuple(entries)
+
+
+def _authorizations(value: Any) -> tuple[AuthorizationArgs, ...]:
+    return tuple(within(str(place), _authorization, item) for place, item in enumerate(array(value)))
+
+
+def _authorization(value: Any) -> AuthorizationArgs:
+    entry = obj(value)
+    return AuthorizationArgs(
+        chain_id=within("chainId", quantity, entry.get("chainId")),
+        address=within("address", address, entry.get("address")),
+        nonce=within("nonce", uint64, entry.get("nonce")),
+        y_parity=within("yParity", uint64, entry.get("yParity")),
+        r=within("r", quantity, entry.get("r")),
+        s=within("s", quantity, entry.get("s")),
+    )
+
+
+# ---------------------------------------------------------------- overrides
+
+
+def state_overrides(value: Any) -> dict[Address, AccountOverrideArgs]:
+    entries = obj(value)
+    if len(entries) > OVERRIDDEN_ACCOUNTS_MAX:
+        raise BadParam(f"at most {OVERRIDDEN_ACCOUNTS_MAX} accounts can be overridden")
+    overrides = {}
+    for key, item in entries.items():
+        account = address(key)
+        if account in overrides:
+            raise BadParam(f"account 0x{account.hex()} is overridden twice")
+        overrides[account] = within(key, _account_override, item)
+    slots = sum(len(each.state or {}) + len(each.state_diff or {}) for each in overrides.values())
+    if slots > OVERRIDDEN_SLOTS_MAX:
+        raise BadParam(f"at most {OVERRIDDEN_SLOTS_MAX} slots can be overridden")
+    return overrides
+
+
+def _account_override(value: Any) -> AccountOverrideArgs:
+    entries = obj(value)
+    if entries.get("movePrecompileToAddress") is not None:
+        raise BadParam("movePrecompileToAddress is not supported")
+    if entries.get("state") is not None and entries.get("stateDiff") is not None:
+        raise BadParam("account has both 'state' and 'stateDiff'")
+    return AccountOverrideArgs(
+        balance=_member(entries, "balance", quantity),
+        nonce=_member(entries, "nonce", uint64),
+        code=_member(entries, "code", data),
+        state=_member(entries, "state", _storage),
+        state_diff=_member(entries, "stateDiff", _storage),
+    )
+
+
+def _storage(value: Any) -> dict[int, int]:
+    return {storage_key(key): int.from_bytes(within(key, hash32, item), "big") for key, item in obj(value).items()}
+
+
+def block_overrides(value: Any) -> BlockOverrideArgs:
+    """Field names of the execution-apis, and geth's older `coinbase`, `random`, `difficulty`, `baseFee`, `timestamp`."""
+    entries = obj(value)
+    if entries.get("withdrawals"):
+        raise BadParam("withdrawals cannot be overridden in a call")
+    return BlockOverrideArgs(
+        number=_member(entries, "number", uint64),
+        time=_either(entries, ("time", "timestamp"), uint64),
+        gas_limit=_member(entries, "gasLimit", uint64),
+        coinbase=_either(entries, ("feeRecipient", "coinbase"), address),
+        prev_randao=_either(entries, ("prevRandao", "random"), _word),
+        base_fee=_either(entries, ("baseFeePerGas", "baseFee"), quantity),
+    )
+
+
+def _either(entries: dict[str, Any], names: tuple[str, ...], parse: Callable[[Any], Any]) -> Any:
+    given = [name for name in names if entries.get(name) is not None]
+    if len(given) > 1:
+        raise BadParam(f"{given[0]} and {given[1]} are the same; give one")
+    return _member(entries, given[0], parse) if given else None
+
+
+def _word(value: Any) -> Hash32:
+    if not isinstance(value, str):
+        raise BadParam(f"expected a hex string, found {json_type(value)}")
+    return Hash32(storage_key(value).to_bytes(32, "big"))
+
+
+CALL: Final = Kind("call object", call_args, {"type": "object"})
+STATE_OVERRIDES: Final = Kind("state overrides", state_overrides, {"type": "object"})
+BLOCK_OVERRIDES: Final = Kind("block overrides", block_overrides, {"type": "object"})

@@ -1,0 +1,98 @@
+"""Finding logs: the bloom in each header says which blocks can't hold a match, the rest are read and compared."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from genesis.errors import StorageCorrupt
+from genesis.primitives import Height, keccak256
+from node.interfaces import ChainReader, StoredBlock
+from node.rpc.backend import Stopwatch
+from node.rpc.errors import limit_exceeded
+from node.rpc.format import Json, log_json, logs_of
+from node.rpc.params import LogFilter
+
+if TYPE_CHECKING:
+    from evm_runtime.header import Header
+    from evm_runtime.receipt import Log
+
+
+class LogQuery:
+    """A log filter made ready for many blocks."""
+
+    def __init__(self, wanted: LogFilter) -> None:
+        self._addresses = wanted.addresses
+        self._topics = wanted.topics
+        groups = [wanted.addresses, *(choices for choices in wanted.topics if choices is not None)]
+        self._blooms = [[_bloom_bits(value) for value in group] for group in groups if group]
+
+    def may_match(self, header: "Header") -> bool:
+        """False if the header's bloom excludes a match: of each group asked for, at least one value must be in it."""
+        bloom = int.from_bytes(header.bloom, "big")
+        if not bloom:
+            return False
+        return all(any(bloom & bits == bits for bits in group) for group in self._blooms)
+
+    def matches(self, log: "Log") -> bool:
+        if self._addresses and log.address not in self._addresses:
+            return False
+        if len(self._topics) > len(log.topics):
+            return False
+        return all(
+            choices is None or topic in choices for choices, topic in zip(self._topics, log.topics, strict=False)
+        )
+
+    def in_block(self, stored: StoredBlock) -> list[Json]:
+        """The matching logs of one block, in order."""
+        if not self.may_match(stored.header):
+            return []
+        return [
+            log_json(log, stored.header, transaction_hash, transaction_place, place)
+            for log, transaction_hash, transaction_place, place in logs_of(stored)
+            if self.matches(log)
+        ]
+
+    def by_block(self, chain: ChainReader, heights: range, stopwatch: Stopwatch) -> Iterator[tuple[Height, list[Json]]]:
+        """(height, matching logs) for each of `heights`; most blocks cost one header. Raises RpcError when time is over."""
+        for height in map(Height, heights):
+            stopwatch.check()
+            header = chain.header(height)
+            if header is None:
+                raise StorageCorrupt(f"block {height} is missing below the tip")
+            if not self.may_match(header):
+                yield height, []
+                continue
+            stored = chain.block(height)
+            if stored is None:
+                raise StorageCorrupt(f"block {height} is missing below the tip")
+            yield height, self.in_block(stored)
+
+
+def search(chain: ChainReader, query: LogQuery, heights: range, results_max: int, stopwatch: Stopwatch) -> list[Json]:
+    """All matching logs of `heights`. Raises RpcError if there are more than `results_max` or time is over."""
+    found: list[Json] = []
+    for _, logs in query.by_block(chain, heights, stopwatch):
+        found += logs
+        if len(found) > results_max:
+            raise limit_exceeded(f"query returned more than {results_max} results; ask for fewer blocks at once")
+    return found
+
+
+def search_some(
+    chain: ChainReader, query: LogQuery, heights: range, results_max: int, stopwatch: Stopwatch
+) -> tuple[list[Json], int]:
+    """Matching logs from the start of `heights` up to a block where enough are found, and the height to go on from."""
+    found: list[Json] = []
+    for height, logs in query.by_block(chain, heights, stopwatch):
+        found += logs
+        if len(found) >= results_max:
+            return found, height + 1
+    return found, heights.stop
+
+
+def _bloom_bits(value: bytes) -> int:
+    """The three bits that `value` sets in a 2048-bit bloom (Yellow Paper, M3:2048)."""
+    digest = keccak256(value)
+    bits = 0
+    for place in (0, 2, 4):
+        bits |= 1 << (int.from_bytes(digest[place : place + 2], "big") & 2047)
+    return bits

@@ -1,0 +1,1 @@
+"""eth: calls that change nothing, and what they would cost."""

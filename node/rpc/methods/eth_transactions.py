@@ -1,0 +1,108 @@
+"""eth: transactions, sent and looked up."""
+
+import trio
+
+from genesis.errors import InvalidTransaction, WireError
+from genesis.primitives import Hash32
+from node.interfaces import StoredBlock
+from node.rpc.backend import Context
+from node.rpc.errors import SYNC_TIMEOUT, RpcError, server_error
+from node.rpc.format import Json, data, receipt_json, transaction_json
+from node.rpc.lookup import block_at, transaction_at
+from node.rpc.params import BLOCK_NUMBER, COUNT, DATA, HASH, UINT64, BlockRef
+from node.rpc.registry import Param, Runs, method
+
+_NUMBER = Param("block", BLOCK_NUMBER)
+_HASH = Param("hash", HASH)
+_INDEX = Param("index", UINT64)
+
+
+@method("eth_sendRawTransaction", Param("transaction", DATA), result="hash")
+async def send_raw(context: Context, raw: bytes) -> str:
+    """Admit a signed transaction to the mempool; answers its hash."""
+    return data(await _admit(context, raw))
+
+
+@method(
+    "eth_sendRawTransactionSync", Param("transaction", DATA), Param("timeout ms", COUNT, default=None), result="receipt"
+)
+async def send_raw_sync(context: Context, raw: bytes, timeout_ms: int | None) -> Json:
+    """Admit a signed transaction and answer with its receipt once it is final (EIP-7966)."""
+    transaction_hash = await _admit(context, raw)
+    seconds = context.limits.sync_wait_s if timeout_ms is None else timeout_ms / 1000
+    with trio.move_on_after(min(seconds, context.limits.sync_wait_s)):
+        while True:
+            next_block = context.services.hub.next_block
+            found = await context.read(transaction_at, context.chain, transaction_hash)
+            if found is not None:
+                return receipt_json(*found)
+            await next_block.wait()
+    raise RpcError(
+        SYNC_TIMEOUT, "the transaction was added to the mempool but is not final yet", data(transaction_hash)
+    )
+
+
+async def _admit(context: Context, raw: bytes) -> Hash32:
+    try:
+        return await context.mempool.add(raw)
+    except (InvalidTransaction, WireError) as error:
+        raise server_error(str(error)) from None
+
+
+@method("eth_getTransactionByHash", _HASH, result="transaction or null")
+async def by_hash(context: Context, transaction_hash: Hash32) -> Json | None:
+    """A transaction, final or waiting."""
+    found = await context.read(transaction_at, context.chain, transaction_hash)
+    if found is not None:
+        return transaction_json(found[0].transactions[found[1]], found[0], found[1])
+    waiting = context.mempool.get(transaction_hash)
+    return None if waiting is None else transaction_json(waiting, None)
+
+
+@method("eth_getRawTransactionByHash", _HASH, result="data or null")
+async def raw_by_hash(context: Context, transaction_hash: Hash32) -> str | None:
+    """A transaction as it stands on the wire."""
+    found = await context.read(transaction_at, context.chain, transaction_hash)
+    if found is not None:
+        return data(found[0].transactions[found[1]].raw)
+    waiting = context.mempool.get(transaction_hash)
+    return None if waiting is None else data(waiting.raw)
+
+
+@method("eth_getTransactionReceipt", _HASH, result="receipt or null", runs=Runs.READ)
+def receipt(context: Context, transaction_hash: Hash32) -> Json | None:
+    """The receipt of a final transaction."""
+    found = transaction_at(context.chain, transaction_hash)
+    return None if found is None else receipt_json(*found)
+
+
+@method("eth_getTransactionByBlockNumberAndIndex", _NUMBER, _INDEX, result="transaction or null", runs=Runs.READ)
+def by_number_and_index(context: Context, ref: BlockRef, index: int) -> Json | None:
+    """The transaction at a place of a block."""
+    stored = _holding(context, ref, index)
+    return None if stored is None else transaction_json(stored.transactions[index], stored, index)
+
+
+@method("eth_getTransactionByBlockHashAndIndex", _HASH, _INDEX, result="transaction or null", runs=Runs.READ)
+def by_block_hash_and_index(context: Context, block_hash: Hash32, index: int) -> Json | None:
+    """The transaction at a place of a block, by the block's hash."""
+    return by_number_and_index(context, BlockRef(hash=block_hash), index)
+
+
+@method("eth_getRawTransactionByBlockNumberAndIndex", _NUMBER, _INDEX, result="data or null", runs=Runs.READ)
+def raw_by_number_and_index(context: Context, ref: BlockRef, index: int) -> str | None:
+    """The transaction at a place of a block, as it stands on the wire."""
+    stored = _holding(context, ref, index)
+    return None if stored is None else data(stored.transactions[index].raw)
+
+
+@method("eth_getRawTransactionByBlockHashAndIndex", _HASH, _INDEX, result="data or null", runs=Runs.READ)
+def raw_by_block_hash_and_index(context: Context, block_hash: Hash32, index: int) -> str | None:
+    """The transaction at a place of a block, as it stands on the wire, by the block's hash."""
+    return raw_by_number_and_index(context, BlockRef(hash=block_hash), index)
+
+
+def _holding(context: Context, ref: BlockRef, index: int) -> StoredBlock | None:
+    """The block, if it has a transaction at `index`."""
+    stored = block_at(context.chain, ref)
+    return stored if stored is not None and index < len(stored.transactions) else None

@@ -1,0 +1,1 @@
+"""open: the attribution registry (filled in when the queries are there)."""

@@ -1,0 +1,141 @@
+"""The table of methods: each is declared once, with the schema of its parameters, beside its code.
+
+    @method("eth_getCode", Param("address", ADDRESS), Param("block", BLOCK_REF, default=LATEST), result="data", runs=Runs.READ)
+    def code(context: Context, address: Address, block: BlockRef) -> str: ...
+
+The declaration parses arguments strictly and carries all that a generated `openrpc.json` needs.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from node.rpc.backend import Context
+from node.rpc.errors import METHOD_NOT_FOUND, RpcError, invalid_params
+from node.rpc.params import BadParam, Kind
+
+Handler = Callable[..., Any]
+H = TypeVar("H", bound=Handler)
+
+
+class Runs(Enum):
+    """Where a method's function runs."""
+
+    LOOP = auto()
+    """On the event loop: memory only (or an async function that goes to a thread by itself)."""
+    READ = auto()
+    """In a worker thread for short disk reads."""
+    CALL = auto()
+    """In a worker thread for work that takes long and watches a stopwatch."""
+
+
+class _Required:
+    pass
+
+
+REQUIRED: Final = _Required()
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One positional parameter. Without a default it is required; null counts as absent."""
+
+    name: str
+    kind: Kind[Any]
+    default: Any = REQUIRED
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method that can be called by name."""
+
+    name: str
+    params: tuple[Param, ...]
+    result: str
+    """What it answers, in words of the execution-apis specification: `quantity`, `block or null`…"""
+    runs: Runs
+    handler: Handler
+    summary: str
+
+    @property
+    def namespace(self) -> str:
+        return self.name.partition("_")[0]
+
+    def parse(self, raw: object) -> list[Any]:
+        """The arguments as values. Raises RpcError (-32602) that names the argument and what was expected."""
+        if raw is None:
+            raw = []
+        if not isinstance(raw, list):
+            raise invalid_params("non-array args")
+        if len(raw) > len(self.params):
+            raise invalid_params(f"too many arguments, want at most {len(self.params)}")
+        values = []
+        for place, param in enumerate(self.params):
+            argument = raw[place] if place < len(raw) else None
+            if argument is None and not (param.kind.takes_null and place < len(raw)):
+                if param.required:
+                    raise invalid_params(f"missing value for required argument {place}")
+                values.append(param.default)
+                continue
+            try:
+                values.append(param.kind.parse(argument))
+            except BadParam as error:
+                raise invalid_params(f"invalid argument {place}: {error}") from None
+        return values
+
+    async def call(self, context: Context, raw: object) -> bytes:
+        """Parse the arguments, run the method where it belongs, and encode its result there too."""
+        arguments = self.parse(raw)
+        if self.runs is Runs.READ:
+            return await context.read(self._run, context, arguments)
+        if self.runs is Runs.CALL:
+            return await context.call(self._run, context, arguments)
+        answer = self.handler(context, *arguments)
+        return orjson.dumps(await answer if isinstance(answer, Awaitable) else answer)
+
+    def _run(self, context: Context, arguments: list[Any]) -> bytes:
+        return orjson.dumps(self.handler(context, *arguments))
+
+
+_DECLARED: dict[str, Method] = {}
+
+
+def method(name: str, *params: Param, result: str, runs: Runs = Runs.LOOP) -> Callable[[H], H]:
+    """Declare the decorated function as the JSON-RPC method `name`; its docstring's first line is the summary."""
+
+    def declare(handler: H) -> H:
+        if name in _DECLARED:
+            raise ValueError(f"{name} is declared twice")
+        summary = (inspect.getdoc(handler) or "").partition("\n")[0]
+        _DECLARED[name] = Method(name, params, result, runs, handler, summary)
+        return handler
+
+    return declare
+
+
+class Registry:
+    """The methods of the namespaces that are switched on."""
+
+    def __init__(self, namespaces: Sequence[str], methods: Iterable[Method] | None = None) -> None:
+        if methods is None:
+            import node.rpc.methods  # noqa: F401  (its import declares every method)
+
+            methods = _DECLARED.values()
+        self.namespaces = tuple(namespaces)
+        self.methods = {each.name: each for each in methods if each.namespace in self.namespaces}
+
+    def find(self, name: str) -> Method:
+        """Raises RpcError (-32601) for a method that does not exist or is switched off."""
+        found = self.methods.get(name)
+        if found is None:
+            shown = name if len(name) <= 64 else name[:61] + "..."
+            raise RpcError(METHOD_NOT_FOUND, f"the method {shown} does not exist/is not available")
+        return found

@@ -1,0 +1,260 @@
+"""The HTTP and WebSocket server of JSON-RPC, on trio.
+
+Each connection is one task: read, parse, answer in order, read on. Every wait has a time limit and every buffer a cap
+(`config.RpcLimits`). What a request does wrong is answered; what a method does wrong is logged and answered; only a fatal
+error of the node itself leaves `serve`.
+"""
+
+import errno
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import trio
+
+from genesis.errors import FatalError, LocalError
+from node.rpc.access import host_allowed, origin_allowed
+from node.rpc.backend import Backend, Services, Session, Workers
+from node.rpc.config import RpcConfig
+from node.rpc.filters import Filters
+from node.rpc.http import CONTINUE, HttpError, HttpParser, HttpRequest, Phase, error_response, response
+from node.rpc.jsonrpc import Dispatcher
+from node.rpc.registry import Registry
+from node.rpc.subscriptions import SubscriptionHub
+from node.rpc.websocket import run_session
+
+log = logging.getLogger(__name__)
+
+Page = Callable[[], Awaitable[tuple[str, bytes]]]
+"""A page beside JSON-RPC (explorer, metrics): returns content type and body."""
+Address = tuple[str, int]
+
+_READ_BYTES: Final = 64 * 1024
+_DRAIN_SECONDS: Final = 1.0
+_DRAIN_BYTES: Final = 1024 * 1024
+_CONTENT_TYPES: Final = ("application/json", "application/json-rpc", "application/jsonrequest")
+_QUIET: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+
+
+async def serve(
+    backend: Backend,
+    config: RpcConfig,
+    *,
+    pages: Mapping[str, Page] | None = None,
+    task_status: trio.TaskStatus[tuple[Address, ...]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve JSON-RPC until cancelled; reports the bound addresses (host, port) when it listens.
+
+    Raises LocalError if a port is taken, and FatalError when stored data turns out to be corrupt.
+    """
+    services = Services(
+        backend=backend,
+        limits=config.limits,
+        workers=Workers(config.limits),
+        registry=Registry(config.namespaces),
+        filters=Filters(config.limits),
+        hub=SubscriptionHub(backend, config.limits),
+    )
+    listeners = await _listen(config)
+    server = Server(services, config, dict(pages or {}))
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(services.hub.run)
+            nursery.start_soon(services.filters.expire_forever)
+            bound = tuple(_address(listener) for listener in listeners)
+            nursery.start_soon(trio.serve_listeners, server.connection, listeners)
+            task_status.started(bound)
+    finally:
+        services.stopping = True
+
+
+class Server:
+    """What all connections share."""
+
+    def __init__(self, services: Services, config: RpcConfig, pages: dict[str, Page]) -> None:
+        self._services = services
+        self._config = config
+        self._limits = config.limits
+        self._pages = pages
+        self._dispatcher = Dispatcher(services)
+        self._session = Session()
+        self._connections = 0
+
+    async def connection(self, stream: trio.SocketStream) -> None:
+        """Serve one accepted connection; lets nothing escape but a fatal error."""
+        self._connections += 1
+        try:
+            await self._serve_or_refuse(stream)
+        except* _QUIET:
+            pass
+        except* FatalError:
+            raise
+        except* Exception:
+            log.exception("a connection failed: a bug in this node")
+        finally:
+            self._connections -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _serve_or_refuse(self, stream: trio.SocketStream) -> None:
+        try:
+            if self._connections > self._limits.connections_max:
+                raise HttpError(503, "too many connections")
+            await self._requests(stream)
+        except HttpError as error:
+            await self._say_goodbye(stream, error)
+
+    async def _requests(self, stream: trio.SocketStream) -> None:
+        """Read, answer, read on, until the connection ends. Raises HttpError for what breaks HTTP."""
+        limits = self._limits
+        parser = HttpParser(header_bytes_max=limits.header_bytes_max, body_bytes_max=limits.body_bytes_max)
+        deadline = trio.current_time() + limits.header_timeout_s
+        while True:
+            data = await self._receive(stream, parser.phase, deadline)
+            if not data:
+                return
+            before = parser.phase
+            requests, error = parser.feed(data)
+            for request in requests:
+                if request.is_websocket:
+                    self._check_origin(request)
+                    await run_session(stream, self._services, self._dispatcher, request)
+                    return
+                await self._send(stream, await self._answer(request))
+                if not request.keep_alive:
+                    return
+            if error is not None:
+                raise error
+            if parser.wants_continue:
+                parser.wants_continue = False
+                await self._send(stream, CONTINUE)
+            if requests or parser.phase is not before:
+                deadline = trio.current_time() + self._seconds(parser.phase)
+
+    def _seconds(self, phase: Phase) -> float:
+        limits = self._limits
+        return {
+            Phase.IDLE: limits.idle_timeout_s,
+            Phase.HEADERS: limits.header_timeout_s,
+            Phase.BODY: limits.body_timeout_s,
+        }[phase]
+
+    async def _receive(self, stream: trio.SocketStream, phase: Phase, deadline: float) -> bytes:
+        """The next bytes; empty at the end, or when an idle connection has been silent for long. Raises HttpError (408)."""
+        with trio.move_on_at(deadline):
+            return bytes(await stream.receive_some(_READ_BYTES))
+        if phase is Phase.IDLE:
+            return b""
+        raise HttpError(408, "the request did not arrive in time")
+
+    async def _send(self, stream: trio.SocketStream, data: bytes) -> None:
+        with trio.fail_after(self._limits.write_timeout_s):
+            await stream.send_all(data)
+
+    async def _say_goodbye(self, stream: trio.SocketStream, error: HttpError) -> None:
+        """Send the error, then read on for a moment: closing on unread data would reset the connection and lose the answer."""
+        with trio.move_on_after(_DRAIN_SECONDS):
+            try:
+                await stream.send_all(error_response(error))
+                await stream.send_eof()
+                left = _DRAIN_BYTES
+                while left > 0 and (data := await stream.receive_some(_READ_BYTES)):
+                    left -= len(data)
+            except _QUIET:
+                return
+
+    # -- one request
+
+    async def _answer(self, request: HttpRequest) -> bytes:
+        """Answer a whole request. Raises HttpError for one that is refused before JSON-RPC sees it."""
+        if not host_allowed(request.header(b"host"), self._config.vhosts):
+            raise HttpError(403, "invalid host specified; allow it with --http.vhosts")
+        origin = request.header(b"origin")
+        headers = self._cors(origin)
+        keep_alive = request.keep_alive
+        path = request.target.partition(b"?")[0]
+        if request.method == b"OPTIONS":
+            return response(204, headers=self._preflight(request, headers), keep_alive=keep_alive)
+        if path not in (b"", b"/") or (request.method in (b"GET", b"HEAD") and "/" in self._pages):
+            return await self._page(request, path.decode("latin-1"), headers)
+        if request.method in (b"GET", b"HEAD"):
+            return response(200, headers=headers, keep_alive=keep_alive)  # a health check, as with geth
+        if request.method != b"POST":
+            allow = ("Allow", "POST, GET, OPTIONS")
+            return response(405, b"method not allowed\n", content_type="text/plain", headers=(allow, *headers))
+        content_type = (request.header(b"content-type") or "").partition(";")[0].strip().lower()
+        if content_type not in _CONTENT_TYPES:
+            message = b"invalid content type, only application/json is supported\n"
+            return response(415, message, content_type="text/plain", headers=headers, keep_alive=keep_alive)
+        answer = await self._dispatcher.handle(request.body, self._session)
+        status = 200 if answer.body is not None else 204
+        return response(status, answer.body or b"", headers=headers, keep_alive=keep_alive)
+
+    async def _page(self, request: HttpRequest, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+        page = self._pages.get(path)
+        if page is None:
+            return response(
+                404, b"not found\n", content_type="text/plain", headers=headers, keep_alive=request.keep_alive
+            )
+        if request.method != b"GET":
+            allow = ("Allow", "GET")
+            return response(405, b"method not allowed\n", content_type="text/plain", headers=(allow, *headers))
+        content_type, body = await page()
+        return response(200, body, content_type=content_type, headers=headers, keep_alive=request.keep_alive)
+
+    def _cors(self, origin: str | None) -> tuple[tuple[str, str], ...]:
+        """The headers that let a browser read the answer; none for a foreign origin, so it can't."""
+        if origin is None:
+            return ()
+        if not origin_allowed(origin, self._config.cors_origins):
+            return (("Vary", "Origin"),)
+        return (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
+
+    def _preflight(self, request: HttpRequest, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):
+            return headers
+        return (
+            *headers,
+            ("Access-Control-Allow-Methods", "POST, GET"),
+            ("Access-Control-Allow-Headers", "Content-Type, Authorization"),
+            ("Access-Control-Max-Age", "600"),
+        )
+
+    def _check_origin(self, request: HttpRequest) -> None:
+        """Browsers don't ask before they open a WebSocket, so the server has to."""
+        if not host_allowed(request.header(b"host"), self._config.vhosts):
+            raise HttpError(403, "invalid host specified; allow it with --http.vhosts")
+        origin = request.header(b"origin")
+        if origin is not None and not origin_allowed(origin, self._config.cors_origins):
+            raise HttpError(403, "origin not allowed; allow it with --http.corsdomain")
+
+
+# ---------------------------------------------------------------- listening
+
+
+async def _listen(config: RpcConfig) -> list[trio.SocketListener]:
+    ports = [config.port]
+    if config.ws_port is not None and config.ws_port != config.port:
+        ports.append(config.ws_port)
+    listeners: list[trio.SocketListener] = []
+    try:
+        for port in ports:
+            listeners += await trio.open_tcp_listeners(port, host=config.host, backlog=512)
+    except OSError as error:
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+        raise LocalError(f"JSON-RPC cannot listen on {config.host}:{port}: {_why(error)}") from None
+    return listeners
+
+
+def _why(error: OSError) -> str:
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if cause.errno == errno.EADDRINUSE or "in use" in str(error):
+        return "the port is in use; stop what holds it or choose another with --http.port"
+    if cause.errno == errno.EACCES:
+        return "this user may not open that port; choose one above 1023 with --http.port"
+    return f"{error}; check --http.addr and --http.port"
+
+
+def _address(listener: trio.SocketListener) -> Address:
+    name = listener.socket.getsockname()
+    return str(name[0]), int(name[1])

@@ -1,0 +1,181 @@
+"""eth_subscribe: one reader of the node's news for the whole server, fanned out to every subscription.
+
+A block is formatted once for all who want its header. A session that can't keep up is closed by its own outbox; the hub never
+waits for anybody.
+"""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import orjson
+import trio
+
+from genesis.errors import StorageCorrupt
+from genesis.primitives import Hash32, Height
+from node.interfaces import StoredBlock
+from node.rpc.backend import Backend, Session
+from node.rpc.config import RpcLimits
+from node.rpc.errors import METHOD_NOT_FOUND, RpcError, limit_exceeded
+from node.rpc.format import data, header_json, transaction_json
+from node.rpc.logs import LogQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RETRY_SECONDS: Final = 0.1
+_BACKLOG_MAX: Final = 1_024
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """What all kinds have. Until `activate`, messages wait in `backlog`, so that none comes before the id's answer."""
+
+    session: Session
+    id: str = field(init=False)
+    backlog: list[bytes] | None = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.id = f"0x{secrets.randbits(128):x}"
+
+    def send(self, result: bytes) -> None:
+        message = b'{"jsonrpc":"2.0","method":"eth_subscription","params":{"subscription":"%b","result":%b}}' % (
+            self.id.encode(),
+            result,
+        )
+        if self.backlog is None:
+            self.session.notify(message)
+        elif len(self.backlog) < _BACKLOG_MAX:
+            self.backlog.append(message)
+
+    def activate(self) -> None:
+        backlog, self.backlog = self.backlog or [], None
+        for message in backlog:
+            self.session.notify(message)
+
+
+class HeadSubscription(Subscription):
+    """Headers of new blocks."""
+
+
+@dataclass(slots=True, eq=False)
+class LogSubscription(Subscription):
+    """Matching logs of new blocks."""
+
+    query: LogQuery
+
+
+@dataclass(slots=True, eq=False)
+class PendingSubscription(Subscription):
+    """Transactions as they are admitted: hashes, or whole."""
+
+    full: bool
+
+
+class SubscriptionHub:
+    """Follows the chain and the mempool, and tells the subscriptions."""
+
+    def __init__(self, backend: Backend, limits: RpcLimits) -> None:
+        self._backend = backend
+        self._limits = limits
+        self._by_session: dict[Session, dict[str, Subscription]] = {}
+        self._pending_listeners: list[Callable[[bytes], None]] = []
+        self._last: Height = backend.chain.tip().height
+        self._new_block = trio.Event()
+
+    # -- for methods
+
+    def add(self, subscription: Subscription) -> None:
+        """Raises RpcError if the session takes no notifications or has too many subscriptions."""
+        session = subscription.session
+        if not session.can_notify:
+            raise RpcError(METHOD_NOT_FOUND, "notifications not supported; subscribe over WebSocket")
+        mine = self._by_session.setdefault(session, {})
+        if len(mine) >= self._limits.subscriptions_max:
+            raise limit_exceeded(f"at most {self._limits.subscriptions_max} subscriptions per connection")
+        mine[subscription.id] = subscription
+
+    def remove(self, session: Session, subscription_id: str) -> bool:
+        """False if this session has no such subscription."""
+        return self._by_session.get(session, {}).pop(subscription_id, None) is not None
+
+    def drop_session(self, session: Session) -> None:
+        self._by_session.pop(session, None)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_session.values()))
+
+    def on_pending(self, listener: "Callable[[bytes], None]") -> None:
+        """Call `listener` with the hash of every transaction that is admitted."""
+        self._pending_listeners.append(listener)
+
+    @property
+    def next_block(self) -> trio.Event:
+        """Set when the next block has become final. Take it before looking, so that no block falls in between."""
+        return self._new_block
+
+    # -- following the node
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow blocks and pending transactions until cancelled; started once both are subscribed to."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._follow_blocks)
+            await nursery.start(self._follow_pending)
+            task_status.started()
+
+    async def _follow_blocks(self, *, task_status: trio.TaskStatus[None]) -> None:
+        chain = self._backend.chain
+        started = False
+        while True:
+            async with self._backend.feed.subscribe() as blocks:
+                if not started:
+                    started = True
+                    task_status.started()
+                # The node closes a channel that is read too slowly; what was missed is on disk.
+                for height in range(self._last + 1, chain.tip().height + 1):
+                    missed = await trio.to_thread.run_sync(chain.block, Height(height))
+                    if missed is None:
+                        raise StorageCorrupt(f"block {height} is missing below the tip")
+                    self._tell_block(missed)
+                async for stored in blocks:
+                    if stored.height > self._last:
+                        self._tell_block(stored)
+            await trio.sleep(_RETRY_SECONDS)
+
+    async def _follow_pending(self, *, task_status: trio.TaskStatus[None]) -> None:
+        started = False
+        while True:
+            async with self._backend.feed.subscribe_pending() as hashes:
+                if not started:
+                    started = True
+                    task_status.started()
+                async for transaction_hash in hashes:
+                    self._tell_pending(transaction_hash)
+            await trio.sleep(_RETRY_SECONDS)
+
+    def _subscriptions(self) -> list[Subscription]:
+        return [each for mine in self._by_session.values() for each in mine.values()]
+
+    def _tell_block(self, stored: StoredBlock) -> None:
+        self._last = stored.height
+        head: bytes | None = None
+        for each in self._subscriptions():
+            if isinstance(each, HeadSubscription):
+                head = head or orjson.dumps(header_json(stored.header))
+                each.send(head)
+            elif isinstance(each, LogSubscription):
+                for log in each.query.in_block(stored):
+                    each.send(orjson.dumps(log))
+        self._new_block.set()
+        self._new_block = trio.Event()
+
+    def _tell_pending(self, transaction_hash: Hash32) -> None:
+        for listener in self._pending_listeners:
+            listener(transaction_hash)
+        for each in self._subscriptions():
+            if isinstance(each, PendingSubscription):
+                transaction = self._backend.mempool.get(transaction_hash) if each.full else None
+                if transaction is not None:
+                    each.send(orjson.dumps(transaction_json(transaction, None)))
+                elif not each.full:
+                    each.send(orjson.dumps(data(transaction_hash)))
