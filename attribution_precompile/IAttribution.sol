@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.20;
+
+/// @title The native attribution contract at 0x0000000000000000000000000000000000000A00
+/// @notice Generated from the node's code: do not edit. Rules, prices and units are in docs/attribution.md.
+/// Amounts are wei, shares basis points (10000 = all), times seconds; ids start at 1.
+interface IAttribution {
+    enum Method { SPAN, DOT, ATTESTED, POOL }
+
+    enum Status { PENDING, ACCEPTED, REJECTED, WITHDRAWN, ERASED, SLASHED }
+
+    enum Role { NONE, CURATOR, ADMIN }
+
+    struct DatanetParams {
+        string uri;
+        bytes32 termsHash;
+        bytes32 tokenizer;
+        uint8 minSpan;
+        bool commitOnly;
+        bool openToModels;
+        uint32 useMask;
+        uint128 minFeePer1k;
+        uint16 curatorBps;
+        uint16 softCapBps;
+        uint128 bondPerKiB;
+        uint32 reviewSeconds;
+    }
+
+    struct Parent {
+        uint64 modelId;
+        uint16 bps;
+    }
+
+    struct Use {
+        uint64 datanetId;
+        uint32 version;
+        uint8 stage;
+        uint16 bps;
+    }
+
+    struct Score {
+        uint64 contributionId;
+        uint128 weight;
+    }
+
+    struct Signed {
+        uint256 nonce;
+        uint64 deadline;
+        bytes signature;
+    }
+
+    struct Call {
+        uint64 modelId;
+        uint64 agentId;
+        bytes32 promptHash;
+        uint32 inputTokens;
+        bytes output;
+        Signed signed;
+    }
+
+    error UnknownDatanet(uint64 datanetId);
+    error UnknownContribution(uint64 contributionId);
+    error UnknownVersion(uint64 datanetId, uint32 version);
+    error UnknownModel(uint64 modelId);
+    error UnknownReceipt(bytes32 receiptId);
+    error NotAllowed(address caller, string needed);
+    error NotSupported(string feature);
+    error InvalidParameter(string name, string reason);
+    error InvalidContent(string reason);
+    error TooLong(string what, uint256 size, uint256 limit);
+    error TooShort(string what, uint256 size, uint256 needed);
+    error WrongStatus(uint64 contributionId, Status status);
+    error ReviewTooEarly(uint64 contributionId, uint64 lastBlock);
+    error DeadlinePassed(uint64 contributionId, uint64 deadline);
+    error VersionNotFinal(uint64 datanetId, uint32 version);
+    error ModelInactive(uint64 modelId);
+    error ModelNotAllowed(uint64 datanetId, uint64 modelId);
+    error FeeTooLow(uint256 required, uint256 sent);
+    error BadSignature(string reason);
+    error SignatureExpired(uint64 deadline, uint64 timestamp);
+    error NonceUsed(uint64 modelId, uint256 nonce);
+    error UnknownMethod(bytes4 selector);
+    error MalformedInput(string reason);
+    error NotPayable(uint256 value);
+    error InconsistentState(string reason);
+
+    event DatanetCreated(uint64 indexed datanetId, address indexed owner, bytes32 termsHash);
+    event RoleSet(uint64 indexed datanetId, address indexed who, Role role);
+    event ModelAllowed(uint64 indexed datanetId, uint64 indexed modelId, bool allowed);
+    event Contributed(
+        uint64 indexed datanetId,
+        uint64 indexed contributionId,
+        address indexed payout,
+        bytes32 contentRoot,
+        uint64 tokens
+    );
+    event Appended(uint64 indexed contributionId, bytes32 contentRoot, uint64 tokens);
+    event PayoutSet(uint64 indexed contributionId, address indexed payout);
+    event Reviewed(uint64 indexed contributionId, bool accepted, uint16 quality);
+    event VersionPublished(uint64 indexed datanetId, uint32 version, bytes32 contentRoot);
+    event ModelRegistered(uint64 indexed modelId, address indexed owner, bytes32 weights);
+    event ModelChanged(
+        uint64 indexed modelId,
+        address signer,
+        uint128 inputPer1k,
+        uint128 outputPer1k,
+        bool active
+    );
+    event Inferred(
+        bytes32 indexed receiptId,
+        uint64 indexed modelId,
+        address indexed payer,
+        uint256 fee,
+        uint32 tokens,
+        uint32 unmatched
+    );
+    event Attributed(
+        bytes32 indexed receiptId,
+        uint64 indexed contributionId,
+        address indexed payout,
+        uint256 weight,
+        uint256 amount
+    );
+    event Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint256 amount);
+    event PoolClaimed(uint64 indexed contributionId, address indexed payout, uint256 amount);
+    event Claimed(address indexed who, address indexed to, uint256 amount);
+
+    /// @notice Open a datanet, owned by the caller. Tokenizer and minSpan are immutable.
+    function createDatanet(DatanetParams calldata params) external returns (uint64 datanetId);
+
+    /// @notice Give or take a role: the owner any, an ADMIN that of CURATOR.
+    function setRole(uint64 datanetId, address who, Role role) external;
+
+    /// @notice Admit a model to a datanet that isn't open to all, or end its admission. By the owner or an ADMIN.
+    function allowModel(uint64 datanetId, uint64 modelId, bool allowed) external;
+
+    /// @notice Put content into a datanet; PENDING until reviewed or timed out. The salt is for commit-reveal: zero
+    /// without.
+    function contribute(
+        uint64 datanetId,
+        bytes calldata content,
+        bytes32 provenance,
+        address payout,
+        bytes32 salt
+    ) external payable returns (uint64 contributionId);
+
+    /// @notice Add a segment to a pending contribution of the caller; its time for review starts again.
+    function appendContent(uint64 contributionId, bytes calldata content) external payable;
+
+    /// @notice Redirect a contribution's income, by its contributor. Its pool share so far goes to the old payout.
+    function setPayout(uint64 contributionId, address payout) external;
+
+    /// @notice Accept a contribution with a quality of 0 to 10000, or reject it. By a curator, in a later block than
+    /// its content.
+    function review(uint64 contributionId, bool accept, uint16 quality) external;
+
+    /// @notice Seal what is accepted now as a version that models can use from the next block on. By a curator.
+    function publishVersion(uint64 datanetId) external returns (uint32 version);
+
+    /// @notice Register a model, owned by the caller, with prices in wei per 1000 tokens and the versions it was built
+    /// from.
+    function registerModel(
+        string calldata uri,
+        bytes32 weights,
+        Method method,
+        address signer,
+        uint128 inputPer1k,
+        uint128 outputPer1k,
+        uint16 minRoyaltyBps,
+        Parent[] calldata parents,
+        Use[] calldata uses
+    ) external returns (uint64 modelId);
+
+    /// @notice Change a model's signer (zero: none), prices and whether it takes inferences. By its owner.
+    function setModel(
+        uint64 modelId,
+        address signer,
+        uint128 inputPer1k,
+        uint128 outputPer1k,
+        bool active
+    ) external;
+
+    /// @notice The fee of an inference in wei: the model's price, but at least the sum of its datanets' floors.
+    function quote(uint64 modelId, uint32 inputTokens, uint32 outputTokens) external view returns (uint256 fee);
+
+    /// @notice Which contributions an output comes from, in tokens credited, best first; pays nothing.
+    function trace(
+        uint64 modelId,
+        bytes calldata output
+    ) external view returns (Score[] memory scores, uint256 tokens, uint256 unmatched);
+
+    /// @notice Attribute an output and pay for it in OPEN; what is sent above the fee is credited back to the caller.
+    function infer(Call calldata call) external payable returns (bytes32 receiptId);
+
+    /// @notice Several inferences paid together: all of them, or none.
+    function inferBatch(Call[] calldata calls) external payable returns (bytes32[] memory receiptIds);
+
+    /// @notice Move contributions' pool shares to their payouts' balances. Anyone may.
+    function claimPool(uint64[] calldata contributionIds) external;
+
+    /// @notice Pay the caller's whole balance to an address, without running its code.
+    function claim(address to) external returns (uint256 paid);
+
+    /// @notice What an account may claim now, and what is still locked. Pool shares appear once `claimPool` has moved
+    /// them.
+    function claimable(address who) external view returns (uint256 available, uint256 locked);
+
+    /// @notice A datanet's owner, parameters and counts.
+    function getDatanet(
+        uint64 datanetId
+    ) external view returns (address owner, DatanetParams memory params, uint64 contributions, uint32 versions);
+
+    /// @notice A contribution as it stands.
+    function getContribution(
+        uint64 contributionId
+    ) external view returns (
+        uint64 datanetId,
+        address contributor,
+        address payout,
+        bytes32 contentRoot,
+        uint64 tokens,
+        uint64 ownedWindows,
+        uint16 quality,
+        Status status
+    );
+
+    /// @notice A version's seal: the hash chain over contents and reviews, and how many contributions existed.
+    function getVersion(
+        uint64 datanetId,
+        uint32 version
+    ) external view returns (bytes32 contentRoot, uint64 contributions, uint64 blockNumber);
+
+    /// @notice A model as it stands.
+    function getModel(
+        uint64 modelId
+    ) external view returns (address owner, address signer, string memory uri, Method method, bool active);
+
+    /// @notice The datanet versions a model was built from, with their shares.
+    function getUses(uint64 modelId, uint256 cursor) external view returns (Use[] memory uses, uint256 next);
+
+    /// @notice What was inferred and paid; `scoresHash` is keccak(abi.encode(Score[])) over all scores, best first.
+    function getReceipt(
+        bytes32 receiptId
+    ) external view returns (
+        uint64 modelId,
+        uint64 agentId,
+        address payer,
+        uint256 fee,
+        uint64 blockNumber,
+        uint32 tokens,
+        uint32 unmatched,
+        bytes32 scoresHash
+    );
+}

@@ -1,0 +1,91 @@
+"""What the contract's method groups share: its parameters, and the checks that most methods begin with."""
+
+from typing import Final
+
+from attribution_precompile import declarations as d
+from attribution_precompile.declarations import Role
+from attribution_precompile.layout import (
+    CHAINS,
+    CONTRIBUTIONS,
+    DATANETS,
+    MODELS,
+    ROLES,
+    VERSIONS,
+    Contribution,
+    Datanet,
+    Model,
+    Version,
+)
+from attribution_precompile.span_index import SpanIndex
+from evm_runtime.native import Frame, Slots
+from genesis.chain_spec import AttributionParams
+from genesis.primitives import ZERO_ADDRESS, Address, Hash32, abi_words, keccak256
+
+CHAIN_CONTENT: Final = 1
+CHAIN_REVIEW: Final = 2
+"""Kinds of links in a datanet's hash chain."""
+
+
+class AttributionBase:
+    """Attributes of the contract that every method group may use."""
+
+    params: AttributionParams
+    treasury: Address
+    chain_id: int
+    index: SpanIndex
+
+
+def require_datanet(slots: Slots, datanet_id: int) -> Datanet:
+    record = DATANETS.load(slots, datanet_id)
+    if record.owner == ZERO_ADDRESS:
+        raise d.UNKNOWN_DATANET(datanet_id)
+    return record
+
+
+def require_contribution(slots: Slots, contribution_id: int) -> Contribution:
+    record = CONTRIBUTIONS.load(slots, contribution_id)
+    if record.contributor == ZERO_ADDRESS:
+        raise d.UNKNOWN_CONTRIBUTION(contribution_id)
+    return record
+
+
+def require_version(slots: Slots, datanet_id: int, version: int) -> Version:
+    record = VERSIONS.load(slots, datanet_id, version)
+    if record.block_number == 0:
+        raise d.UNKNOWN_VERSION(datanet_id, version)
+    return record
+
+
+def require_model(slots: Slots, model_id: int) -> Model:
+    record = MODELS.load(slots, model_id)
+    if record.owner == ZERO_ADDRESS:
+        raise d.UNKNOWN_MODEL(model_id)
+    return record
+
+
+def require_role(frame: Frame, datanet_id: int, datanet: Datanet, needed: Role) -> None:
+    """The caller must be the datanet's owner or have at least the role."""
+    if frame.sender == datanet.owner:
+        return
+    if ROLES.get(frame.storage, datanet_id, frame.sender) < needed:
+        raise d.NOT_ALLOWED(frame.sender, f"the datanet's owner or the role {needed.name}")
+
+
+def require_no_value(frame: Frame, why: str) -> None:
+    """Payable in the interface, for what comes with bonds; until then wei would be lost."""
+    if frame.value:
+        raise d.INVALID_PARAMETER("value", why)
+
+
+def check(good: bool, name: str, reason: str) -> None:
+    """Refuse an argument with `InvalidParameter(name, reason)`."""
+    if not good:
+        raise d.INVALID_PARAMETER(name, reason)
+
+
+def extend_chain(frame: Frame, datanet_id: int, kind: int, contribution_id: int, what: Hash32 | int) -> Hash32:
+    """Add a link to the datanet's chain over content roots and status changes; versions seal its head."""
+    head = Hash32(CHAINS.get(frame.storage, datanet_id).to_bytes(32, "big"))
+    linked = keccak256(abi_words(head, kind, contribution_id, what))
+    CHAINS.set(frame.storage, int.from_bytes(linked, "big"), datanet_id)
+    return linked

@@ -1,0 +1,61 @@
+"""The native attribution contract at 0x…0A00: its method groups put together.
+
+State lives in the contract's own storage (`layout.py`), content in blobs, and the span index is local. The contract holds no
+other state, so one instance serves every thread.
+"""
+
+from contextlib import nullcontext
+from typing import Final
+
+from attribution_precompile.contributions import ContributionMethods
+from attribution_precompile.datanets import DatanetMethods
+from attribution_precompile.declarations import ERRORS, EVENTS, TYPES
+from attribution_precompile.getters import GetterMethods
+from attribution_precompile.inference import InferenceMethods
+from attribution_precompile.models import ModelMethods
+from attribution_precompile.money import MoneyMethods, drain_stakers
+from attribution_precompile.span_index import SpanIndex
+from evm_runtime.native import NativeContract, NativeState
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, ChainSpec
+from genesis.primitives import Wei
+
+
+class AttributionContract(
+    DatanetMethods,
+    ContributionMethods,
+    ModelMethods,
+    InferenceMethods,
+    MoneyMethods,
+    GetterMethods,
+    NativeContract,
+):
+    """Datanets, contributions, models, inferences, and who is paid for them."""
+
+    types = TYPES
+    events = EVENTS
+    errors = ERRORS
+
+    def __init__(self, spec: ChainSpec, chain_id: int, index: SpanIndex) -> None:
+        self.address = ATTRIBUTION_ADDRESS
+        self.params = spec.attribution
+        self.treasury = spec.treasury
+        self.chain_id = chain_id
+        self.index = index
+        self._spec: Final = spec
+
+    def isolated(self) -> "AttributionContract":
+        """The same contract with an index of its own, for execution on states that never were or will be final.
+
+        Such are calls that override this contract's account, and simulations of several blocks. The shared index must never
+        see those; and what would be corruption on the real state is a revert on theirs.
+        """
+        contract = AttributionContract(self._spec, self.chain_id, SpanIndex(nullcontext()))
+        contract.hypothetical = True
+        return contract
+
+    def end_block(self, state: NativeState) -> Wei:
+        """Give up the stakers' part of the block's fees, in whole gwei.
+
+        The amount has left this contract's balance and its books when this returns; the caller must put it into rewards.
+        """
+        return drain_stakers(state)

@@ -1,0 +1,90 @@
+"""Datanets: who owns and curates them, their terms, which models they admit."""
+
+from typing import Final
+
+from attribution_precompile import declarations as d
+from attribution_precompile.base import AttributionBase, check, require_datanet, require_model, require_role
+from attribution_precompile.declarations import DatanetParams, Role
+from attribution_precompile.fees import BPS
+from attribution_precompile.layout import ALLOWED, DATANET_COUNT, DATANET_URIS, DATANETS, ROLES, Datanet
+from attribution_precompile.tokens import MAX_SPAN, MIN_SPAN
+from evm_runtime.native import Frame, method
+from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address
+
+USE_MASK_BITS: Final = 5
+"""mine, train, genTrain, infer, commercial."""
+
+
+class DatanetMethods(AttributionBase):
+    """The part of the contract that keeps datanets."""
+
+    @method("createDatanet(DatanetParams params) returns (uint64 datanetId)")
+    def create_datanet(self, frame: Frame, params: DatanetParams) -> int:
+        """Open a datanet, owned by the caller. Tokenizer and minSpan are immutable."""
+        self._check_params(params)
+        slots = frame.storage
+        datanet_id = DATANET_COUNT.add(slots, 1)
+        record = Datanet(
+            owner=frame.sender,
+            min_span=params.min_span,
+            open_to_models=params.open_to_models,
+            curator_bps=params.curator_bps,
+            soft_cap_bps=params.soft_cap_bps,
+            review_seconds=params.review_seconds,
+            min_fee_per_1k=params.min_fee_per_1k,
+            use_mask=params.use_mask,
+            versions=0,
+            contributions=0,
+            terms_hash=params.terms_hash,
+            tokenizer=params.tokenizer,
+        )
+        DATANETS.store(slots, record, datanet_id)
+        DATANET_URIS.set_once(slots, params.uri.encode(), datanet_id)
+        frame.emit(d.DATANET_CREATED, datanet_id, frame.sender, params.terms_hash)
+        return datanet_id
+
+    def _check_params(self, params: DatanetParams) -> None:
+        limits = self.params
+        uri_bytes = len(params.uri.encode())
+        if uri_bytes > limits.uri_bytes_max:
+            raise d.TOO_LONG("uri", uri_bytes, limits.uri_bytes_max)
+        if params.commit_only:
+            raise d.NOT_SUPPORTED("commit-only datanets")
+        if params.bond_per_kib:
+            raise d.NOT_SUPPORTED("bonds")
+        check(params.tokenizer != ZERO_HASH, "tokenizer", "name words-v1 or a uint32 vocabulary")
+        check(MIN_SPAN <= params.min_span <= MAX_SPAN, "minSpan", f"{MIN_SPAN} to {MAX_SPAN} tokens")
+        check(params.use_mask < 1 << USE_MASK_BITS, "useMask", f"only the lowest {USE_MASK_BITS} bits have a meaning")
+        check(
+            params.curator_bps <= limits.curator_bps_max,
+            "curatorBps",
+            f"at most {limits.curator_bps_max} on this chain",
+        )
+        check(1 <= params.soft_cap_bps <= BPS, "softCapBps", f"1 to {BPS}; {BPS} caps nothing")
+        check(
+            params.review_seconds <= limits.review_seconds_max,
+            "reviewSeconds",
+            f"at most {limits.review_seconds_max} on this chain",
+        )
+
+    @method("setRole(uint64 datanetId, address who, Role role)")
+    def set_role(self, frame: Frame, datanet_id: int, who: Address, role: Role) -> None:
+        """Give or take a role: the owner any, an ADMIN that of CURATOR."""
+        datanet = require_datanet(frame.storage, datanet_id)
+        check(who != ZERO_ADDRESS, "who", "nobody holds the zero address")
+        current = Role(ROLES.get(frame.storage, datanet_id, who))
+        if frame.sender != datanet.owner:
+            if Role.ADMIN in (current, role):
+                raise d.NOT_ALLOWED(frame.sender, "the datanet's owner")
+            require_role(frame, datanet_id, datanet, Role.ADMIN)
+        ROLES.set(frame.storage, int(role), datanet_id, who)
+        frame.emit(d.ROLE_SET, datanet_id, who, role)
+
+    @method("allowModel(uint64 datanetId, uint64 modelId, bool allowed)")
+    def allow_model(self, frame: Frame, datanet_id: int, model_id: int, allowed: bool) -> None:
+        """Admit a model to a datanet that isn't open to all, or end its admission. By the owner or an ADMIN."""
+        datanet = require_datanet(frame.storage, datanet_id)
+        require_role(frame, datanet_id, datanet, Role.ADMIN)
+        require_model(frame.storage, model_id)
+        ALLOWED.set(frame.storage, int(allowed), datanet_id, model_id)
+        frame.emit(d.MODEL_ALLOWED, datanet_id, model_id, allowed)

@@ -1,0 +1,212 @@
+"""The words of the contract's interface: enums, structs, events and errors. Methods stand with their code.
+
+Amounts are wei, shares basis points (10,000 = all), times seconds since 1970; ids start at 1, so 0 is "none".
+"""
+
+import enum
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from evm_runtime.native import AbiType, ContractError, enumeration, event, struct
+from genesis.primitives import Address, Hash32
+
+
+class Method(enum.IntEnum):
+    """How a model's outputs are attributed."""
+
+    SPAN = 0
+    DOT = 1
+    ATTESTED = 2
+    POOL = 3
+
+
+class Status(enum.IntEnum):
+    """Of a contribution. PENDING past its deadline counts as accepted, without pool weight until it is reviewed."""
+
+    PENDING = 0
+    ACCEPTED = 1
+    REJECTED = 2
+    WITHDRAWN = 3
+    ERASED = 4
+    SLASHED = 5
+
+
+class Role(enum.IntEnum):
+    """In a datanet; each role may do what the lower ones may, the owner everything."""
+
+    NONE = 0
+    CURATOR = 1
+    ADMIN = 2
+
+
+class DatanetParams(NamedTuple):
+    uri: str
+    terms_hash: Hash32
+    tokenizer: Hash32
+    min_span: int
+    commit_only: bool
+    open_to_models: bool
+    use_mask: int
+    min_fee_per_1k: int
+    curator_bps: int
+    soft_cap_bps: int
+    bond_per_kib: int
+    review_seconds: int
+
+
+class Parent(NamedTuple):
+    model_id: int
+    bps: int
+
+
+class Use(NamedTuple):
+    datanet_id: int
+    version: int
+    stage: int
+    bps: int
+
+
+class Score(NamedTuple):
+    contribution_id: int
+    weight: int
+
+
+class Signed(NamedTuple):
+    nonce: int
+    deadline: int
+    signature: bytes
+
+
+class Call(NamedTuple):
+    model_id: int
+    agent_id: int
+    prompt_hash: Hash32
+    input_tokens: int
+    output: bytes
+    signed: Signed
+
+
+_ENUMS: Final[Mapping[str, AbiType]] = {
+    "Method": enumeration("Method", Method),
+    "Status": enumeration("Status", Status),
+    "Role": enumeration("Role", Role),
+}
+_SIGNED: Final = struct("Signed", "uint256 nonce, uint64 deadline, bytes signature", Signed)
+
+TYPES: Final[Mapping[str, AbiType]] = {
+    **_ENUMS,
+    "DatanetParams": struct(
+        "DatanetParams",
+        "string uri, bytes32 termsHash, bytes32 tokenizer, uint8 minSpan, bool commitOnly, bool openToModels, "
+        "uint32 useMask, uint128 minFeePer1k, uint16 curatorBps, uint16 softCapBps, uint128 bondPerKiB, "
+        "uint32 reviewSeconds",
+        DatanetParams,
+    ),
+    "Parent": struct("Parent", "uint64 modelId, uint16 bps", Parent),
+    "Use": struct("Use", "uint64 datanetId, uint32 version, uint8 stage, uint16 bps", Use),
+    "Score": struct("Score", "uint64 contributionId, uint128 weight", Score),
+    "Signed": _SIGNED,
+    "Call": struct(
+        "Call",
+        "uint64 modelId, uint64 agentId, bytes32 promptHash, uint32 inputTokens, bytes output, Signed signed",
+        Call,
+        {"Signed": _SIGNED},
+    ),
+}
+
+# ---------------------------------------------------------------- events
+
+DATANET_CREATED: Final = event("DatanetCreated(uint64 indexed datanetId, address indexed owner, bytes32 termsHash)")
+ROLE_SET: Final = event("RoleSet(uint64 indexed datanetId, address indexed who, Role role)", _ENUMS)
+MODEL_ALLOWED: Final = event("ModelAllowed(uint64 indexed datanetId, uint64 indexed modelId, bool allowed)")
+CONTRIBUTED: Final = event(
+    "Contributed(uint64 indexed datanetId, uint64 indexed contributionId, address indexed payout, "
+    "bytes32 contentRoot, uint64 tokens)"
+)
+APPENDED: Final = event("Appended(uint64 indexed contributionId, bytes32 contentRoot, uint64 tokens)")
+PAYOUT_SET: Final = event("PayoutSet(uint64 indexed contributionId, address indexed payout)")
+REVIEWED: Final = event("Reviewed(uint64 indexed contributionId, bool accepted, uint16 quality)")
+VERSION_PUBLISHED: Final = event("VersionPublished(uint64 indexed datanetId, uint32 version, bytes32 contentRoot)")
+MODEL_REGISTERED: Final = event("ModelRegistered(uint64 indexed modelId, address indexed owner, bytes32 weights)")
+MODEL_CHANGED: Final = event(
+    "ModelChanged(uint64 indexed modelId, address signer, uint128 inputPer1k, uint128 outputPer1k, bool active)"
+)
+INFERRED: Final = event(
+    "Inferred(bytes32 indexed receiptId, uint64 indexed modelId, address indexed payer, uint256 fee, "
+    "uint32 tokens, uint32 unmatched)"
+)
+ATTRIBUTED: Final = event(
+    "Attributed(bytes32 indexed receiptId, uint64 indexed contributionId, address indexed payout, "
+    "uint256 weight, uint256 amount)"
+)
+POOLED: Final = event("Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint256 amount)")
+POOL_CLAIMED: Final = event("PoolClaimed(uint64 indexed contributionId, address indexed payout, uint256 amount)")
+CLAIMED: Final = event("Claimed(address indexed who, address indexed to, uint256 amount)")
+
+EVENTS: Final = (
+    DATANET_CREATED,
+    ROLE_SET,
+    MODEL_ALLOWED,
+    CONTRIBUTED,
+    APPENDED,
+    PAYOUT_SET,
+    REVIEWED,
+    VERSION_PUBLISHED,
+    MODEL_REGISTERED,
+    MODEL_CHANGED,
+    INFERRED,
+    ATTRIBUTED,
+    POOLED,
+    POOL_CLAIMED,
+    CLAIMED,
+)
+
+# ---------------------------------------------------------------- errors
+
+UNKNOWN_DATANET: Final = ContractError("UnknownDatanet(uint64 datanetId)")
+UNKNOWN_CONTRIBUTION: Final = ContractError("UnknownContribution(uint64 contributionId)")
+UNKNOWN_VERSION: Final = ContractError("UnknownVersion(uint64 datanetId, uint32 version)")
+UNKNOWN_MODEL: Final = ContractError("UnknownModel(uint64 modelId)")
+UNKNOWN_RECEIPT: Final = ContractError("UnknownReceipt(bytes32 receiptId)")
+NOT_ALLOWED: Final = ContractError("NotAllowed(address caller, string needed)")
+NOT_SUPPORTED: Final = ContractError("NotSupported(string feature)")
+INVALID_PARAMETER: Final = ContractError("InvalidParameter(string name, string reason)")
+INVALID_CONTENT: Final = ContractError("InvalidContent(string reason)")
+TOO_LONG: Final = ContractError("TooLong(string what, uint256 size, uint256 limit)")
+TOO_SHORT: Final = ContractError("TooShort(string what, uint256 size, uint256 needed)")
+WRONG_STATUS: Final = ContractError("WrongStatus(uint64 contributionId, Status status)", _ENUMS)
+REVIEW_TOO_EARLY: Final = ContractError("ReviewTooEarly(uint64 contributionId, uint64 lastBlock)")
+DEADLINE_PASSED: Final = ContractError("DeadlinePassed(uint64 contributionId, uint64 deadline)")
+VERSION_NOT_FINAL: Final = ContractError("VersionNotFinal(uint64 datanetId, uint32 version)")
+MODEL_INACTIVE: Final = ContractError("ModelInactive(uint64 modelId)")
+MODEL_NOT_ALLOWED: Final = ContractError("ModelNotAllowed(uint64 datanetId, uint64 modelId)")
+FEE_TOO_LOW: Final = ContractError("FeeTooLow(uint256 required, uint256 sent)")
+BAD_SIGNATURE: Final = ContractError("BadSignature(string reason)")
+SIGNATURE_EXPIRED: Final = ContractError("SignatureExpired(uint64 deadline, uint64 timestamp)")
+NONCE_USED: Final = ContractError("NonceUsed(uint64 modelId, uint256 nonce)")
+
+ERRORS: Final = (
+    UNKNOWN_DATANET,
+    UNKNOWN_CONTRIBUTION,
+    UNKNOWN_VERSION,
+    UNKNOWN_MODEL,
+    UNKNOWN_RECEIPT,
+    NOT_ALLOWED,
+    NOT_SUPPORTED,
+    INVALID_PARAMETER,
+    INVALID_CONTENT,
+    TOO_LONG,
+    TOO_SHORT,
+    WRONG_STATUS,
+    REVIEW_TOO_EARLY,
+    DEADLINE_PASSED,
+    VERSION_NOT_FINAL,
+    MODEL_INACTIVE,
+    MODEL_NOT_ALLOWED,
+    FEE_TOO_LOW,
+    BAD_SIGNATURE,
+    SIGNATURE_EXPIRED,
+    NONCE_USED,
+)
+
+ZERO: Final = Address(bytes(20))

@@ -1,0 +1,50 @@
+"""What attribution costs, in gas. One table; `docs/attribution.md` states the same figures.
+
+Storage, logs and calldata decoding come on top at the framework's prices (`evm_runtime/native/gas.py`). Index work is paid when
+content comes in, whenever a node does it: the later calls that trigger it pay nothing for it.
+"""
+
+from typing import Final
+
+TEXT_BYTE: Final = 8
+"""Checking and splitting a byte of text into tokens."""
+STORED_BYTE: Final = 24
+"""Keeping a byte of content for good, as a blob beside the state."""
+INDEX_TOKEN: Final = 400
+"""Both tables' entries for the window that begins at a token, with the later reading and hashing of it."""
+REVIEW_TOKEN: Final = 250
+"""Counting the owned windows of a contribution, per token."""
+TRACE_TOKEN: Final = 100
+"""Crediting an output token (rules 8 to 11)."""
+TRACE_TOKEN_USE: Final = 250
+"""Hashing the window at an output token and looking up its owner, for each use of the model."""
+PAYEE: Final = 1_500
+"""The share of one contribution: ordering, division, cap."""
+SIGNATURE: Final = 9_000
+"""EIP-712 hashing and recovery of a model signer's signature."""
+
+
+def content_gas(length: int) -> int:
+    """A segment of `length` bytes, before it is split into tokens."""
+    return (TEXT_BYTE + STORED_BYTE) * length
+
+
+def index_gas(tokens: int) -> int:
+    return INDEX_TOKEN * tokens
+
+
+def review_gas(tokens: int) -> int:
+    return REVIEW_TOKEN * tokens
+
+
+def output_gas(length: int) -> int:
+    """An output of `length` bytes, before it is split into tokens."""
+    return TEXT_BYTE * length
+
+
+def trace_gas(tokens: int, uses: int) -> int:
+    return (TRACE_TOKEN + TRACE_TOKEN_USE * uses) * tokens
+
+
+def settlement_gas(payees: int) -> int:
+    return PAYEE * payees

@@ -1,0 +1,176 @@
+"""Where the attribution contract keeps what, slot by slot (Solidity's layout; see `evm_runtime/native/storage.py`).
+
+    0 datanets created          1 contributions             2 models                  3 receipts
+    4 segments, chain-wide      5 wei burned, cumulative    6 wei owed to stakers     7 (free)
+    8 datanet -> record         9 contribution -> record   10 datanet -> version      11 model -> record
+   12 model -> uses[]          13 receipt id -> record     14 account -> claimable    15 datanet -> account -> role
+   16 datanet -> model -> may  17 datanet -> segments[]    18 datanet -> members[]    19 datanet -> reviewed[]
+   20 datanet -> hash chain    21 datanet -> pool          22 contribution -> entry   23 model -> nonce bitmap
+   24 datanet -> uri           25 model -> uri
+
+Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at the end of each block.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from attribution_precompile.declarations import Method, Status
+from evm_runtime.native import (
+    U8,
+    U16,
+    U32,
+    U64,
+    U96,
+    U128,
+    U256,
+    Account,
+    Flag,
+    RecordLists,
+    Records,
+    Texts,
+    Uint64Lists,
+    Value,
+    Word,
+)
+
+BURNED_SLOT: Final = 5
+STAKERS_SLOT: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Datanet:
+    """Slot 0: who and how attribution works; slot 1: price and counts; slots 2, 3: terms and tokenizer (immutable)."""
+
+    owner: Account
+    min_span: U8
+    open_to_models: Flag
+    curator_bps: U16
+    soft_cap_bps: U16
+    review_seconds: U32
+    min_fee_per_1k: U128
+    use_mask: U32
+    versions: U32
+    contributions: U64
+    terms_hash: Word
+    tokenizer: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """`accepted_version` is the first version after its acceptance by review (0: not accepted by review)."""
+
+    contributor: Account
+    datanet_id: U64
+    quality: U16
+    status: Annotated[Status, 8]
+    payout: Account
+    first_order: U64
+    accepted_version: U32
+    tokens: U64
+    owned_windows: U64
+    deadline: U64
+    last_block: U64
+    content_root: Word
+    provenance: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One piece of content. `order` counts all segments of the chain; windows belong to the smallest."""
+
+    contribution_id: U64
+    order: U64
+    block_number: U64
+    tokens: U64
+    content_hash: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A watermark: the first `segments` segments and `contributions` contributions existed when it was published."""
+
+    time: U64
+    block_number: U64
+    segments: U64
+    contributions: U64
+    content_root: Word
+    pool_accumulator: U256
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    owner: Account
+    active: Flag
+    method: Annotated[Method, 8]
+    min_royalty_bps: U16
+    signer: Account
+    input_per_1k: U128
+    output_per_1k: U128
+    tokenizer: Word
+    weights: Word
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    datanet_id: U64
+    version: U32
+    stage: U8
+    bps: U16
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    model_id: U64
+    agent_id: U64
+    block_number: U64
+    tokens: U32
+    unmatched: U32
+    payer: Account
+    fee: U96
+    scores_hash: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A datanet's pool: scaled wei per unit of weight so far, the scaled remainder, the weight in force and to come."""
+
+    accumulator: U256
+    remainder: U128
+    weight: U128
+    pending_weight: U128
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEntry:
+    """A contribution's place in its pool: the accumulator it was settled at, and its scaled residue below one wei."""
+
+    settled_at: U256
+    residue: U128
+    started: Flag
+
+
+DATANET_COUNT: Final = Value(0)
+CONTRIBUTION_COUNT: Final = Value(1)
+MODEL_COUNT: Final = Value(2)
+RECEIPT_COUNT: Final = Value(3)
+SEGMENT_COUNT: Final = Value(4)
+BURNED: Final = Value(BURNED_SLOT)
+STAKERS: Final = Value(STAKERS_SLOT)
+DATANETS: Final = Records(8, Datanet)
+CONTRIBUTIONS: Final = Records(9, Contribution)
+VERSIONS: Final = Records(10, Version)
+MODELS: Final = Records(11, Model)
+USES: Final = RecordLists(12, ModelUse)
+RECEIPTS: Final = Records(13, Receipt)
+CLAIMABLE: Final = Value(14)
+ROLES: Final = Value(15)
+ALLOWED: Final = Value(16)
+SEGMENTS: Final = RecordLists(17, Segment)
+MEMBERS: Final = Uint64Lists(18)
+REVIEWED: Final = Uint64Lists(19)
+CHAINS: Final = Value(20)
+POOLS: Final = Records(21, Pool)
+POOL_ENTRIES: Final = Records(22, PoolEntry)
+NONCES: Final = Value(23)
+DATANET_URIS: Final = Texts(24)
+MODEL_URIS: Final = Texts(25)

@@ -1,0 +1,93 @@
+"""Models: who owns and signs for them, their prices, and the datanet versions they were built from."""
+
+from dataclasses import replace
+
+from attribution_precompile import declarations as d
+from attribution_precompile.base import AttributionBase, check, require_datanet, require_model, require_version
+from attribution_precompile.declarations import Method, Parent, Use
+from attribution_precompile.fees import BPS
+from attribution_precompile.layout import MODEL_COUNT, MODEL_URIS, MODELS, USES, Model, ModelUse
+from evm_runtime.native import Frame, method
+from genesis.primitives import Address, Hash32
+
+STAGE_MAX = 2
+"""0 pre-training, 1 fine-tuning, 2 retrieval."""
+ROYALTY_BPS_MAX = 5_000
+
+
+class ModelMethods(AttributionBase):
+    """The part of the contract that keeps models."""
+
+    @method(
+        "registerModel(string uri, bytes32 weights, Method method, address signer, uint128 inputPer1k, "
+        "uint128 outputPer1k, uint16 minRoyaltyBps, Parent[] parents, Use[] uses) returns (uint64 modelId)"
+    )
+    def register_model(
+        self,
+        frame: Frame,
+        uri: str,
+        weights: Hash32,
+        kind: Method,
+        signer: Address,
+        input_per_1k: int,
+        output_per_1k: int,
+        min_royalty_bps: int,
+        parents: tuple[Parent, ...],
+        uses: tuple[Use, ...],
+    ) -> int:
+        """Register a model, owned by the caller, with prices in wei per 1000 tokens and the versions it was built from."""
+        if len(uri.encode()) > self.params.uri_bytes_max:
+            raise d.TOO_LONG("uri", len(uri.encode()), self.params.uri_bytes_max)
+        if kind != Method.SPAN:
+            raise d.NOT_SUPPORTED(f"attribution by {kind.name}")
+        if parents:
+            raise d.NOT_SUPPORTED("royalties to parents")
+        check(min_royalty_bps <= ROYALTY_BPS_MAX, "minRoyaltyBps", f"at most {ROYALTY_BPS_MAX}")
+        tokenizer = self._check_uses(frame, uses)
+        slots = frame.storage
+        model_id = MODEL_COUNT.add(slots, 1)
+        record = Model(
+            owner=frame.sender,
+            active=True,
+            method=kind,
+            min_royalty_bps=min_royalty_bps,
+            signer=signer,
+            input_per_1k=input_per_1k,
+            output_per_1k=output_per_1k,
+            tokenizer=tokenizer,
+            weights=weights,
+        )
+        MODELS.store(slots, record, model_id)
+        MODEL_URIS.set_once(slots, uri.encode(), model_id)
+        for use in uses:
+            USES.append(slots, ModelUse(use.datanet_id, use.version, use.stage, use.bps), model_id)
+        frame.emit(d.MODEL_REGISTERED, model_id, frame.sender, weights)
+        return model_id
+
+    def _check_uses(self, frame: Frame, uses: tuple[Use, ...]) -> Hash32:
+        """Uses must exist, be final, share a tokenizer and sum to all; returns the tokenizer."""
+        if len(uses) > self.params.uses_max:
+            raise d.TOO_LONG("uses", len(uses), self.params.uses_max)
+        check(len(uses) > 0, "uses", "a model traced by SPAN needs at least one")
+        check(sum(use.bps for use in uses) == BPS, "uses", f"shares must sum to {BPS}")
+        tokenizers = set()
+        for use in uses:
+            check(use.bps > 0, "uses", "each share must be positive")
+            check(use.stage <= STAGE_MAX, "uses", f"stage must be 0 to {STAGE_MAX}")
+            tokenizers.add(require_datanet(frame.storage, use.datanet_id).tokenizer)
+            if require_version(frame.storage, use.datanet_id, use.version).block_number >= frame.block_number:
+                raise d.VERSION_NOT_FINAL(use.datanet_id, use.version)
+        check(len(tokenizers) == 1, "uses", "all uses of a model share one tokenizer")
+        return tokenizers.pop()
+
+    @method("setModel(uint64 modelId, address signer, uint128 inputPer1k, uint128 outputPer1k, bool active)")
+    def set_model(
+        self, frame: Frame, model_id: int, signer: Address, input_per_1k: int, output_per_1k: int, active: bool
+    ) -> None:
+        """Change a model's signer (zero: none), prices and whether it takes inferences. By its owner."""
+        record = require_model(frame.storage, model_id)
+        if frame.sender != record.owner:
+            raise d.NOT_ALLOWED(frame.sender, "the model's owner")
+        record = replace(record, signer=signer, input_per_1k=input_per_1k, output_per_1k=output_per_1k, active=active)
+        MODELS.store(frame.storage, record, model_id)
+        frame.emit(d.MODEL_CHANGED, model_id, signer, input_per_1k, output_per_1k, active)

@@ -1,0 +1,114 @@
+"""Credits, pools and claims. Everybody is credited, no code runs; only `claim` moves wei, to the address its caller names.
+
+The contract's balance covers, to the wei: what is claimable, what pools hold, and the stakers' part until the block ends.
+"""
+
+from collections.abc import Mapping
+
+from attribution_precompile import declarations as d
+from attribution_precompile import pool
+from attribution_precompile.base import AttributionBase, check, require_contribution
+from attribution_precompile.layout import (
+    BURNED,
+    CLAIMABLE,
+    POOL_ENTRIES,
+    POOLS,
+    STAKERS,
+    VERSIONS,
+    Contribution,
+    PoolEntry,
+)
+from evm_runtime.native import Frame, NativeState, PlainSlots, Slots, method
+from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.errors import InvariantError
+from genesis.primitives import WEI_PER_GWEI, ZERO_ADDRESS, Address, Wei
+
+
+def credit(slots: Slots, amounts: Mapping[Address, int]) -> None:
+    """Add to what accounts may claim; zero amounts touch nothing."""
+    for who, amount in amounts.items():
+        if amount:
+            CLAIMABLE.add(slots, amount, who)
+
+
+def pay_pool(slots: Slots, datanet_id: int, amount: Wei) -> Wei:
+    """Pay a datanet's pool; returns what it could not take for want of weight (all or nothing): the treasury's."""
+    if amount == 0:
+        return Wei(0)
+    state = POOLS.load(slots, datanet_id)
+    if state.weight == 0:
+        return amount
+    POOLS.store(slots, pool.pay(state, amount), datanet_id)
+    return Wei(0)
+
+
+def take_pool_share(slots: Slots, contribution_id: int, record: Contribution, windows_max: int) -> Wei:
+    """Settle a contribution's pool entry: what it is owed leaves the pool. Nothing before its first version."""
+    weight = pool.weight_of(record.quality, record.owned_windows, windows_max)
+    if weight == 0:
+        return Wei(0)
+    entry = POOL_ENTRIES.load(slots, contribution_id)
+    if not entry.started:
+        version = VERSIONS.load(slots, record.datanet_id, record.accepted_version)
+        if version.block_number == 0:
+            return Wei(0)
+        entry = PoolEntry(version.pool_accumulator, 0, True)
+    settled, due = pool.settle(POOLS.load(slots, record.datanet_id), entry, weight)
+    POOL_ENTRIES.store(slots, settled, contribution_id)
+    return due
+
+
+def settle_entry(frame: Frame, contribution_id: int, record: Contribution, windows_max: int) -> None:
+    """Move a contribution's pool share to its payout's balance."""
+    due = take_pool_share(frame.storage, contribution_id, record, windows_max)
+    if due:
+        credit(frame.storage, {record.payout: due})
+        frame.emit(d.POOL_CLAIMED, contribution_id, record.payout, due)
+
+
+def burn(frame: Frame, amount: Wei) -> None:
+    """Destroy wei of the contract's balance, and count them for the supply."""
+    if amount:
+        frame.burn(amount)
+        BURNED.add(frame.storage, amount)
+
+
+def drain_stakers(state: NativeState) -> Wei:
+    """The stakers' whole gwei so far, taken out of the contract's balance; the rest waits for the next block."""
+    slots = PlainSlots(state, ATTRIBUTION_ADDRESS)
+    owed = STAKERS.get(slots)
+    whole = owed - owed % WEI_PER_GWEI
+    if whole:
+        balance = state.get_balance(ATTRIBUTION_ADDRESS)
+        if balance < whole:
+            raise InvariantError(f"the attribution contract owes the stakers {whole} wei and has {balance}")
+        STAKERS.set(slots, owed - whole)
+        state.set_balance(ATTRIBUTION_ADDRESS, balance - whole)
+    return Wei(whole)
+
+
+class MoneyMethods(AttributionBase):
+    """The part of the contract that pays out."""
+
+    @method("claimPool(uint64[] contributionIds)")
+    def claim_pool(self, frame: Frame, contribution_ids: tuple[int, ...]) -> None:
+        """Move contributions' pool shares to their payouts' balances. Anyone may."""
+        for contribution_id in contribution_ids:
+            record = require_contribution(frame.storage, contribution_id)
+            settle_entry(frame, contribution_id, record, self.params.pool_windows_max)
+
+    @method("claim(address to) returns (uint256 paid)")
+    def claim(self, frame: Frame, to: Address) -> int:
+        """Pay the caller's whole balance to an address, without running its code."""
+        check(to not in (ZERO_ADDRESS, frame.address), "to", "wei sent there would be lost")
+        amount = Wei(CLAIMABLE.get(frame.storage, frame.sender))
+        if amount:
+            CLAIMABLE.set(frame.storage, 0, frame.sender)
+            frame.pay(to, amount)
+            frame.emit(d.CLAIMED, frame.sender, to, amount)
+        return amount
+
+    @method("claimable(address who) returns (uint256 available, uint256 locked)", view=True)
+    def claimable(self, frame: Frame, who: Address) -> tuple[int, int]:
+        """What an account may claim now, and what is still locked. Pool shares appear once `claimPool` has moved them."""
+        return CLAIMABLE.get(frame.storage, who), 0

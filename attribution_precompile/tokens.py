@@ -1,0 +1,95 @@
+"""Rules 1 to 3: text to tokens, tokens to windows.
+
+1. Text is strict UTF-8. A token is a maximal run of [A-Za-z0-9] and U+00C0..U+1FFF, ASCII lower-cased; each character of
+   U+2E80..U+D7FF, U+F900..U+FAFF, U+20000..U+3FFFF is a token of its own; all else separates. No Unicode tables are used:
+   they differ between versions.
+2. With any tokenizer but `words-v1`, tokens are 32-bit big-endian words of that vocabulary.
+3. A window is k consecutive tokens of one segment. Windows are equal when their tokens are; a BLAKE2b-128 id stands for one.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import accumulate
+from typing import Final
+
+from genesis.primitives import Hash32
+
+WORDS_V1: Final = Hash32(b"words-v1".ljust(32, b"\0"))
+WINDOW_ID_BYTES: Final = 16
+MIN_SPAN: Final = 8
+MAX_SPAN: Final = 32
+
+_TOKEN: Final = re.compile("[A-Za-z0-9\u00c0-\u1fff]+|[\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]")
+
+
+class TextError(ValueError):
+    """The content is not what its datanet's tokenizer reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens as one byte string: token i is `data[starts[i]:ends[i]]`, consecutive tokens are one slice.
+
+    Words are joined by a space, which no token contains, so different windows are different slices.
+    """
+
+    data: bytes
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def window_ids(self, k: int) -> list[bytes]:
+        """The id of each window of k tokens, by its first token; empty if there are fewer than k tokens."""
+        data = self.data
+        return [
+            blake2b(data[start:end], digest_size=WINDOW_ID_BYTES).digest()
+            for start, end in zip(self.starts, self.ends[k - 1 :], strict=False)
+        ]
+
+
+def tokenize(content: bytes, tokenizer: Hash32) -> Tokens:
+    """Split content into tokens. Raises TextError."""
+    if tokenizer != WORDS_V1:
+        _check_words(content)
+        return Tokens(content, range(0, len(content), 4), range(4, len(content) + 4, 4))
+    found = _TOKEN.findall(_lowered_text(content))
+    data = " ".join(found).encode()
+    if data.isascii():
+        lengths = [len(token) for token in found]
+    else:
+        lengths = [len(token.encode()) for token in found]
+    ends = list(accumulate(lengths, lambda end, length: end + 1 + length)) if lengths else []
+    return Tokens(data, [end - length for end, length in zip(ends, lengths, strict=True)], ends)
+
+
+def token_offsets(content: bytes, tokenizer: Hash32) -> list[tuple[int, int]]:
+    """Where each token stands in the content: (first byte, byte behind). Raises TextError."""
+    if tokenizer != WORDS_V1:
+        _check_words(content)
+        return [(at, at + 4) for at in range(0, len(content), 4)]
+    text = _lowered_text(content)
+    offsets = []
+    done_characters = done_bytes = 0
+    for match in _TOKEN.finditer(text):
+        start, end = match.span()
+        start_byte = done_bytes + len(text[done_characters:start].encode())
+        done_characters, done_bytes = end, start_byte + len(match.group().encode())
+        offsets.append((start_byte, done_bytes))
+    return offsets
+
+
+def _lowered_text(content: bytes) -> str:
+    """Lower-casing the bytes touches ASCII letters only, whatever the Python version knows of Unicode."""
+    try:
+        return content.lower().decode("utf-8", "strict")
+    except UnicodeDecodeError as error:
+        raise TextError(f"not UTF-8 at byte {error.start}") from None
+
+
+def _check_words(content: bytes) -> None:
+    if len(content) % 4:
+        raise TextError("a uint32 vocabulary needs a multiple of 4 bytes")

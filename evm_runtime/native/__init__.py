@@ -1,0 +1,77 @@
+"""A small framework for native contracts: ABI methods by decorator, gas before work, typed storage, events, end-of-block hook.
+
+`contract.py` has the rules of a call, `frame.py` what a method may do, `storage.py` the layout of state, `abi.py` the codec,
+`gas.py` the framework's own prices, `interface.py` the generated ABI JSON and Solidity interface.
+"""
+
+from evm_runtime.native.abi import AbiError, AbiType, array, enumeration, struct
+from evm_runtime.native.contract import (
+    ContractError,
+    ContractRevert,
+    Method,
+    NativeContract,
+    NativePrecompile,
+    event,
+    method,
+)
+from evm_runtime.native.frame import Event, Frame, NativeState, PlainSlots
+from evm_runtime.native.interface import abi_json, solidity
+from evm_runtime.native.storage import (
+    U8,
+    U16,
+    U32,
+    U64,
+    U96,
+    U128,
+    U256,
+    Account,
+    Flag,
+    RecordLists,
+    Records,
+    Slots,
+    Texts,
+    Uint64Lists,
+    Value,
+    Word,
+    array_slot,
+    mapping_slot,
+)
+
+__all__ = [
+    "U8",
+    "U16",
+    "U32",
+    "U64",
+    "U96",
+    "U128",
+    "U256",
+    "AbiError",
+    "AbiType",
+    "Account",
+    "ContractError",
+    "ContractRevert",
+    "Event",
+    "Flag",
+    "Frame",
+    "Method",
+    "NativeContract",
+    "NativePrecompile",
+    "NativeState",
+    "PlainSlots",
+    "RecordLists",
+    "Records",
+    "Slots",
+    "Texts",
+    "Uint64Lists",
+    "Value",
+    "Word",
+    "abi_json",
+    "array",
+    "array_slot",
+    "enumeration",
+    "event",
+    "mapping_slot",
+    "method",
+    "solidity",
+    "struct",
+]
