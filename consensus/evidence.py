@@ -68,5 +68,8 @@ class EvidencePool:
             del self._items[next(iter(self._items))]
         return True
 
+    def accuses(self, validator: Address) -> bool:
+        return validator in self._items
+
     def items(self) -> tuple[Evidence, ...]:
         return tuple(self._items.values())

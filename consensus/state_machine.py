@@ -164,7 +164,7 @@ def _take_proposal(state: RoundsState, event: ProposalReceived, out: list[Effect
     known = state.proposals.get(proposal.round)
     if known is not None:
         evidence = duplicate_proposal(known.proposal, proposal)
-        if evidence is not None and state.fires_first(f"evidence {proposal.round}"):
+        if evidence is not None:
             out.append(EvidenceFound(evidence))
         return
     if not state.round <= proposal.round <= max(state.round, 0) + PROPOSAL_ROUNDS_AHEAD:
@@ -346,13 +346,21 @@ def _run_rules(state: RoundsState, out: list[Effect]) -> None:
 def _start_round(state: RoundsState, round_: Round, out: list[Effect]) -> None:
     """L11-L21."""
     state.round, state.step = round_, Step.PROPOSE
-    for past in [r for r in state.proposals if r < round_]:
-        del state.proposals[past]
-    state.votes.prune(round_, {state.valid_round, state.locked_round})
-    state.fired = {(rule, r) for rule, r in state.fired if r >= round_}
+    _forget_past(state)
     out.append(ScheduleTimeout(round_, Step.PROPOSE))
     if state.proposer(round_) == state.me:
         _propose(state, out)
+
+
+def _forget_past(state: RoundsState) -> None:
+    """Keep what a later rule can still ask for; a block that is needed again later is fetched and judged again."""
+    state.proposals = {r: event for r, event in state.proposals.items() if r >= state.round}
+    state.fired = {(rule, r) for rule, r in state.fired if r >= state.round}
+    state.votes.prune(state.round, {state.valid_round, state.locked_round})
+    needed = {event.proposal.block_hash for event in state.proposals.values()} | set(state.votes.commits.values())
+    needed |= {value for value in (state.locked_value, state.valid_value) if value is not None}
+    state.judged = {value: event for value, event in state.judged.items() if value in needed}
+    state.wanted &= needed
 
 
 def _propose(state: RoundsState, out: list[Effect]) -> None:

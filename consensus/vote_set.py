@@ -35,11 +35,10 @@ class VoteSet:
         self.quorum: Hash32 | None = None
         """The value with more than 2/3 of the power (zero hash: nil), if there is one."""
 
-    def has(self, vote: Vote) -> bool:
-        return vote.block_hash in self._by_validator.get(vote.validator, ())
-
-    def has_voted(self, validator: Address) -> bool:
-        return validator in self._by_validator
+    def is_useless(self, vote: Vote) -> bool:
+        """True if `add` would not count the vote: it is known, or one of too many of its validator."""
+        mine = self._by_validator.get(vote.validator, {})
+        return vote.block_hash in mine or len(mine) >= VALUES_PER_VALIDATOR_MAX
 
     def add(self, vote: Vote, *, certified: bool = False) -> DuplicateVote | None:
         """Count a vote of a member; returns evidence at the first vote that conflicts with an earlier one.
@@ -180,6 +179,10 @@ class HeightVotes:
         """The highest round > `above` in which W of the power was seen, or -1 (L55)."""
         rounds = [r for r, power in self._power.items() if r > above and self.validators.is_weak_quorum(power)]
         return max(rounds, default=NO_ROUND)
+
+    def latest_round(self) -> Round:
+        """The highest round of which anything was seen, or -1."""
+        return max(self._senders, default=NO_ROUND)
 
     def power_seen(self) -> int:
         """Power of all who were seen in any round of this height."""

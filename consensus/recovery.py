@@ -1,0 +1,120 @@
+"""What a restarted node takes up from its log and its sign record: votes, lock, valid value, position. Nothing is re-derived.
+
+The lock and the valid value are those of the PolkaSeen records; the position is the furthest of what was signed, what a timer
+or a polka proves to have been reached; the last signed message counts as sent, with the very bytes that were signed.
+"""
+
+from dataclasses import dataclass
+
+from consensus.events import CommitReceived, EnterHeight, ProposalReceived, TimeoutExpired, VoteReceived
+from consensus.messages import Step
+from consensus.signer import STEP_OF, SignedMessage, SignRecord
+from consensus.state_machine import RoundsState
+from consensus.vote_set import votes_of_commit
+from consensus.wal import HeldBlock, PolkaSeen, Record
+from genesis.errors import StorageCorrupt
+from genesis.primitives import NO_ROUND, Round
+from genesis.types import Block, Proposal, Vote
+
+_Position = tuple[Round, Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What the driver has to do after `restore`: judge these blocks again, and send the last signed message again."""
+
+    blocks: tuple[Block, ...]
+    last_signed: SignedMessage | None
+
+
+def restore(state: RoundsState, records: list[Record], last: SignRecord | None) -> Recovered:
+    """Put the records of this height into a fresh `state`. Raises StorageCorrupt if log and sign record contradict."""
+    signed = None if last is None or last.height != state.height else last.signed()
+    if state.me is not None:
+        _check_own(state, records, last)
+    state.round, state.step = _position(state, records, signed)
+    for record in records:
+        _put(state, record)
+    if isinstance(signed, Vote):
+        state.votes.add(signed, state.round, certified=True)
+    blocks = {record.block.hash: record.block for record in records if isinstance(record, HeldBlock)}
+    if isinstance(signed, Proposal):  # its block was made durable before it was signed
+        own = blocks.get(signed.block_hash)
+        _put(state, ProposalReceived(signed, 0 if own is None else own.consensus.time_ms))
+    return Recovered(tuple(blocks.values()), signed)
+
+
+def _check_own(state: RoundsState, records: list[Record], last: SignRecord | None) -> None:
+    """The sign record is written before the log: an own vote in the log that it does not cover means an old record."""
+    newest = max((own for record in records if (own := _own_position(state, record)) is not None), default=None)
+    if newest is not None and (last is None or (state.height, *newest) > last.position):
+        raise StorageCorrupt(
+            f"the consensus log holds own signatures of height {state.height}, round {newest[0]}, which the sign record "
+            "does not know: an old copy of the sign record was put back"
+        )
+
+
+def _own_position(state: RoundsState, record: Record) -> _Position | None:
+    match record:
+        case VoteReceived(vote) if vote.validator == state.me:
+            return vote.round, STEP_OF[vote.kind]
+        case ProposalReceived(proposal) if proposal.proposer == state.me:
+            return proposal.round, Step.PROPOSE
+        case _:
+            return None
+
+
+def _position(state: RoundsState, records: list[Record], signed: SignedMessage | None) -> _Position:
+    reached = [_reached(state, record) for record in records]
+    if isinstance(signed, Vote):
+        reached.append((signed.round, STEP_OF[signed.kind]))
+    elif signed is not None:
+        reached.append((signed.round, Step.PROPOSE))
+    return max((position for position in reached if position is not None), default=(NO_ROUND, Step.NEW))
+
+
+def _reached(state: RoundsState, record: Record) -> _Position | None:
+    match record:
+        case EnterHeight():
+            return Round(0), Step.PROPOSE
+        case TimeoutExpired(round=round_, step=Step.PRECOMMIT):
+            return Round(round_ + 1), Step.PROPOSE
+        case TimeoutExpired(round=round_):
+            return round_, Step.PROPOSE
+        case PolkaSeen(round=round_):
+            return round_, Step.PREVOTE
+        case _:
+            return _own_position(state, record)
+
+
+def _put(state: RoundsState, record: Record) -> None:
+    match record:
+        case VoteReceived(vote):
+            state.votes.add(vote, state.round)
+        case CommitReceived(commit):
+            for vote in votes_of_commit(commit, state.validators):
+                state.votes.add(vote, state.round, certified=True)
+        case ProposalReceived(proposal):
+            _put_proposal(state, record, proposal)
+        case PolkaSeen():
+            _put_polka(state, record)
+        case _:
+            pass  # judgements are made again; the rest only told the position
+
+
+def _put_proposal(state: RoundsState, record: ProposalReceived, proposal: Proposal) -> None:
+    state.votes.note_sender(proposal.round, proposal.proposer)
+    for vote in proposal.polka:
+        state.votes.add(vote, state.round, certified=True)
+    if proposal.round >= state.round:
+        state.proposals.setdefault(proposal.round, record)
+
+
+def _put_polka(state: RoundsState, record: PolkaSeen) -> None:
+    if record.round < state.valid_round:
+        raise StorageCorrupt("the consensus log holds polkas out of order")
+    for vote in record.polka:
+        state.votes.add(vote, state.round, certified=True)
+    state.valid_value, state.valid_round, state.valid_polka = record.block_hash, record.round, record.polka
+    if record.locks:
+        state.locked_value, state.locked_round = record.block_hash, record.round

@@ -1,0 +1,63 @@
+"""The last-sign record as a file, replaced as a whole. Implements consensus.signer.SignRecordStore.
+
+The file is a CRC-32 (4 bytes, big-endian) and the record. `init` makes it, empty, beside the key; whoever starts with a key
+but without this file has lost what it signed, and must not sign on.
+"""
+
+import os
+import zlib
+from pathlib import Path
+
+from genesis.errors import LocalError, StorageCorrupt
+from node.wal_file import sync_directory
+
+_RECORD_BYTES_MAX = 1 << 20
+
+
+class SignRecordFile:
+    """Raises LocalError if the file is missing (and `create` is not set), StorageCorrupt if it is garbled or can't be used."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self._path = path
+        if not path.exists():
+            if not create:
+                raise LocalError(
+                    f"the sign record {path} is missing, but the validator key is there. A validator that forgets what it signed "
+                    "may sign twice and lose its stake. Put the record back, or create a new validator with a new key"
+                )
+            self._replace(b"")
+
+    def load(self) -> bytes | None:
+        """The record; None if nothing was signed yet."""
+        try:
+            data = self._path.read_bytes()
+        except OSError as error:
+            raise self._failed(error) from error
+        record = data[4:]
+        if len(data) < 4 or len(data) > _RECORD_BYTES_MAX or zlib.crc32(record) != int.from_bytes(data[:4], "big"):
+            raise StorageCorrupt(f"the sign record {self._path} is garbled; restore it or use a new validator key")
+        return record or None
+
+    def save(self, record: bytes) -> None:
+        """Replace the record; durable on return."""
+        self._replace(record)
+
+    def _replace(self, record: bytes) -> None:
+        fresh = self._path.with_name(self._path.name + ".new")
+        data = zlib.crc32(record).to_bytes(4, "big") + record
+        try:
+            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(fd, view) :]
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            fresh.replace(self._path)
+            sync_directory(self._path.parent)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> StorageCorrupt:
+        return StorageCorrupt(f"the sign record {self._path} can't be used: {error.strerror or error}")
