@@ -1,4 +1,4 @@
-"""`python -m attribution_precompile.generate` writes `IAttribution.sol` and `IAttribution.json` anew; a test holds them equal."""
+"""`python -m attribution_precompile.generate` writes `IAttribution.sol` and `.json` anew; a test holds them equal."""
 
 from pathlib import Path
 

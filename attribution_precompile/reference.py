@@ -1,0 +1,211 @@
+"""The twelve rules of attribution, as slow and obvious as they can be written. For checking, by people and by tests.
+
+This file shares no code with the node's fast path, and nothing in the node calls it. It knows neither chain nor contract: give
+it datanets with their contributions in plain form, and it says which tokens of an output belong to whom and who gets what.
+Everything is brute force over tuples of tokens; the money is exact fractions until the moment a rule rounds it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """Content in segments: (order, bytes), orders counting all segments of the chain. `accepted_in` is the first version
+    that includes it, None if none does yet. `weight` is its weight in the pool."""
+
+    id: int
+    segments: tuple[tuple[int, bytes], ...]
+    accepted_in: int | None
+    weight: int = 0
+
+    @property
+    def priority(self) -> int:
+        """Rule 4: its place in the chain's order. Smaller is better."""
+        return min(order for order, _ in self.segments)
+
+
+@dataclass(frozen=True)
+class Datanet:
+    id: int
+    k: int
+    uint32: bool
+    contributions: tuple[Contribution, ...]
+    curator_bps: int = 0
+    soft_cap_bps: int = 10_000
+
+
+@dataclass(frozen=True)
+class Use:
+    datanet_id: int
+    version: int
+    bps: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """`credited[i]` is the (use number, contribution id) that token i of the output belongs to, or None."""
+
+    credited: tuple[tuple[int, int] | None, ...]
+    scores: tuple[tuple[int, int], ...]
+
+    @property
+    def unmatched(self) -> int:
+        return sum(1 for owner in self.credited if owner is None)
+
+
+# ---------------------------------------------------------------- rules 1 to 3
+
+
+def tokens_of(content: bytes, uint32: bool) -> tuple[object, ...]:
+    """Rules 1 and 2. Raises ValueError for content that no transaction can carry."""
+    if uint32:
+        if len(content) % 4 != 0:
+            raise ValueError("length is not a multiple of 4")
+        return tuple(int.from_bytes(content[i : i + 4], "big") for i in range(0, len(content), 4))
+    found: list[str] = []
+    word = ""
+    for character in content.decode("utf-8"):
+        point = ord(character)
+        is_ascii_word = character in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+        if is_ascii_word or 0xC0 <= point <= 0x1FFF:
+            word += chr(point + 32) if "A" <= character <= "Z" else character
+            continue
+        if word:
+            found.append(word)
+            word = ""
+        if 0x2E80 <= point <= 0xD7FF or 0xF900 <= point <= 0xFAFF or 0x20000 <= point <= 0x3FFFF:
+            found.append(character)
+    if word:
+        found.append(word)
+    return tuple(found)
+
+
+def windows_of(tokens: Sequence[object], k: int) -> list[tuple[object, ...]]:
+    """Rule 3: k consecutive tokens, by the place of the first."""
+    return [tuple(tokens[i : i + k]) for i in range(len(tokens) - k + 1)]
+
+
+# ---------------------------------------------------------------- rules 4 and 5
+
+
+def owner_of(datanet: Datanet, version: int, window: tuple[object, ...]) -> Contribution | None:
+    """Rule 5: of the contributions in the version, the one whose earliest segment with the window is earliest."""
+    best: tuple[int, Contribution] | None = None
+    for contribution in datanet.contributions:
+        if contribution.accepted_in is None or contribution.accepted_in > version:
+            continue
+        for order, content in contribution.segments:
+            has_it = window in windows_of(tokens_of(content, datanet.uint32), datanet.k)
+            if has_it and (best is None or order < best[0]):
+                best = order, contribution
+    return None if best is None else best[1]
+
+
+def owned_windows(datanet: Datanet, contribution: Contribution, rejected: frozenset[int] = frozenset()) -> int:
+    """What a review counts: distinct windows that no earlier segment of another, not rejected, contribution holds."""
+    owned = set()
+    for order, content in contribution.segments:
+        for window in windows_of(tokens_of(content, datanet.uint32), datanet.k):
+            mine = min(
+                my_order
+                for my_order, my_content in contribution.segments
+                if window in windows_of(tokens_of(my_content, datanet.uint32), datanet.k)
+            )
+            if mine != order:
+                continue
+            taken = any(
+                other_order < mine and window in windows_of(tokens_of(other_content, datanet.uint32), datanet.k)
+                for other in datanet.contributions
+                if other.id != contribution.id and other.id not in rejected
+                for other_order, other_content in other.segments
+            )
+            if not taken:
+                owned.add(window)
+    return len(owned)
+
+
+# ---------------------------------------------------------------- rules 6 to 9
+
+
+@dataclass(frozen=True)
+class _Run:
+    first: int
+    end: int
+    use: int
+    owner: Contribution
+
+
+def trace(output: bytes, uses: Sequence[Use], datanets: Mapping[int, Datanet]) -> Trace:
+    """Rules 6 to 9, and the order of rule 11: who each token of the output belongs to."""
+    tokens = tokens_of(output, datanets[uses[0].datanet_id].uint32)
+    if not tokens:
+        raise ValueError("an output needs at least one token")
+    runs: list[_Run] = []
+    for number, use in enumerate(uses):
+        datanet = datanets[use.datanet_id]
+        hit = [owner_of(datanet, use.version, window) for window in windows_of(tokens, datanet.k)]
+        for i, owner in enumerate(hit):
+            if owner is None or (i > 0 and hit[i - 1] is owner):
+                continue
+            j = i
+            while j + 1 < len(hit) and hit[j + 1] is owner:
+                j += 1
+            runs.append(_Run(i, j + datanet.k, number, owner))
+    credited: list[tuple[int, int] | None] = []
+    priority: dict[int, int] = {}
+    for place in range(len(tokens)):
+        covering = [run for run in runs if run.first <= place < run.end]
+        if not covering:
+            credited.append(None)
+            continue
+        best = min(covering, key=lambda run: (-(run.end - run.first), run.owner.priority, run.use, run.first))
+        credited.append((best.use, best.owner.id))
+        priority[best.owner.id] = best.owner.priority
+    scores = {owner: sum(1 for c in credited if c is not None and c[1] == owner) for owner in priority}
+    ordered = sorted(scores.items(), key=lambda item: (-item[1], priority[item[0]]))
+    return Trace(tuple(credited), tuple(ordered))
+
+
+# ---------------------------------------------------------------- rules 10 to 12
+
+
+@dataclass(frozen=True)
+class Payout:
+    """Wei: to contributions by id, to curators and pools by use. A pool without weight goes to the treasury."""
+
+    contributions: dict[int, int]
+    curators: tuple[int, ...]
+    pools: tuple[int, ...]
+
+
+def pay(
+    amount: int, traced: Trace, uses: Sequence[Use], datanets: Mapping[int, Datanet], payees_max: int = 64
+) -> Payout:
+    """Rules 10 to 12: divide the contributors' part of a fee."""
+    curators = []
+    for use in uses:
+        share = int(Fraction(amount * use.bps, 10_000))
+        curators.append(int(Fraction(share * datanets[use.datanet_id].curator_bps, 10_000)))
+    rest = amount - sum(curators)
+    matched = sum(score for _, score in traced.scores)
+    for_spans = int(Fraction(rest * matched, len(traced.credited)))
+    best = traced.scores[:payees_max]
+    best_matched = sum(score for _, score in best)
+    for_best = int(Fraction(for_spans * best_matched, matched)) if matched else 0
+
+    exact = [Fraction(for_best * score, best_matched) for _, score in best]
+    paid = [int(part) for part in exact]
+    places = sorted(range(len(best)), key=lambda i: (-(exact[i] - paid[i]), i))
+    for i in places[: for_best - sum(paid)]:
+        paid[i] += 1
+
+    contributions = {}
+    for (contribution, _), part in zip(best, paid, strict=True):
+        home = next(d for d in datanets.values() if any(c.id == contribution for c in d.contributions))
+        contributions[contribution] = min(part, int(Fraction(rest * home.soft_cap_bps, 10_000)))
+    pool = rest - sum(contributions.values())
+    pools = [int(Fraction(pool * use.bps, 10_000)) for use in uses]
+    pools[0] += pool - sum(pools)
+    return Payout(contributions, tuple(curators), tuple(pools))
