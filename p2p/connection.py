@@ -12,6 +12,7 @@ from p2p.config import Limits
 from p2p.faults import ConnectionLost, PeerTooSlow, ProtocolFault
 from p2p.identity import Identity
 from p2p.info import Direction
+from p2p.stream import Stream
 from p2p.supervision import guarded
 from p2p.tcp import BufferedSocket
 
@@ -31,7 +32,7 @@ class StreamServer(Protocol):
         """What a peer may ask for."""
         ...
 
-    async def serve(self, connection: "Connection", protocol: str, stream: yamux.Stream) -> bool:
+    async def serve(self, connection: "Connection", protocol: str, stream: Stream) -> bool:
         """Serve a stream; True if it is kept in use after the return (else it is reset)."""
         ...
 
@@ -64,7 +65,7 @@ class Connection:
         self._server = server
         self._limits = limits
         self._nursery: trio.Nursery | None = None
-        self._hello: yamux.Stream | None = None
+        self._hello: Stream | None = None
         self._hello_came = trio.Event()
 
     async def run(self) -> None:
@@ -75,7 +76,7 @@ class Connection:
         finally:
             self._nursery = None
 
-    async def open_stream(self, protocol: str, *, urgent: bool = False, window_bytes: int = 0) -> yamux.Stream:
+    async def open_stream(self, protocol: str, *, urgent: bool = False, window_bytes: int = 0) -> Stream:
         """A stream that speaks `protocol`. Raises ConnectionLost, ProtocolFault, PeerTooSlow."""
         stream = self.muxer.open()
         stream.urgent = urgent
@@ -89,14 +90,14 @@ class Connection:
             stream.reset()
             raise
 
-    def take_hello(self, stream: yamux.Stream) -> None:
+    def take_hello(self, stream: Stream) -> None:
         """The peer opened the hello stream. Raises ProtocolFault if that was not its to do, or done already."""
         if self.direction == "outbound" or self._hello is not None:
             raise ProtocolFault("a second hello")
         self._hello = stream
         self._hello_came.set()
 
-    async def hello_stream(self) -> yamux.Stream:
+    async def hello_stream(self) -> Stream:
         """The hello stream that the dialer opens."""
         while self._hello is None:
             await self._hello_came.wait()
@@ -112,13 +113,13 @@ class Connection:
         """Ask for the end of the connection; returns at once."""
         self.scope.cancel()
 
-    def _on_stream(self, stream: yamux.Stream) -> None:
+    def _on_stream(self, stream: Stream) -> None:
         if self._nursery is None:
             stream.reset()
         else:
             self._nursery.start_soon(self._serve_guarded, stream)
 
-    async def _serve_guarded(self, stream: yamux.Stream) -> None:
+    async def _serve_guarded(self, stream: Stream) -> None:
         kept = False
 
         async def work() -> None:

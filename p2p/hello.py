@@ -15,7 +15,7 @@ from genesis.errors import FatalError, OpenLedgerError
 from genesis.limits import HANDSHAKE_BYTES_MAX
 from p2p.faults import ConnectionLost, HelloRefused, NotKept, ProtocolFault
 from p2p.frames import FrameReader, encode_frame
-from p2p.yamux import Stream
+from p2p.stream import Stream
 
 INSTANCE_BYTES: Final = 8
 _FRAME_BYTES_MAX: Final = INSTANCE_BYTES + HANDSHAKE_BYTES_MAX

@@ -82,7 +82,8 @@ class Host:
                     self._nursery.start_soon(trio.serve_listeners, self._switch.run_inbound, [listener])
                 task_status.started(self._addresses)
         except Exception as error:
-            raise simplest(error) from error
+            cause = simplest(error)
+            raise cause from (None if cause is error else error)
         finally:
             self._nursery = None
             for listener in listeners:

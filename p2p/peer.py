@@ -20,7 +20,7 @@ from p2p.frames import FrameReader, encode_frame
 from p2p.hello import Greeting
 from p2p.info import Inbound
 from p2p.queue import OutgoingQueue
-from p2p.yamux import Stream
+from p2p.stream import Stream
 
 if TYPE_CHECKING:
     from p2p.connection import Connection

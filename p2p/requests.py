@@ -14,7 +14,7 @@ from genesis.errors import FatalError, OpenLedgerError, PeerFault, WireError
 from p2p.config import Limits
 from p2p.faults import ConnectionLost, PeerTooSlow, ProtocolFault, RequestRefused
 from p2p.frames import FrameReader, encode_frame
-from p2p.yamux import Stream
+from p2p.stream import Stream
 
 if TYPE_CHECKING:
     from p2p.peer import Peer

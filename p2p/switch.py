@@ -24,9 +24,9 @@ from p2p.info import Inbound, PeerInfo
 from p2p.peer import Peer
 from p2p.scores import ScoreBook
 from p2p.settling import PeerTable
+from p2p.stream import Stream
 from p2p.supervision import guarded
 from p2p.tcp import BufferedSocket
-from p2p.yamux import Stream
 
 logger = logging.getLogger(__name__)
 

@@ -24,19 +24,16 @@ from typing import Final, Protocol
 import trio
 
 from p2p.faults import ConnectionLost, ProtocolFault
+from p2p.stream import INITIAL_WINDOW_BYTES, Stream
 
 PROTOCOL: Final = "/yamux/1.0.0"
 HEADER: Final = struct.Struct("!BBHII")
 DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
 
-INITIAL_WINDOW_BYTES: Final = 256 * 1024
-WINDOW_BYTES_MAX: Final = 16 * 1024 * 1024
-FRAME_DATA_BYTES: Final = 32 * 1024
 BATCH_BYTES: Final = 64 * 1024
 _CONTROL_FRAMES_MAX: Final = 1024
 _REFUSED_STREAMS_MAX: Final = 1024
-_SEND_WINDOW_MAX: Final = 1 << 31
 _UNANSWERED_FACTOR: Final = 3
 
 
@@ -46,115 +43,6 @@ class Transport(Protocol):
     async def receive(self) -> bytes: ...
     async def write(self, data: bytes) -> None: ...
     def close(self) -> None: ...
-
-
-class Stream:
-    """One stream: ordered bytes in both directions. One task reads and one writes."""
-
-    def __init__(self, muxer: "Muxer", stream_id: int) -> None:
-        self.stream_id = stream_id
-        self.urgent = False
-        self._muxer = muxer
-        self._chunks: deque[bytes] = deque()
-        self._window_bytes = INITIAL_WINDOW_BYTES
-        self.receive_window = INITIAL_WINDOW_BYTES
-        self._unreturned = 0
-        self.send_window = INITIAL_WINDOW_BYTES
-        self.ended_by_peer = False
-        self.ended_here = False
-        self.error: ConnectionLost | None = None
-        self._readable = trio.lowlevel.ParkingLot()
-        self._writable = trio.lowlevel.ParkingLot()
-
-    async def read(self, count_max: int) -> bytes:
-        """The next bytes, at most `count_max`; empty once the peer has finished. Raises ConnectionLost."""
-        while not self._chunks:
-            if self.error is not None:
-                raise self.error
-            if self.ended_by_peer:
-                return b""
-            await self._readable.park()
-        chunk = self._chunks.popleft()
-        if len(chunk) > count_max:
-            self._chunks.appendleft(chunk[count_max:])
-            chunk = chunk[:count_max]
-        self._give_back(len(chunk))
-        return chunk
-
-    async def read_exactly(self, count: int) -> bytes:
-        parts = []
-        while count > 0:
-            part = await self.read(count)
-            if not part:
-                raise ConnectionLost("the stream ended in the middle")
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-    async def write(self, data: bytes) -> None:
-        """Hand all of `data` to the connection's writer, waiting for window and room. Raises ConnectionLost."""
-        position = 0
-        while position < len(data):
-            while self.send_window <= 0 and self.error is None and not self.ended_here:
-                await self._writable.park()
-            await self._muxer.wait_for_room(self)
-            if self.error is not None or self.ended_here:
-                raise self.error or ConnectionLost("the stream was finished here")
-            count = min(len(data) - position, self.send_window, FRAME_DATA_BYTES)
-            if count > 0:
-                self.send_window -= count
-                self._muxer.send_data(self, data[position : position + count])
-                position += count
-
-    def finish(self) -> None:
-        """No more will be written. What was written arrives; the peer's bytes can still be read."""
-        if not self.ended_here and self.error is None:
-            self.ended_here = True
-            self._muxer.send_end(self)
-
-    def reset(self) -> None:
-        """Give the stream up, both ways, at once."""
-        if self.error is None and not (self.ended_here and self.ended_by_peer):
-            self._muxer.send_reset(self)
-        self.fail(ConnectionLost("the stream was reset here"))
-
-    def widen(self, window_bytes: int) -> None:
-        """Let the peer send up to `window_bytes` (at most 16 MiB) ahead of what was read."""
-        extra = min(window_bytes, WINDOW_BYTES_MAX) - self._window_bytes
-        if extra > 0 and self.error is None:
-            self._window_bytes += extra
-            self.receive_window += extra
-            self._muxer.send_credit(self, extra)
-
-    # -- called by the muxer
-
-    def take_in(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._readable.unpark_all()
-
-    def add_credit(self, count: int) -> None:
-        self.send_window += count
-        if self.send_window > _SEND_WINDOW_MAX:
-            raise ProtocolFault("the peer grants a window beyond any use")
-        self._writable.unpark_all()
-
-    def end_by_peer(self) -> None:
-        self.ended_by_peer = True
-        self._readable.unpark_all()
-
-    def fail(self, error: ConnectionLost) -> None:
-        if self.error is None:
-            self.error = error
-            self._chunks.clear()
-        self._readable.unpark_all()
-        self._writable.unpark_all()
-
-    def _give_back(self, count: int) -> None:
-        self._unreturned += count
-        if self._unreturned * 2 >= self._window_bytes and not self.ended_by_peer and self.error is None:
-            self.receive_window += self._unreturned
-            self._muxer.send_credit(self, self._unreturned)
-            self._unreturned = 0
 
 
 class Muxer:
@@ -369,6 +257,7 @@ class Muxer:
         if len(kept) < len(queue):
             self._queues[stream.urgent] = deque(kept)
             self._queued_bytes[stream.urgent] = sum(len(frame) for _, frame in kept)
+            self._wake_writers()
 
     def send_credit(self, stream: Stream, count: int) -> None:
         if self._error is None:
@@ -380,6 +269,11 @@ class Muxer:
             return
         while self._queued_bytes[stream.urgent] >= BATCH_BYTES and stream.error is None:
             await self._room[stream.urgent].park()
+
+    def _wake_writers(self) -> None:
+        for urgent, lot in self._room.items():
+            if self._queued_bytes[urgent] < BATCH_BYTES:
+                lot.unpark_all()
 
     def _send_control(self, kind: int, flags: int, stream_id: int, value: int) -> None:
         if len(self._control) >= _CONTROL_FRAMES_MAX:
@@ -416,13 +310,10 @@ class Muxer:
             while batch := self._next_batch():
                 await self._transport.write(batch)
                 self.bytes_out += len(batch)
-                for urgent, lot in self._room.items():
-                    if self._queued_bytes[urgent] < BATCH_BYTES:
-                        lot.unpark_all()
+                self._wake_writers()
 
     async def _ping_forever(self) -> None:
         while True:
-            await trio.sleep(self._ping_interval_s)
             now = trio.current_time()
             if now - self._heard_at > self._silence_s_max:
                 raise ConnectionLost(f"the peer was silent for {self._silence_s_max:g} s")
@@ -432,3 +323,4 @@ class Muxer:
                 self._ping_id = (self._ping_id + 1) % (1 << 32)
                 self._ping_sent_at = now
                 self._send_control(PING, SYN, 0, self._ping_id)
+            await trio.sleep(self._ping_interval_s)
