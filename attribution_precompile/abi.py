@@ -1,4 +1,4 @@
-"""The contract's interface for tools: `IAttribution.sol` and `IAttribution.json` beside this, generated from the declarations."""
+"""The interface for tools: `IAttribution.sol` and `IAttribution.json` beside this, generated from the declarations."""
 
 from typing import Any, Final
 
