@@ -86,6 +86,7 @@ class HttpParser:
         """The client waits for `100 Continue` before it sends its body."""
         self._request = HttpRequest()
         self._header_bytes = 0
+        self._unseen_bytes = 0
         self._done: list[HttpRequest] = []
         self._error: HttpError | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -93,12 +94,11 @@ class HttpParser:
     def feed(self, data: bytes) -> tuple[list[HttpRequest], HttpError | None]:
         """The requests that `data` completed, and the error that ended parsing, if any (answer the requests first)."""
         self._feed(data)
-        if self._error is None and self.phase is Phase.HEADERS:
-            # A header that is not complete yet sits in the parser unseen: count the bytes that it was fed.
-            self._header_bytes += len(data)
-            if self._header_bytes > 2 * self._header_bytes_max:
-                self._error = HttpError(431, "request headers are too large")
         done, self._done = self._done, []
+        # A header that is not complete yet sits in the parser unseen, so what was fed since the last request counts.
+        self._unseen_bytes = 0 if done or self.phase is not Phase.HEADERS else self._unseen_bytes + len(data)
+        if self._error is None and self._unseen_bytes > self._header_bytes_max:
+            self._error = HttpError(431, _headers_too_large(self._header_bytes_max))
         return done, self._error
 
     def _feed(self, data: bytes) -> None:
@@ -171,11 +171,15 @@ class HttpParser:
     def _count_header(self, size: int) -> None:
         self._header_bytes += size
         if self._header_bytes > self._header_bytes_max:
-            self._refuse(431, f"request headers are too large, at most {self._header_bytes_max} bytes")
+            self._refuse(431, _headers_too_large(self._header_bytes_max))
 
     def _refuse(self, status: int, message: str) -> None:
         self._error = HttpError(status, message)
         raise self._error
+
+
+def _headers_too_large(limit: int) -> str:
+    return f"request headers are too large, at most {limit} bytes"
 
 
 def response(
