@@ -69,7 +69,7 @@ class Sender:
         gas = int(client.call("eth_estimateGas", call), 16)
         tip = int(client.call("eth_maxPriorityFeePerGas"), 16)
         base_fee = int(client.call("eth_getBlockByNumber", "latest", False)["baseFeePerGas"], 16)
-        transaction = {
+        transaction: dict[str, Any] = {
             "type": 2,
             "chainId": client.chain_id,
             "nonce": int(client.call("eth_getTransactionCount", self.address, "pending"), 16),

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from attribution_precompile.tokens import Token, tokenize_words
+from attribution_precompile.tokens import WORDS_V1, token_offsets
 
 PASSAGE_TOKENS_MIN: Final = 12
 PASSAGE_TOKENS_MAX: Final = 80
 NGRAM_ORDER: Final = 3
+
+Offsets = Sequence[tuple[int, int]]
+"""Where each token stands in its text: (first byte, byte behind)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Output:
 
 def mixture(generator: random.Random, label: str, bodies: Sequence[str], unrelated: str, passages: int) -> Output:
     """`passages` stretches of random bodies with stretches of unrelated text between them."""
-    sources = [tokenize_words(text.encode()) for text in bodies]
-    filler = tokenize_words(unrelated.encode())
+    sources = [token_offsets(text.encode(), WORDS_V1) for text in bodies]
+    filler = token_offsets(unrelated.encode(), WORDS_V1)
     parts: list[str] = []
     known: list[Passage] = []
     position = 0
@@ -54,7 +57,7 @@ def mixture(generator: random.Random, label: str, bodies: Sequence[str], unrelat
 
 def unrelated_only(generator: random.Random, unrelated: str, tokens: int) -> Output:
     """Text of which nobody should be paid by score (short common runs aside, which the reference decides)."""
-    text, _ = _stretch(generator, unrelated, tokenize_words(unrelated.encode()), tokens)
+    text, _ = _stretch(generator, unrelated, token_offsets(unrelated.encode(), WORDS_V1), tokens)
     return Output("unrelated text", text)
 
 
@@ -83,8 +86,8 @@ def edited_copy(generator: random.Random, text: str, every_words: int = 25) -> s
     return "".join(pieces)
 
 
-def _stretch(generator: random.Random, text: str, tokens: Sequence[Token], length: int) -> tuple[str, int]:
+def _stretch(generator: random.Random, text: str, tokens: Offsets, length: int) -> tuple[str, int]:
     """`length` consecutive tokens from a random place, with everything that stands between them."""
     first = generator.randrange(len(tokens) - length)
     data = text.encode()
-    return data[tokens[first].byte_start : tokens[first + length - 1].byte_end].decode(), length
+    return data[tokens[first][0] : tokens[first + length - 1][1]].decode(), length

@@ -81,12 +81,10 @@ def test_kill_and_restart_one_of_four_then_two(own_devnet: DevnetProcess) -> Non
     net.wait_height(3, goal, timeout_s=90)  # it catches up from the others
 
     def signed_again() -> bool:
-        validator = net.info["nodes"][3]["validator"].lower()
         latest = height(net.url(0))
-        commit = rpc(net.url(0), "open_getCommit", hex(latest - 1))
-        return any(
-            s["validator"].lower() == validator and s["signature"] not in (None, "0x") for s in commit["signatures"]
-        )
+        members = rpc(net.url(0), "open_validators", hex(latest - 2))["validators"]
+        place = [member["address"] for member in members].index(net.info["nodes"][3]["validator"].lower())
+        return rpc(net.url(0), "open_commit", hex(latest - 1))["signatures"][place] is not None
 
     wait_until("the restarted validator's signature in a commit", signed_again, timeout_s=90)
     tip = min(height(net.url(node)) for node in range(4))
@@ -139,7 +137,7 @@ def test_interrupt_stops_it_as_ctrl_c_would(tmp_path: Path) -> None:
 
 def test_full_node_without_a_key_follows(devnet: DevnetProcess, tmp_path: Path) -> None:
     datadir = Path(devnet.info["nodes"][0]["datadir"])
-    peer = rpc(devnet.url(), "open_nodeInfo")["p2p"]
+    peer = rpc(devnet.url(), "open_status")["p2pAddress"]
     port = free_port_base(4)
     command = [OPENLEDGER, "start", "--datadir", str(tmp_path / "full"), "--genesis", str(datadir / "genesis.json")]
     command += ["--peer", peer, "--http.port", str(port), "--p2p.port", str(port + 1)]

@@ -1,0 +1,81 @@
+"""The demo's ground truth: what the slow reference of the twelve rules says about the same contributions and outputs.
+
+It is fed with the texts themselves, never with what the node answered. Pools are kept here by rule 12's own recurrence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from attribution_precompile.reference import Contribution, Datanet, Payout, Trace, Use, owned_windows, pay, trace
+from genesis.chain_spec import AttributionParams
+from genesis.emission import BPS
+
+POOL_SCALE = 1 << 128
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What one inference must come to."""
+
+    trace: Trace
+    payout: Payout
+    fee_parts: dict[str, int]
+
+
+@dataclass(slots=True)
+class Truth:
+    """One datanet in its first version, one model on it, and everything that was ever paid."""
+
+    params: AttributionParams
+    datanet_id: int
+    k: int
+    curator_bps: int
+    soft_cap_bps: int
+    contributions: list[Contribution] = field(default_factory=list)
+    pool_accumulator: int = 0
+    pool_remainder: int = 0
+
+    @property
+    def datanet(self) -> Datanet:
+        members = tuple(self.contributions)
+        return Datanet(self.datanet_id, self.k, False, members, self.curator_bps, self.soft_cap_bps)
+
+    def contribute(self, contribution_id: int, segments: Sequence[bytes]) -> None:
+        """Note a contribution; the order of segments is the order in which they are noted."""
+        order = sum(len(contribution.segments) for contribution in self.contributions)
+        numbered = tuple((order + place + 1, segment) for place, segment in enumerate(segments))
+        self.contributions.append(Contribution(contribution_id, numbered, accepted_in=1))
+
+    def review(self, qualities: dict[int, int]) -> dict[int, int]:
+        """Weigh each contribution by its quality and owned windows; returns the owned windows."""
+        owned = {c.id: owned_windows(self.datanet, c) for c in self.contributions}
+        self.contributions = [
+            Contribution(c.id, c.segments, 1, qualities[c.id] * min(owned[c.id], self.params.pool_windows_max))
+            for c in self.contributions
+        ]
+        return owned
+
+    def infer(self, output: bytes, fee: int) -> Expected:
+        """Trace an output and divide its fee; the pool's part is paid into the pool."""
+        uses, datanets = [Use(self.datanet_id, 1, BPS)], {self.datanet_id: self.datanet}
+        traced = trace(output, uses, datanets)
+        parts = {
+            "burned": fee * self.params.burn_bps // BPS,
+            "treasury": fee * self.params.treasury_bps // BPS,
+            "stakers": fee * self.params.stakers_bps // BPS,
+            "model owner": fee * self.params.owner_bps // BPS,
+        }
+        parts["contributors"] = fee - sum(parts.values())
+        payout = pay(parts["contributors"], traced, uses, datanets, self.params.payees_max)
+        self._pay_pool(sum(payout.pools))
+        return Expected(traced, payout, parts)
+
+    def _pay_pool(self, amount: int) -> None:
+        weight = sum(c.weight for c in self.contributions)
+        scaled = amount * POOL_SCALE + self.pool_remainder
+        self.pool_accumulator += scaled // weight
+        self.pool_remainder = scaled % weight
+
+    def pool_shares(self) -> dict[int, int]:
+        """What each contribution may take out of the pool, in wei."""
+        return {c.id: c.weight * self.pool_accumulator // POOL_SCALE for c in self.contributions}
