@@ -158,6 +158,8 @@ class HeightDriver:
         ):
             return []
         self._check_signature(proposal.digest(chain, state.validators.hash()), proposal.signature, proposal.proposer)
+        if self._is_from_another_me(proposal):
+            return []
         try:
             check_polka(chain, state.validators, proposal)
         except InvalidBlock as error:
@@ -171,6 +173,8 @@ class HeightDriver:
         if vote.round < state.round - PAST_ROUNDS_KEPT or state.votes.get(vote.round, vote.kind).is_useless(vote):
             return []
         self._check_signature(vote.digest(self._node.chain, state.validators.hash()), vote.signature, vote.validator)
+        if self._is_from_another_me(vote):
+            return []
         return self._feed(VoteReceived(vote))
 
     def take_commit(self, peer: str, commit: Commit) -> list[Order]:
@@ -181,7 +185,7 @@ class HeightDriver:
                 verify_commit(self._node.chain, state.validators, commit, state.height, commit.block_hash)
             except InvalidBlock as error:
                 raise PeerFault(str(error)) from None
-            self._feed(CommitReceived(commit))
+            self._run(CommitReceived(commit))
         if state.decided is None and commit.block_hash not in self.blocks and commit.block_hash in state.wanted:
             self._orders.append(Send(peer, BlockRequest(state.height, commit.block_hash)))
         return self._give_orders()
@@ -341,6 +345,20 @@ class HeightDriver:
             raise PeerFault(f"a bad signature: {error}") from None
         if signer != claimed:
             raise PeerFault(f"a message in the name of {claimed.hex()} signed by {signer.hex()}")
+
+    def _is_from_another_me(self, message: Proposal | Vote) -> bool:
+        """True if a second node signs with this node's key: the only safe thing to do is to sign nothing more."""
+        signer = self._node.signer
+        who = message.proposer if isinstance(message, Proposal) else message.validator
+        if signer is None or who != signer.address or signer.covers(message):
+            return False
+        reason = (
+            f"the validator key signed height {message.height}, round {message.round} elsewhere: it is in use on "
+            "another machine, or an old sign record was restored. Stop the other node, then start this one again"
+        )
+        signer.stop(reason)
+        self._node.observer.signing_refused(reason)
+        return True
 
     def _observe_step(self) -> None:
         self._node.observer.step_entered(self.state.height, self.state.round, self.state.step)

@@ -133,6 +133,11 @@ class Engine:
         """(height, round) where consensus stands, round -1 before the height is entered; None before the start."""
         return None if self._driver is None else (self._driver.state.height, self._driver.state.round)
 
+    @property
+    def dropped_messages(self) -> int:
+        """Messages of peers that were dropped because the peer had sent more than its share."""
+        return self._inbox.dropped
+
     # ------------------------------------------------------------ one height
 
     async def _run_height(self, context: HeightContext) -> Finalize | _Paused | FatalError:

@@ -81,6 +81,7 @@ class Signer:
         self._store = store
         data = store.load()
         self.last = None if data is None else _read_record(data)
+        self._stopped = ""
 
     def sign_vote(
         self, kind: VoteType, height: Height, round_: Round, block_hash: Hash32, validators_hash: Hash32
@@ -120,7 +121,17 @@ class Signer:
         self._remember(position, proposal)
         return proposal
 
+    def covers(self, message: SignedMessage) -> bool:
+        """False if `message`, signed with this key, is newer than anything this signer signed: the key is used elsewhere."""
+        return self.last is not None and _position_of(message) <= self.last.position
+
+    def stop(self, reason: str) -> None:
+        """Refuse everything from now on, until the node is started anew."""
+        self._stopped = reason
+
     def _earlier(self, position: tuple[Height, Round, Step]) -> SignedMessage | None:
+        if self._stopped:
+            raise SigningRefused(self._stopped)
         if self.last is None or position > self.last.position:
             return None
         if position == self.last.position:
@@ -159,11 +170,14 @@ def _read_record(data: bytes) -> SignRecord:
         record = decode(SignRecord, data, size_max=_RECORD_BYTES_MAX)
     except WireError as error:
         raise StorageCorrupt(f"the sign record is garbled: {error}") from None
-    message = record.signed()
-    step = Step.PROPOSE if isinstance(message, Proposal) else STEP_OF[message.kind]
-    if record.position != (message.height, message.round, step):
+    if record.position != _position_of(record.signed()):
         raise StorageCorrupt("the sign record's position is not that of its message")
     return record
+
+
+def _position_of(message: SignedMessage) -> tuple[Height, Round, Step]:
+    step = Step.PROPOSE if isinstance(message, Proposal) else STEP_OF[message.kind]
+    return message.height, message.round, step
 
 
 def _words(position: tuple[Height, Round, Step]) -> str:

@@ -22,8 +22,8 @@ class SignRecordFile:
         if not path.exists():
             if not create:
                 raise LocalError(
-                    f"the sign record {path} is missing, but the validator key is there. A validator that forgets what it signed "
-                    "may sign twice and lose its stake. Put the record back, or create a new validator with a new key"
+                    f"the sign record {path} is missing, but the validator key is there. A validator that forgets what it "
+                    "signed may sign twice and lose its stake. Put the record back, or create a new validator with a new key"
                 )
             self._replace(b"")
 
