@@ -38,6 +38,10 @@ _FIELD_COUNTS: Final = {ACCESS_LIST: 11, DYNAMIC_FEE: 12, SET_CODE: 13}
 AccessList = tuple[tuple[Address, tuple[int, ...]], ...]
 
 
+class GasTooLow(InvalidTransaction):
+    """The gas limit is below what the transaction costs before it runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authorization:
     """An EIP-7702 tuple: `authority()` lets its account run the code of `address` (zero: clears the delegation)."""
@@ -151,9 +155,9 @@ def check_gas(tx: Transaction) -> None:
     if tx.to is None and len(tx.data) > INITCODE_BYTES_MAX:
         raise InvalidTransaction(f"max initcode size exceeded: code size {len(tx.data)} limit {INITCODE_BYTES_MAX}")
     if tx.gas_limit < tx.intrinsic_gas:
-        raise InvalidTransaction(f"intrinsic gas too low: have {tx.gas_limit}, want {tx.intrinsic_gas}")
+        raise GasTooLow(f"intrinsic gas too low: have {tx.gas_limit}, want {tx.intrinsic_gas}")
     if tx.gas_limit < tx.floor_gas:
-        raise InvalidTransaction(f"insufficient gas for floor data gas cost: have {tx.gas_limit}, want {tx.floor_gas}")
+        raise GasTooLow(f"insufficient gas for floor data gas cost: have {tx.gas_limit}, want {tx.floor_gas}")
 
 
 def signing_hash(kind: int, fields: list[Any]) -> Hash32:

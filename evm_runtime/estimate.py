@@ -1,0 +1,87 @@
+"""eth_estimateGas: the least gas limit with which a message succeeds, found by bisection."""
+
+from typing import Final
+
+from eth.exceptions import OutOfGas, Revert
+
+from evm_runtime.calls import CallEnvironment, CallRequest, error_text, run_message
+from evm_runtime.fork import State
+from evm_runtime.gas import TRANSACTION_GAS
+from evm_runtime.header import Header
+from evm_runtime.transaction import GasTooLow
+from evm_runtime.transition import Outcome
+from genesis.errors import InvalidTransaction
+
+_STIPEND: Final = 2_300
+"""What a call with value adds to the callee's gas (and may take back from the caller's needs)."""
+
+
+class ExecutionReverted(InvalidTransaction):
+    """The message reverts with all the gas it may have. `data` is what it reverted with."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__("execution reverted")
+        self.data: Final = data
+
+
+def estimate_gas(environment: CallEnvironment, header: Header, request: CallRequest, gas_cap: int) -> int:
+    """Raises ExecutionReverted, InvalidTransaction if no gas within the bounds is enough, ExecutionInterrupted."""
+    state = environment.state(header, request)
+    high = _most_gas(state, request, min(gas_cap, state.gas_limit))
+    if _is_plain_transfer(state, request) and high >= TRANSACTION_GAS and _try(state, request, TRANSACTION_GAS):
+        return TRANSACTION_GAS
+    outcome = _attempt(state, request, high)
+    if outcome is None or not outcome.succeeded:
+        raise _failure(outcome, high)
+    low = outcome.gas_used - 1
+    # A call hands on at most 63/64 of what is left, so a little above the peak is mostly enough.
+    guess = (outcome.gas_peak + _STIPEND) * 64 // 63
+    if low < guess < high:
+        low, high = (low, guess) if _try(state, request, guess) else (guess, high)
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _try(state, request, middle) else (middle, high)
+    return high
+
+
+def _most_gas(state: State, request: CallRequest, limit: int) -> int:
+    """The highest gas limit worth trying: the request's own, the cap, and what the sender can pay for."""
+    high = limit if request.gas is None or request.gas < TRANSACTION_GAS else min(request.gas, limit)
+    price = request.gas_price or request.max_fee_per_gas or 0
+    if price:
+        balance = state.account_db.get_balance(request.sender)
+        if balance < request.value:
+            raise InvalidTransaction(
+                f"insufficient funds for transfer: address 0x{request.sender.hex()} have {balance} want {request.value}"
+            )
+        high = min(high, (balance - request.value) // price)
+    return high
+
+
+def _is_plain_transfer(state: State, request: CallRequest) -> bool:
+    if request.to is None or request.data or request.access_list or request.authorizations:
+        return False
+    return not state.account_db.get_code(request.to)
+
+
+def _try(state: State, request: CallRequest, gas: int) -> bool:
+    outcome = _attempt(state, request, gas)
+    return outcome is not None and outcome.succeeded
+
+
+def _attempt(state: State, request: CallRequest, gas: int) -> Outcome | None:
+    """Run with `gas` and undo it all; None if the gas does not even pay for sending it."""
+    try:
+        return run_message(state, request, gas)
+    except GasTooLow:
+        return None
+    finally:
+        state.account_db.discard(0)
+
+
+def _failure(outcome: Outcome | None, gas: int) -> InvalidTransaction:
+    if outcome is None or isinstance(outcome.error, OutOfGas):
+        return InvalidTransaction(f"gas required exceeds allowance ({gas})")
+    if isinstance(outcome.error, Revert):
+        return ExecutionReverted(outcome.output)
+    return InvalidTransaction(error_text(outcome.error) if outcome.error else "execution failed")

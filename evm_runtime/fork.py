@@ -1,0 +1,245 @@
+"""Prague on py-evm: our State and Computation classes over the flat account database.
+
+py-evm's opcodes and precompiles are the reference for what code does. Ours is what surrounds them: messages, snapshots,
+creation, the loop, native contracts. Where this differs from py-evm's own classes it is to avoid its traps:
+
+- Logs, refunds and destroyed accounts live in the account database under its undo log; finished child computations are
+  dropped. py-evm keeps the whole call tree and walks it anew at each depth, which is quadratic in time and unbounded in memory.
+- Initcode gas is part of the intrinsic gas of a transaction; py-evm charges it again to any CREATE made in the sender's name.
+- The coinbase is warmed once per transaction, not once per call.
+- System contracts are part of the genesis state; py-evm's `set_system_contracts` has its condition inverted.
+
+Native contracts (and nothing else of ours) are dispatched by code address. DELEGATECALL, CALLCODE and delegated code run in
+another account's name: there a native contract does nothing and succeeds with empty output.
+
+Stack: a message at depth 1024 needs about 10,000 Python frames, which py-evm's import allows (`sys.setrecursionlimit`), and
+1 MB or more of C stack: whoever runs this in a thread sets `threading.stack_size` (64 MiB is plenty) before starting it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Final, cast
+
+from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
+from eth.exceptions import Halt, InsufficientFunds, OutOfGas, StackDepthLimit, VMError
+from eth.vm.computation import BaseComputation
+from eth.vm.execution_context import ExecutionContext
+from eth.vm.forks.byzantium.opcodes import ensure_no_static
+from eth.vm.forks.cancun.logic import selfdestruct_eip6780
+from eth.vm.forks.prague.computation import PragueComputation
+from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
+from eth.vm.forks.prague.state import PragueState
+from eth.vm.logic.invalid import InvalidOpcode
+from eth.vm.opcode import as_opcode
+
+from evm_runtime import keccak_backend  # noqa: F401  # chooses the keccak back end before py-evm hashes
+from evm_runtime.code import Code
+from evm_runtime.gas import INITCODE_BYTES_MAX
+from evm_runtime.native import NativePrecompile
+from evm_runtime.precompiles import PRECOMPILES
+from evm_runtime.receipt import Log
+from evm_runtime.state import AccountDB
+from evm_runtime.system_contracts import HISTORY_ADDRESS, HISTORY_WINDOW
+from genesis.primitives import Address, Hash32
+
+CALL_DEPTH_MAX: Final = 1_024
+CODE_DEPOSIT_GAS: Final = 200
+BLOCKHASH_WINDOW: Final = 256
+_SELFDESTRUCT: Final = 0xFF
+_SELFDESTRUCT_GAS: Final = 5_000
+
+StepHook = Callable[["Computation"], None]
+"""Called before each opcode, with the program counter still on it: the place of interrupts and tracers."""
+
+
+def _opcodes() -> dict[int, Any]:
+    """Prague's, with SELFDESTRUCT as it is (py-evm wraps it in a DeprecationWarning) and every hole an invalid opcode."""
+    selfdestruct = as_opcode(ensure_no_static(selfdestruct_eip6780), "SELFDESTRUCT", _SELFDESTRUCT_GAS)
+    known = {**PRAGUE_OPCODES, _SELFDESTRUCT: selfdestruct}
+    return {value: known.get(value) or InvalidOpcode(value) for value in range(256)}
+
+
+class Computation(PragueComputation):
+    """One call frame. Subclassed by `computation_class` with the native contracts of a chain."""
+
+    opcodes = _opcodes()
+    natives: ClassVar[Mapping[Address, NativePrecompile]] = {}
+    _precompiles = cast(Any, PRECOMPILES)
+    state: "State"
+
+    def __init__(self, state: StateAPI, message: MessageAPI, transaction_context: TransactionContextAPI) -> None:
+        BaseComputation.__init__(self, state, message, transaction_context)
+        self.code = Code(message.code)
+
+    # ------------------------------------------------------------ messages
+
+    @classmethod
+    def apply_message(
+        cls,
+        state: StateAPI,
+        message: MessageAPI,
+        transaction_context: TransactionContextAPI,
+        parent_computation: ComputationAPI | None = None,
+    ) -> ComputationAPI:
+        """Move the value, run the code; an error undoes both."""
+        db = cast(State, state).account_db
+        if message.depth > CALL_DEPTH_MAX:
+            raise StackDepthLimit("stack depth limit reached")
+        checkpoint = db.record()
+        if message.value and message.should_transfer_value:
+            balance = db.get_balance(message.sender)
+            if balance < message.value:
+                raise InsufficientFunds(f"insufficient funds for transfer: have {balance}, want {message.value}")
+            db.set_balance(message.sender, balance - message.value)
+            db.set_balance(message.storage_address, db.get_balance(message.storage_address) + message.value)
+        db.touch_account(message.storage_address)
+        computation = cls.apply_computation(state, message, transaction_context, parent_computation)
+        if computation.is_error:
+            db.discard(checkpoint)
+        return computation
+
+    @classmethod
+    def apply_create_message(
+        cls,
+        state: StateAPI,
+        message: MessageAPI,
+        transaction_context: TransactionContextAPI,
+        parent_computation: ComputationAPI | None = None,
+    ) -> ComputationAPI:
+        """Run initcode and keep what it returns as code (EIP-161 nonce, EIP-170 size, EIP-3541 first byte, EIP-3860)."""
+        if len(message.code) > INITCODE_BYTES_MAX:
+            # Raised into the creator's own frame, which fails as a whole.
+            raise OutOfGas(f"initcode of {len(message.code)} bytes is above the limit of {INITCODE_BYTES_MAX}")
+        db = cast(State, state).account_db
+        checkpoint = db.record()
+        db.increment_nonce(message.storage_address)
+        computation = cls.apply_message(state, message, transaction_context, parent_computation)
+        if computation.is_error:
+            db.discard(checkpoint)
+            return computation
+        code = computation.output
+        try:
+            if code:
+                cls.validate_contract_code(code)
+                computation.consume_gas(len(code) * CODE_DEPOSIT_GAS, reason="code deposit")
+                db.set_code(message.storage_address, code)
+        except VMError as error:
+            computation.error = error
+            db.discard(checkpoint)
+        return computation
+
+    @classmethod
+    def apply_computation(
+        cls,
+        state: StateAPI,
+        message: MessageAPI,
+        transaction_context: TransactionContextAPI,
+        parent_computation: ComputationAPI | None = None,
+    ) -> ComputationAPI:
+        """Run a precompile, a native contract, or code. VM errors end up in the computation, nothing else is caught."""
+        with cls(state, message, transaction_context) as computation:
+            created: Any = parent_computation.contracts_created if parent_computation is not None else set()
+            computation.contracts_created = created
+            if message.is_create:
+                created.add(message.storage_address)
+            function = computation.precompiles.get(message.code_address)
+            if function is None:
+                _run(cast(Computation, computation))
+            elif not message.is_delegation and _in_own_name(message, cls.natives):
+                function(computation)
+        return computation
+
+    def add_child_computation(self, child_computation: ComputationAPI) -> None:
+        """Take the child's return data (a successful creation returns none), and let go of the child."""
+        created = child_computation.msg.is_create and not child_computation.is_error
+        self.return_data = b"" if created else child_computation.output
+
+    # ------------------------------------------------------------ effects under the undo log
+
+    def add_log_entry(self, account: Any, topics: Iterable[int], data: bytes) -> None:
+        words = tuple(Hash32(topic.to_bytes(32, "big")) for topic in topics)
+        self.state.account_db.add_event(Log(Address(account), words, bytes(data)))
+
+    def refund_gas(self, amount: int) -> None:
+        self.state.account_db.add_refund(amount)
+
+    def register_account_for_deletion(self, beneficiary: Any) -> None:
+        self.state.account_db.mark_destroyed(Address(self.msg.storage_address))
+
+
+def _in_own_name(message: MessageAPI, natives: Mapping[Address, NativePrecompile]) -> bool:
+    """False for native code that would run on another account's storage and balance."""
+    return Address(message.code_address) not in natives or message.storage_address == message.code_address
+
+
+def _run(computation: Computation) -> None:
+    """The opcode loop."""
+    opcodes = computation.opcodes
+    hook = computation.state.step_hook
+    try:
+        if hook is None:
+            for opcode in computation.code:
+                opcodes[opcode](computation=computation)
+        else:
+            for opcode in computation.code:
+                hook(computation)
+                opcodes[opcode](computation=computation)
+    except Halt:
+        pass
+
+
+def computation_class(natives: Mapping[Address, NativePrecompile]) -> type[Computation]:
+    """A Computation class that knows `natives`. They count as precompiles: warm from the start (EIP-2929)."""
+    clash = sorted(address.hex() for address in natives if address in PRECOMPILES)
+    if clash:
+        raise ValueError(f"0x{clash[0]} is the address of a precompile")
+    return type(
+        "ChainComputation", (Computation,), {"natives": dict(natives), "_precompiles": {**PRECOMPILES, **natives}}
+    )
+
+
+class State(PragueState):
+    """py-evm's view of the state within one block: the account database and the block's context."""
+
+    def __init__(self, db: AccountDB, context: ExecutionContext, computation: type[Computation]) -> None:
+        self._account_db = db
+        self.account_db: Final = db
+        self.execution_context = context
+        self.computation_class = computation
+        self.step_hook: StepHook | None = None
+
+    @property
+    def block_base_fee(self) -> int:
+        """Wei per gas."""
+        return cast(int, self.execution_context.base_fee_per_gas)
+
+    def snapshot(self) -> Any:
+        return self.account_db.record()
+
+    def revert(self, snapshot: Any) -> None:
+        self.account_db.discard(snapshot)
+
+    def commit(self, snapshot: Any) -> None:
+        self.account_db.commit(snapshot)
+
+    def is_address_warm(self, address: Any) -> bool:
+        return self.account_db.is_address_warm(address) or address in self.computation_class.get_precompiles()
+
+    def get_transient_storage(self, address: Any, slot: int) -> bytes:
+        return self.account_db.get_transient_storage(address, slot)
+
+    def set_transient_storage(self, address: Any, slot: int, value: bytes) -> None:
+        self.account_db.set_transient_storage(address, slot, value)
+
+    def get_ancestor_hash(self, block_number: int) -> Any:
+        """BLOCKHASH, from EIP-2935's ring in the state: the last 256 blocks, empty bytes (zero) for any other."""
+        if not max(0, self.block_number - BLOCKHASH_WINDOW) <= block_number < self.block_number:
+            return b""
+        stored = self.account_db.get_storage(HISTORY_ADDRESS, block_number % HISTORY_WINDOW)
+        return stored.to_bytes(32, "big")
+
+    def put_blob(self, content: bytes) -> Hash32:
+        """Keep content by its keccak, journaled like code (for native contracts)."""
+        return self.account_db.put_blob(content)
+
+    def get_blob(self, blob_hash: Hash32) -> bytes | None:
+        return self.account_db.get_blob(blob_hash)

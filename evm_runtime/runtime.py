@@ -1,0 +1,143 @@
+"""The runtime: the one object through which the node executes blocks, builds them, and reads states.
+
+It holds no state of its own: everything is read from the key-value port and returned as values. Several threads may use one
+runtime at once, as long as the store is safe to read from them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from evm_runtime import block_rules
+from evm_runtime.calls import (
+    AccountOverride,
+    BlockOverrides,
+    CallEnvironment,
+    CallRequest,
+    CallResult,
+    ExecutionInterrupted,
+)
+from evm_runtime.estimate import ExecutionReverted, estimate_gas
+from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock
+from evm_runtime.header import Header
+from evm_runtime.kv import KeyValueReader
+from evm_runtime.native import NativePrecompile
+from evm_runtime.source import FlatSource, TrieSource, stored_root
+from evm_runtime.transaction import AccessList, Transaction
+from evm_runtime.views import StateReader
+from genesis.chain_spec import ChainSpec
+from genesis.errors import LocalError
+from genesis.primitives import Address, Hash32
+from genesis.types import Block, ChainIdentity
+
+__all__ = [
+    "AccountOverride",
+    "BlockOverrides",
+    "BuildRequest",
+    "CallRequest",
+    "CallResult",
+    "ExecutedBlock",
+    "ExecutionInterrupted",
+    "ExecutionReverted",
+    "Runtime",
+    "StateReader",
+]
+
+
+class Runtime:
+    """Blocks and states of one chain."""
+
+    def __init__(
+        self,
+        spec: ChainSpec,
+        chain: ChainIdentity | None,
+        store: KeyValueReader,
+        natives: tuple[NativePrecompile, ...] = (),
+    ) -> None:
+        if chain is not None and chain.chain_id != spec.chain_id:
+            raise LocalError(f"chain id {chain.chain_id} is not that of the spec, {spec.chain_id}")
+        self.spec: Final = spec
+        self._store = store
+        self._executor = BlockExecutor(spec, store, {native.address: native for native in natives})
+
+    # ------------------------------------------------------------ blocks
+
+    def execute_block(
+        self,
+        parent: Header,
+        parent_time_ms: int,
+        block: Block,
+        known: Mapping[Hash32, Transaction] | None = None,
+    ) -> ExecutedBlock:
+        """Execute a block on the finalized tip; see `BlockExecutor.execute`. Raises InvalidBlock."""
+        return self._executor.execute(parent, parent_time_ms, block, known)
+
+    def build_block(
+        self, parent: Header, parent_time_ms: int, request: BuildRequest, candidates: Iterable[Transaction]
+    ) -> ExecutedBlock:
+        """Build a block on the finalized tip; see `BlockExecutor.build`. Raises InvalidBlock for an impossible request."""
+        return self._executor.build(parent, parent_time_ms, request, candidates)
+
+    def next_base_fee(self, header: Header) -> int:
+        """The base fee in wei of the block after `header`."""
+        return block_rules.next_base_fee(header, self.spec.block)
+
+    # ------------------------------------------------------------ states and calls
+
+    def state(self, header: Header | None = None) -> StateReader:
+        """The finalized tip's state (None: flat and fast), or that of any block through the trie."""
+        if header is None:
+            return StateReader(FlatSource(self._store), stored_root(self._store))
+        return StateReader(TrieSource(self._store, header.state_root), header.state_root)
+
+    def call(
+        self,
+        header: Header,
+        request: CallRequest,
+        *,
+        gas_cap: int,
+        state_overrides: Mapping[Address, AccountOverride] | None = None,
+        block_overrides: BlockOverrides | None = None,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> CallResult:
+        """eth_call on the state after `header`. Raises InvalidTransaction if the message itself can't be sent,
+        ExecutionInterrupted once `interrupt` (asked every few hundred opcodes) returns True."""
+        environment = self._environment(state_overrides, block_overrides, interrupt)
+        return environment.call(header, request, gas_cap)
+
+    def estimate_gas(
+        self,
+        header: Header,
+        request: CallRequest,
+        *,
+        gas_cap: int,
+        state_overrides: Mapping[Address, AccountOverride] | None = None,
+        block_overrides: BlockOverrides | None = None,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> int:
+        """eth_estimateGas: the least gas with which the message succeeds. Raises ExecutionReverted with the revert's data,
+        InvalidTransaction where no gas within the cap is enough, ExecutionInterrupted as `call` does."""
+        environment = self._environment(state_overrides, block_overrides, interrupt)
+        return estimate_gas(environment, header, request, gas_cap)
+
+    def create_access_list(
+        self, header: Header, request: CallRequest, *, gas_cap: int, interrupt: Callable[[], bool] | None = None
+    ) -> tuple[AccessList, CallResult]:
+        """eth_createAccessList: what the message touches beyond what is warm anyway, and its result with that list."""
+        return self._environment(None, None, interrupt).create_access_list(header, request, gas_cap)
+
+    # ------------------------------------------------------------ inside
+
+    def _environment(
+        self,
+        state_overrides: Mapping[Address, AccountOverride] | None,
+        block_overrides: BlockOverrides | None,
+        interrupt: Callable[[], bool] | None,
+    ) -> CallEnvironment:
+        return CallEnvironment(
+            spec=self.spec,
+            store=self._store,
+            computation=self._executor.computation,
+            state_overrides=state_overrides or {},
+            block_overrides=block_overrides or BlockOverrides(),
+            interrupt=interrupt,
+        )

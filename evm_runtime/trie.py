@@ -1,0 +1,280 @@
+"""The Merkle-Patricia trie (Yellow Paper, appendix D), updated by whole batches.
+
+A trie here is a root hash over nodes in storage. `update` applies all changes of a block in one pass: it opens only the nodes
+on the changed paths, builds each new node once, and returns the new nodes; old nodes stay, so old roots stay readable.
+
+Nodes in memory are what RLP decodes to: a branch is a list of 17 items, a leaf or extension a list of 2 (path, value or
+child). A child is embedded when its RLP is shorter than 32 bytes, else it is the keccak of that RLP. Paths are kept as bytes
+with one nibble each. Keys must be prefix-free, which hashes and RLP integers are, so the value of a branch is always empty.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import rusty_rlp
+
+from evm_runtime.fields import int_bytes
+from genesis.codec import encode_rlp
+from genesis.errors import InvariantError, StorageCorrupt
+from genesis.primitives import Hash32, keccak256
+
+Node = list[Any]
+NodeReader = Callable[[Hash32], bytes | None]
+NewNodes = dict[Hash32, bytes]
+_Item = tuple[bytes, bytes | None]
+"""A key as nibbles, and its new value (None deletes)."""
+
+EMPTY_ROOT: Final = keccak256(encode_rlp(b""))
+_BLANK: Final = b""
+_NIBBLES: Final = tuple(bytes((byte >> 4, byte & 15)) for byte in range(256))
+
+
+def update(read: NodeReader, root: Hash32, changes: Mapping[bytes, bytes | None]) -> tuple[Hash32, NewNodes]:
+    """Set and delete keys; returns the new root and the nodes that may not have been stored before.
+
+    A value of None deletes (a missing key is fine); values are never empty. Raises StorageCorrupt if a node is missing.
+    """
+    writer = _Writer(read)
+    items = sorted((_nibbles(key), value) for key, value in changes.items())
+    top = writer.open(_BLANK if root == EMPTY_ROOT else root)
+    changed = writer.update(top, items, 0) if items else top
+    if changed is top:
+        return root, {}
+    if changed is None:
+        return EMPTY_ROOT, {}
+    encoded = encode_rlp(changed)
+    new_root = keccak256(encoded)
+    writer.new_nodes[new_root] = encoded
+    return new_root, writer.new_nodes
+
+
+def get(read: NodeReader, root: Hash32, key: bytes) -> bytes | None:
+    """The value of `key` under `root`, or None."""
+    node = _walk(read, root, key, None)
+    return None if node is None else node[1]
+
+
+def prove(read: NodeReader, root: Hash32, key: bytes) -> tuple[bytes, ...]:
+    """The RLP of every node from the root towards `key` (a proof of presence or of absence, as in eth_getProof).
+
+    Nodes shorter than 32 bytes stand inside their parents. The empty trie has an empty proof.
+    """
+    proof: list[bytes] = []
+    _walk(read, root, key, proof)
+    return tuple(proof)
+
+
+def items(read: NodeReader, root: Hash32) -> Iterator[tuple[bytes, bytes]]:
+    """Every (key, value) under `root`, in key order. Keys must have a whole number of bytes."""
+    reader = _Writer(read)
+    pending: list[tuple[bytes, Any]] = [(b"", _BLANK if root == EMPTY_ROOT else root)]
+    while pending:
+        path, reference = pending.pop()
+        node = reader.open(reference)
+        if node is None:
+            continue
+        if len(node) == 17:
+            pending += [(path + bytes([nibble]), node[nibble]) for nibble in range(15, -1, -1)]
+            continue
+        tail, is_leaf = _read_path(node[0])
+        if is_leaf:
+            yield _pack(path + tail), node[1]
+        else:
+            pending.append((path + tail, node[1]))
+
+
+def root_of_list(values: Sequence[bytes]) -> Hash32:
+    """The root of the trie of rlp(index) -> value: transactions, receipts, withdrawals."""
+    changes: dict[bytes, bytes | None] = {encode_rlp(int_bytes(i)): value for i, value in enumerate(values)}
+    return update(_no_nodes, EMPTY_ROOT, changes)[0]
+
+
+def _no_nodes(_hash: Hash32) -> bytes | None:
+    return None
+
+
+class _Writer:
+    """One batch over one trie. `update` returns the very node it was given when nothing under it changed."""
+
+    def __init__(self, read: NodeReader) -> None:
+        self._read = read
+        self.new_nodes: NewNodes = {}
+
+    def open(self, reference: Any) -> Node | None:
+        """The node behind a child reference: nothing, an embedded node, or a hash."""
+        if isinstance(reference, list):
+            return reference
+        if reference == _BLANK:
+            return None
+        data = self.new_nodes.get(reference)
+        if data is None:
+            data = self._read(reference)
+        return _decode(reference, data)
+
+    def refer(self, node: Node | None) -> Any:
+        """The reference that a parent holds for `node`; a node of 32 bytes and more is kept for storage."""
+        if node is None:
+            return _BLANK
+        encoded = encode_rlp(node)
+        if len(encoded) < 32:
+            return node
+        node_hash = keccak256(encoded)
+        self.new_nodes[node_hash] = encoded
+        return node_hash
+
+    def update(self, node: Node | None, batch: list[_Item], depth: int) -> Node | None:
+        """Apply `batch` (sorted, all keys sharing `depth` nibbles with `node`'s position) below `node`."""
+        if node is None:
+            return self._build([item for item in batch if item[1] is not None], depth)
+        if len(node) == 17:
+            return self._update_branch(node, batch, depth)
+        path, is_leaf = _read_path(node[0])
+        if is_leaf:
+            return self._update_leaf(node, path, batch, depth)
+        return self._update_extension(node, path, batch, depth)
+
+    def _build(self, batch: list[_Item], depth: int) -> Node | None:
+        """A fresh subtree of the given items."""
+        if not batch:
+            return None
+        first, value = batch[0]
+        if len(batch) == 1:
+            return [_write_path(first[depth:], True), value]
+        fork = _fork(first, batch[-1][0], depth)
+        branch: Node = [_BLANK] * 17
+        for nibble, group in _groups(batch, fork):
+            branch[nibble] = self.refer(self._build(group, fork + 1))
+        return self._extend(first[depth:fork], branch)
+
+    def _update_leaf(self, node: Node, path: bytes, batch: list[_Item], depth: int) -> Node | None:
+        key = batch[0][0][:depth] + path
+        old: bytes = node[1]
+        replaced = [value for item_key, value in batch if item_key == key]
+        if replaced:
+            if len(batch) == 1 and replaced[0] == old:
+                return node
+            return self._build([item for item in batch if item[1] is not None], depth)
+        added = [item for item in batch if item[1] is not None]
+        if not added:
+            return node
+        return self._build(sorted([*added, (key, old)]), depth)
+
+    def _update_extension(self, node: Node, path: bytes, batch: list[_Item], depth: int) -> Node | None:
+        whole = batch[0][0][:depth] + path
+        fork = min(_fork(whole, batch[0][0], depth), _fork(whole, batch[-1][0], depth))
+        if fork == depth + len(path):
+            child = self.open(node[1])
+            changed = self.update(child, batch, fork)
+            return node if changed is child else self._extend(path, changed)
+        branch: Node = [_BLANK] * 17
+        below = whole[fork + 1 :]
+        branch[whole[fork]] = self.refer([_write_path(below, False), node[1]]) if below else node[1]
+        split = self._update_branch(branch, batch, fork)
+        return node if split is branch else self._extend(whole[depth:fork], split)
+
+    def _update_branch(self, node: Node, batch: list[_Item], depth: int) -> Node | None:
+        changed: Node | None = None
+        for nibble, group in _groups(batch, depth):
+            child = self.open(node[nibble])
+            new_child = self.update(child, group, depth + 1)
+            if new_child is not child:
+                changed = changed or list(node)
+                changed[nibble] = self.refer(new_child)
+        if changed is None:
+            return node
+        filled = [nibble for nibble in range(16) if changed[nibble] != _BLANK]
+        if len(filled) > 1:
+            return changed
+        if not filled:
+            return None
+        return self._extend(bytes(filled), self.open(changed[filled[0]]))
+
+    def _extend(self, path: bytes, node: Node | None) -> Node | None:
+        """`node` moved down by `path`: what a branch with a single child, or an extension, turns into."""
+        if node is None or not path:
+            return node
+        if len(node) == 17:
+            return [_write_path(path, False), self.refer(node)]
+        tail, is_leaf = _read_path(node[0])
+        return [_write_path(path + tail, is_leaf), node[1]]
+
+
+def _walk(read: NodeReader, root: Hash32, key: bytes, proof: list[bytes] | None) -> Node | None:
+    """Follow `key` down to its leaf, or None; collects the RLP of the nodes that have a hash."""
+    reference: Any = _BLANK if root == EMPTY_ROOT else root
+    path = _nibbles(key)
+    depth = 0
+    while reference != _BLANK:
+        if isinstance(reference, list):
+            node = reference
+        else:
+            data = read(reference)
+            node = _decode(reference, data)
+            if proof is not None and data is not None:
+                proof.append(data)
+        if len(node) == 17:
+            reference = node[path[depth]]
+            depth += 1
+            continue
+        tail, is_leaf = _read_path(node[0])
+        if is_leaf:
+            return node if path[depth:] == tail else None
+        if path[depth : depth + len(tail)] != tail:
+            return None
+        depth += len(tail)
+        reference = node[1]
+    return None
+
+
+def _decode(node_hash: Any, data: bytes | None) -> Node:
+    if data is None:
+        raise StorageCorrupt(f"trie node {bytes(node_hash).hex()} is missing")
+    node: Any = rusty_rlp.decode_raw(data, True, False)[0]
+    if not isinstance(node, list) or len(node) not in (2, 17):
+        raise StorageCorrupt(f"trie node {bytes(node_hash).hex()} is garbled")
+    return node
+
+
+def _groups(batch: list[_Item], depth: int) -> Iterator[tuple[int, list[_Item]]]:
+    """Split a sorted batch by the nibble at `depth`."""
+    start = 0
+    while start < len(batch):
+        nibble = batch[start][0][depth]
+        end = start + 1
+        while end < len(batch) and batch[end][0][depth] == nibble:
+            end += 1
+        yield nibble, batch[start:end]
+        start = end
+
+
+def _fork(a: bytes, b: bytes, start: int) -> int:
+    """The first place from `start` on where two paths part."""
+    end = min(len(a), len(b))
+    place = start
+    while place < end and a[place] == b[place]:
+        place += 1
+    return place
+
+
+def _nibbles(key: bytes) -> bytes:
+    return b"".join([_NIBBLES[byte] for byte in key])
+
+
+def _pack(nibbles: bytes) -> bytes:
+    if len(nibbles) % 2:
+        raise InvariantError("a key of the trie has half a byte")
+    return bytes(high << 4 | low for high, low in zip(nibbles[::2], nibbles[1::2], strict=True))
+
+
+def _write_path(nibbles: bytes, is_leaf: bool) -> bytes:
+    """Hex-prefix encoding (Yellow Paper, appendix C)."""
+    flag = 2 if is_leaf else 0
+    if len(nibbles) % 2:
+        return _pack(bytes([flag + 1]) + nibbles)
+    return _pack(bytes([flag, 0]) + nibbles)
+
+
+def _read_path(encoded: bytes) -> tuple[bytes, bool]:
+    nibbles = _nibbles(encoded)
+    flag = nibbles[0]
+    return nibbles[1 if flag & 1 else 2 :], flag >= 2

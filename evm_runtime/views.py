@@ -1,0 +1,109 @@
+"""Reading a state without executing anything: balances, code, storage, proofs, validators, supply."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from evm_runtime import staking, trie
+from evm_runtime.source import EMPTY_ACCOUNT, Account, StateSource, slot_key
+from genesis.chain_spec import STAKING_ADDRESS
+from genesis.errors import InvariantError
+from genesis.primitives import Address, Hash32, Wei, keccak256
+
+
+@dataclass(frozen=True, slots=True)
+class StorageProof:
+    """The value of a slot and the trie nodes that prove it, root first."""
+
+    slot: int
+    value: int
+    proof: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountProof:
+    """What eth_getProof answers (EIP-1186). An absent account has zeros and the empty hashes."""
+
+    address: Address
+    balance: Wei
+    nonce: int
+    code_hash: Hash32
+    storage_hash: Hash32
+    account_proof: tuple[bytes, ...]
+    storage_proof: tuple[StorageProof, ...]
+
+
+class StateReader:
+    """One state, by its source and root. Cheap to make; holds no cache."""
+
+    def __init__(self, source: StateSource, root: Hash32) -> None:
+        self.source: Final = source
+        self.root: Final = root
+
+    def account(self, address: Address) -> Account | None:
+        """(nonce, balance, storage root, code hash), or None."""
+        return self.source.account(address)
+
+    def balance(self, address: Address) -> Wei:
+        return Wei(self._account(address)[1])
+
+    def nonce(self, address: Address) -> int:
+        return self._account(address)[0]
+
+    def code(self, address: Address) -> bytes:
+        return self.source.code(self._account(address)[3])
+
+    def storage(self, address: Address, slot: int) -> int:
+        return self.source.storage(address, self._account(address)[2], slot)
+
+    def blob(self, blob_hash: Hash32) -> bytes | None:
+        """Content that a native contract keeps beside the state."""
+        return self.source.blob(blob_hash)
+
+    def proof(self, address: Address, slots: tuple[int, ...] = ()) -> AccountProof:
+        """Prove an account and some of its slots under this state's root."""
+        nonce, balance, storage_root, code_hash = self._account(address)
+        return AccountProof(
+            address=address,
+            balance=Wei(balance),
+            nonce=nonce,
+            code_hash=code_hash,
+            storage_hash=storage_root,
+            account_proof=trie.prove(self.source.node, self.root, keccak256(address)),
+            storage_proof=tuple(
+                StorageProof(
+                    slot,
+                    self.source.storage(address, storage_root, slot),
+                    trie.prove(self.source.node, storage_root, slot_key(slot)),
+                )
+                for slot in slots
+            ),
+        )
+
+    def validators(self) -> staking.ValidatorsState:
+        """Who votes at the next heights, and the proposer priorities."""
+        return staking.read_validators(AccountSlots(self, STAKING_ADDRESS))
+
+    def supply(self) -> staking.SupplyState:
+        return staking.read_supply(AccountSlots(self, STAKING_ADDRESS))
+
+    def slots(self, address: Address) -> "AccountSlots":
+        """The storage of one account in the form that native contracts' typed storage reads."""
+        return AccountSlots(self, address)
+
+    def _account(self, address: Address) -> Account:
+        return self.source.account(address) or EMPTY_ACCOUNT
+
+
+class AccountSlots:
+    """Read-only storage of one account (the `Slots` port of native storage)."""
+
+    def __init__(self, reader: StateReader, address: Address) -> None:
+        self._source = reader.source
+        self._address = address
+        self._root = (reader.account(address) or EMPTY_ACCOUNT)[2]
+
+    def load(self, slot: int) -> int:
+        return self._source.storage(self._address, self._root, slot)
+
+    def store(self, slot: int, value: int) -> None:
+        raise InvariantError("a reader of state can't write")
