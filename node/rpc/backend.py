@@ -5,6 +5,7 @@ limiters, so that neither many cheap reads nor a few expensive calls take all th
 """
 
 import functools
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from node.rpc.config import RpcLimits
 from node.rpc.errors import RpcError, server_error
 
 if TYPE_CHECKING:
+    from attribution_precompile.span_index import SpanIndex
     from node.rpc.filters import Filters
     from node.rpc.registry import Registry
     from node.rpc.subscriptions import SubscriptionHub
@@ -82,7 +84,7 @@ class Session:
         return False
 
 
-@dataclass(slots=True)
+@dataclass
 class Services:
     """What outlives a request: made once per server."""
 
@@ -93,6 +95,13 @@ class Services:
     filters: "Filters"
     hub: "SubscriptionHub"
     stopping: bool = False
+
+    @functools.cached_property
+    def span_index(self) -> "SpanIndex":
+        """For traces: an index of this server's own, so that a trace never holds the lock that a block waits for."""
+        from attribution_precompile.span_index import SpanIndex
+
+        return SpanIndex(threading.RLock())
 
 
 @dataclass(slots=True)

@@ -12,9 +12,8 @@ from node.rpc.errors import header_not_found
 from node.rpc.params import BlockRef
 
 if TYPE_CHECKING:
-    from evm_runtime.runtime import StateReader
-
     from evm_runtime.header import Header
+    from evm_runtime.views import StateReader
 
 
 def height_of(chain: ChainReader, ref: BlockRef) -> Height | None:
@@ -50,9 +49,12 @@ def header_at(chain: ChainReader, ref: BlockRef) -> "Header":
 
 def state_at(chain: ChainReader, ref: BlockRef) -> "StateReader":
     """The state after the block that `ref` names. Raises RpcError ("header not found")."""
+    runtime = chain.runtime
+    latest = runtime.state()
     if ref.tag not in (None, "earliest"):
-        return chain.runtime.state()
-    return chain.runtime.state(header_at(chain, ref))
+        return latest
+    header = header_at(chain, ref)
+    return latest if latest.root == header.state_root else runtime.state(header)
 
 
 def transaction_at(chain: ChainReader, transaction_hash: Hash32) -> tuple[StoredBlock, int] | None:

@@ -1,1 +1,165 @@
-"""eth: calls that change nothing, and what they would cost."""
+"""eth: calls that change nothing, what they would cost, and what they touch.
+
+Each runs in a worker thread, bounded in gas (`call_gas_max`) and in time (`call_timeout_s`): the runtime asks a stopwatch every
+few hundred opcodes, so a call that never ends costs one thread for that long and nothing else.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from genesis.errors import InvalidTransaction, LocalError
+from genesis.primitives import ZERO_ADDRESS, Address
+from node.rpc.backend import Context, Stopwatch
+from node.rpc.call_params import (
+    BLOCK_OVERRIDES,
+    CALL,
+    STATE_OVERRIDES,
+    AccountOverrideArgs,
+    BlockOverrideArgs,
+    CallArgs,
+)
+from node.rpc.errors import server_error
+from node.rpc.format import Json, access_list_json, data, quantity
+from node.rpc.lookup import header_at
+from node.rpc.params import BLOCK_REF, LATEST, BlockRef
+from node.rpc.registry import Param, Runs, method
+from node.rpc.reverts import reverted
+
+if TYPE_CHECKING:
+    from evm_runtime.calls import CallRequest, CallResult
+
+_CALL = Param("call", CALL)
+_BLOCK = Param("block", BLOCK_REF, default=LATEST)
+_STATE = Param("state overrides", STATE_OVERRIDES, default=None)
+_AROUND = Param("block overrides", BLOCK_OVERRIDES, default=None)
+
+StateArgs = dict[Address, AccountOverrideArgs] | None
+
+
+@method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL)
+def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None) -> str:
+    """Run a message on the state after a block, and forget it; answers what it returns."""
+    runtime, header = context.chain.runtime, header_at(context.chain, ref)
+    request = _request(context, args)
+    stopwatch = context.stopwatch(context.limits.call_timeout_s)
+    with _Worded(stopwatch):
+        result = runtime.call(
+            header,
+            request,
+            gas_cap=context.limits.call_gas_max,
+            interrupt=stopwatch.expired,
+            **_overrides(state, around),
+        )
+    return data(_output(result))
+
+
+@method("eth_estimateGas", _CALL, _BLOCK, _STATE, _AROUND, result="quantity", runs=Runs.CALL)
+def estimate_gas(
+    context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
+) -> str:
+    """The least gas with which a message succeeds."""
+    runtime, header = context.chain.runtime, header_at(context.chain, ref)
+    request = _request(context, args)
+    gas_cap = min(context.limits.call_gas_max, context.chain.spec.block.gas_limit)
+    stopwatch = context.stopwatch(context.limits.call_timeout_s)
+    with _Worded(stopwatch):
+        found = runtime.estimate_gas(
+            header, request, gas_cap=gas_cap, interrupt=stopwatch.expired, **_overrides(state, around)
+        )
+    return quantity(found)
+
+
+@method("eth_createAccessList", _CALL, _BLOCK, result="access list", runs=Runs.CALL)
+def create_access_list(context: Context, args: CallArgs, ref: BlockRef) -> Json:
+    """The accounts and slots that a message touches, and its gas with that list; `error` if it fails."""
+    runtime, header = context.chain.runtime, header_at(context.chain, ref)
+    request = _request(context, args)
+    stopwatch = context.stopwatch(context.limits.call_timeout_s)
+    with _Worded(stopwatch):
+        entries, result = runtime.create_access_list(
+            header, request, gas_cap=context.limits.call_gas_max, interrupt=stopwatch.expired
+        )
+    answer: Json = {"accessList": access_list_json(entries), "gasUsed": quantity(result.gas_used)}
+    if result.status != "success":
+        answer["error"] = "execution reverted" if result.status == "revert" else result.error
+    return answer
+
+
+# ---------------------------------------------------------------- to and from the runtime
+
+
+class _Worded:
+    """Turns the runtime's refusals into error answers."""
+
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        self._stopwatch = stopwatch
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        from evm_runtime.calls import ExecutionInterrupted
+        from evm_runtime.estimate import ExecutionReverted
+
+        if isinstance(error, ExecutionReverted):
+            raise reverted(error.data) from None
+        if isinstance(error, ExecutionInterrupted):
+            raise self._stopwatch.error() from None
+        if isinstance(error, InvalidTransaction | LocalError):
+            raise server_error(str(error)) from None
+
+
+def _output(result: "CallResult") -> bytes:
+    """What the message returned. Raises RpcError if it failed."""
+    if result.status == "success":
+        return result.output
+    if result.status == "revert":
+        raise reverted(result.output)
+    raise server_error(result.error or "execution failed")
+
+
+def _request(context: Context, args: CallArgs) -> "CallRequest":
+    """The runtime's form of a call object. Raises RpcError for another chain's id."""
+    from evm_runtime.calls import CallRequest
+    from evm_runtime.transaction import Authorization
+
+    chain_id = context.chain.spec.chain_id
+    if args.chain_id is not None and args.chain_id != chain_id:
+        raise server_error(f"chainId does not match node's (have={args.chain_id}, want={chain_id})")
+    if args.to is None and args.authorizations:
+        raise server_error("EIP-7702 transaction cannot be used to create contract")
+    return CallRequest(
+        sender=args.sender or ZERO_ADDRESS,
+        to=args.to,
+        value=args.value,
+        data=args.data,
+        gas=args.gas,
+        gas_price=args.gas_price,
+        max_fee_per_gas=args.max_fee_per_gas,
+        max_priority_fee_per_gas=args.max_priority_fee_per_gas,
+        access_list=args.access_list,
+        authorizations=tuple(
+            Authorization(each.chain_id, each.address, each.nonce, each.y_parity, each.r, each.s)
+            for each in args.authorizations
+        ),
+        nonce=args.nonce,
+    )
+
+
+def _overrides(state: StateArgs, around: BlockOverrideArgs | None) -> dict[str, Any]:
+    from evm_runtime.calls import AccountOverride, BlockOverrides
+
+    accounts = {
+        address: AccountOverride(each.balance, each.nonce, each.code, each.state, each.state_diff)
+        for address, each in (state or {}).items()
+    }
+    block = None
+    if around is not None:
+        block = BlockOverrides(
+            number=around.number,
+            time=around.time,
+            gas_limit=around.gas_limit,
+            coinbase=around.coinbase,
+            prev_randao=around.prev_randao,
+            base_fee=around.base_fee,
+        )
+    return {"state_overrides": accounts, "block_overrides": block}

@@ -1,5 +1,7 @@
 """eth: transactions, sent and looked up."""
 
+from typing import TYPE_CHECKING
+
 import trio
 
 from genesis.errors import InvalidTransaction, WireError
@@ -11,6 +13,9 @@ from node.rpc.format import Json, data, receipt_json, transaction_json
 from node.rpc.lookup import block_at, transaction_at
 from node.rpc.params import BLOCK_NUMBER, COUNT, DATA, HASH, UINT64, BlockRef
 from node.rpc.registry import Param, Runs, method
+
+if TYPE_CHECKING:
+    from evm_runtime.transaction import Transaction
 
 _NUMBER = Param("block", BLOCK_NUMBER)
 _HASH = Param("hash", HASH)
@@ -52,21 +57,27 @@ async def _admit(context: Context, raw: bytes) -> Hash32:
 @method("eth_getTransactionByHash", _HASH, result="transaction or null")
 async def by_hash(context: Context, transaction_hash: Hash32) -> Json | None:
     """A transaction, final or waiting."""
-    found = await context.read(transaction_at, context.chain, transaction_hash)
+    waiting, found = await _find(context, transaction_hash)
     if found is not None:
         return transaction_json(found[0].transactions[found[1]], found[0], found[1])
-    waiting = context.mempool.get(transaction_hash)
     return None if waiting is None else transaction_json(waiting, None)
 
 
 @method("eth_getRawTransactionByHash", _HASH, result="data or null")
 async def raw_by_hash(context: Context, transaction_hash: Hash32) -> str | None:
     """A transaction as it stands on the wire."""
-    found = await context.read(transaction_at, context.chain, transaction_hash)
+    waiting, found = await _find(context, transaction_hash)
     if found is not None:
         return data(found[0].transactions[found[1]].raw)
-    waiting = context.mempool.get(transaction_hash)
     return None if waiting is None else data(waiting.raw)
+
+
+async def _find(
+    context: Context, transaction_hash: Hash32
+) -> "tuple[Transaction | None, tuple[StoredBlock, int] | None]":
+    """The mempool first: what leaves it for a block has reached the chain before, so it is seen in one or the other."""
+    waiting = context.mempool.get(transaction_hash)
+    return waiting, await context.read(transaction_at, context.chain, transaction_hash)
 
 
 @method("eth_getTransactionReceipt", _HASH, result="receipt or null", runs=Runs.READ)

@@ -192,8 +192,36 @@ def test_bad_overrides(parse: Any, value: Any, message: str) -> None:
 def test_no_value_makes_a_parser_raise_anything_else() -> None:
     seed = 7
     random_ = random.Random(seed)
-    atoms: list[Any] = [None, True, -1, 2**64, 1.5, "", "0x", "0x1", A, H, "latest", "\ud800", "0x" + "f" * 70, "٣", "0x٣"]
-    names = ["address", "topics", "fromBlock", "blockHash", "from", "data", "accessList", "storageKeys", A, "state", "time"]
+    atoms: list[Any] = [
+        None,
+        True,
+        -1,
+        2**64,
+        1.5,
+        "",
+        "0x",
+        "0x1",
+        A,
+        H,
+        "latest",
+        "\ud800",
+        "0x" + "f" * 70,
+        "٣",
+        "0x٣",
+    ]
+    names = [
+        "address",
+        "topics",
+        "fromBlock",
+        "blockHash",
+        "from",
+        "data",
+        "accessList",
+        "storageKeys",
+        A,
+        "state",
+        "time",
+    ]
 
     def value(depth: int) -> Any:
         kind = random_.randrange(4 if depth else 1)
@@ -212,5 +240,5 @@ def test_no_value_makes_a_parser_raise_anything_else() -> None:
                 parse(candidate)
             except BadParam:
                 pass
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 pytest.fail(f"seed {seed}: {parse} raised {error!r} for {candidate!r}")

@@ -178,14 +178,18 @@ async def test_a_client_that_reads_nothing_is_cut_off() -> None:
 
 @trio_test
 async def test_too_many_connections_are_told_so() -> None:
-    async with Running(FakeNode(), {"connections_max": 2}) as client, await raw(client) as one, await raw(client) as two:
+    async with (
+        Running(FakeNode(), {"connections_max": 2}) as client,
+        await raw(client) as one,
+        await raw(client) as two,
+    ):
         for stream in (one, two):
             await stream.send_all(post(CHAIN_ID_CALL))
             assert await read_answers(stream, 1) == [CHAIN_ID_ANSWER]
         assert status(await exchange(client, post(CHAIN_ID_CALL))) == 503
         await one.aclose()
         with trio.fail_after(5):
-            while status(await exchange(client, post(CHAIN_ID_CALL, "Connection: close"))) == 503:
+            while status(await exchange(client, post(CHAIN_ID_CALL, "Connection: close"))) == 503:  # noqa: ASYNC110
                 await trio.sleep(0.01)
 
 
