@@ -30,7 +30,8 @@ class Stream:
         self.send_window = INITIAL_WINDOW_BYTES
         self.ended_by_peer = False
         self.ended_here = False
-        self.error: ConnectionLost | None = None
+        self.error: str | None = None
+        """Why the stream is dead, if it is."""
         self._readable = trio.lowlevel.ParkingLot()
         self._writable = trio.lowlevel.ParkingLot()
 
@@ -38,7 +39,7 @@ class Stream:
         """The next bytes, at most `count_max`; empty once the peer has finished. Raises ConnectionLost."""
         while not self._chunks:
             if self.error is not None:
-                raise self.error
+                raise ConnectionLost(self.error)
             if self.ended_by_peer:
                 return b""
             await self._readable.park()
@@ -67,7 +68,7 @@ class Stream:
                 await self._writable.park()
             await self._muxer.wait_for_room(self)
             if self.error is not None or self.ended_here:
-                raise self.error or ConnectionLost("the stream was finished here")
+                raise ConnectionLost(self.error or "the stream was finished here")
             count = min(len(data) - position, self.send_window, FRAME_DATA_BYTES)
             if count > 0:
                 self.send_window -= count
@@ -84,7 +85,7 @@ class Stream:
         """Give the stream up, both ways, at once."""
         if self.error is None and not (self.ended_here and self.ended_by_peer):
             self._muxer.send_reset(self)
-        self.fail(ConnectionLost("the stream was reset here"))
+        self.fail("the stream was reset here")
 
     def widen(self, window_bytes: int) -> None:
         """Let the peer send up to `window_bytes` (at most 16 MiB) ahead of what was read."""
@@ -110,7 +111,7 @@ class Stream:
         self.ended_by_peer = True
         self._readable.unpark_all()
 
-    def fail(self, error: ConnectionLost) -> None:
+    def fail(self, error: str) -> None:
         if self.error is None:
             self.error = error
             self._chunks.clear()

@@ -25,6 +25,7 @@ import trio
 
 from p2p.faults import ConnectionLost, ProtocolFault
 from p2p.stream import INITIAL_WINDOW_BYTES, Stream
+from p2p.supervision import simplest
 
 PROTOCOL: Final = "/yamux/1.0.0"
 HEADER: Final = struct.Struct("!BBHII")
@@ -72,7 +73,7 @@ class Muxer:
         self._inbound_streams = 0
         self._refused_streams = 0
         self._stray_bytes_allowed = 0
-        self._error: ConnectionLost | None = None
+        self._error: str | None = None
         # the receiving side
         self._header = bytearray()
         self._body_left = 0
@@ -97,23 +98,27 @@ class Muxer:
                 nursery.start_soon(self._receive_forever)
                 nursery.start_soon(self._send_forever)
                 nursery.start_soon(self._ping_forever)
+        except Exception as error:
+            cause = simplest(error)
+            self.close(str(cause))
+            raise cause from None
         finally:
             self.close()
 
     def open(self) -> Stream:
         """A new stream to the peer. Raises ConnectionLost if the connection has ended."""
         if self._error is not None:
-            raise self._error
+            raise ConnectionLost(self._error)
         stream = Stream(self, self._next_id)
         self._next_id += 2
         self.streams[stream.stream_id] = stream
         self._send_control(WINDOW_UPDATE, SYN, stream.stream_id, 0)
         return stream
 
-    def close(self) -> None:
+    def close(self, reason: str = "the connection was closed here") -> None:
         """End every stream and close the connection, at once."""
         if self._error is None:
-            self._error = ConnectionLost("the connection was closed")
+            self._error = reason
         for stream in self.streams.values():
             stream.fail(self._error)
         self.streams.clear()
@@ -206,7 +211,7 @@ class Muxer:
         if stream is None or stream.error is not None:
             return
         if flags & RST:
-            stream.fail(ConnectionLost("the peer reset the stream"))
+            stream.fail("the peer reset the stream")
             self._forget(stream)
             self._unqueue(stream)
         elif flags & FIN:
