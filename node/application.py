@@ -5,20 +5,23 @@ until its height is decided, so deciding adopts it instead of executing again. A
 on the disk; then the mempool moves on and subscribers hear of it.
 """
 
+import dataclasses
 import itertools
 import logging
+import math
 from collections import OrderedDict
 from typing import Final
 
 import trio
 
 from consensus.application import HeightContext, ProposalRequest
-from evm_runtime.executor import ExecutedBlock
-from evm_runtime.runtime import BuildRequest
+from evm_runtime.runtime import BuildRequest, ExecutedBlock
+from evm_runtime.transaction import Transaction
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidBlock, InvariantError
-from genesis.primitives import Hash32, Height, Round
+from genesis.primitives import Address, Hash32, Height, Round, keccak256
 from genesis.types import EMPTY_COMMIT, Block, Commit
+from node.body import check_body
 from node.feed import Feed
 from node.mempool_service import MempoolService
 from node.storage.chain_store import ChainStore
@@ -33,7 +36,7 @@ TRANSFER_GAS: Final = 21_000
 
 
 def gas_target(spec: ChainSpec, round_: Round) -> int:
-    """How much gas a proposer packs: half as much each round, nothing from round 6, so that a slow block cannot stop the chain."""
+    """How much gas a proposer packs: half as much each round, none from round 6, so that slow blocks cannot stop the chain."""
     return 0 if round_ >= EMPTY_FROM_ROUND else spec.block.gas_limit >> round_
 
 
@@ -59,36 +62,16 @@ class NodeApplication:
         return await self._worker.run(self._context)
 
     async def prepare_proposal(self, request: ProposalRequest) -> Block:
-        tip = self._store.tip()
-        target = gas_target(self._store.spec, request.round)
-        wanted = itertools.islice(self._mempool.pool.candidates(), 2 * (target // TRANSFER_GAS)) if target else ()
-        candidates = list(wanted)
-        member = await self._worker.run(lambda: self._store.live_runtime.state().validators().current)
-        place = member.index(request.proposer)
-        if place is None:
-            raise InvariantError(f"asked to propose block {request.height} without being its validator")
-
-        def build(time_ms: int) -> ExecutedBlock:
-            build_request = BuildRequest(
-                height=request.height,
-                time_ms=time_ms,
-                round=request.round,
-                proposer=request.proposer,
-                coinbase=member.members[place].payout,
-                last_commit=request.last_commit,
-                evidence=request.evidence,
-                gas_target=target,
-            )
-            return self._store.live_runtime.build_block(tip.header, tip.time_ms, build_request, candidates)
-
-        executed = await self._worker.run(lambda: build(request.time_ms), abandon_on_cancel=True)
-        self._note_skipped(executed)
-        patient_ms = tip.time_ms + self._store.spec.block.empty_interval_ms
-        if not executed.transactions and request.round == 0 and request.time_ms < patient_ms:
-            # All that waited turned out impossible. An empty block of round 0 must be as late as an empty block is.
-            executed = await self._worker.run(lambda: build(patient_ms), abandon_on_cancel=True)
+        executed = None
+        while executed is None:
+            executed = await self._build(request)
+            if executed is None:
+                request = await self._when_there_is_more(request)
         self._keep(executed)
         return executed.block
+
+    async def check_body(self, block: Block) -> None:
+        await trio.to_thread.run_sync(check_body, block)
 
     async def process_proposal(self, block: Block) -> None:
         await self._execute(block, abandon_on_cancel=True)
@@ -127,34 +110,92 @@ class NodeApplication:
 
     def _context(self) -> HeightContext:
         """From the state after the tip. On the execution thread."""
-        store, tip = self._store, self._store.tip()
-        state = store.live_runtime.state().validators()
-        last_validators = None
-        if tip.height:
-            parent = store.header(Height(tip.height - 1))
-            if parent is None:
-                raise InvariantError(f"block {tip.height - 1} has gone from the database")
-            last_validators = store.live_runtime.state(parent).validators().current
+        tip = self._store.tip()
+        state = self._store.live_runtime.state().validators()
         return HeightContext(
             height=Height(tip.height + 1),
             parent_hash=tip.hash,
             parent_time_ms=tip.time_ms,
             validators=state.current,
             next_validators=state.next,
-            last_validators=last_validators,
+            last_validators=state.last,
             last_commit=tip.commit or EMPTY_COMMIT,
             priorities=state.priorities,
         )
+
+    async def _build(self, request: ProposalRequest) -> ExecutedBlock | None:
+        """Build from what waits in the mempool. None if nothing of it could be used and it is too early for an empty block."""
+        tip, runtime, spec = self._store.tip(), self._store.live_runtime, self._store.spec
+        target = gas_target(spec, request.round)
+        wanted = itertools.islice(self._mempool.pool.candidates(), 2 * (target // TRANSFER_GAS)) if target else ()
+        candidates = list(wanted)
+
+        def build() -> ExecutedBlock:
+            members = runtime.state().validators().current
+            place = members.index(request.proposer)
+            if place is None:
+                raise InvariantError(f"asked to propose block {request.height} without being a validator of it")
+            build_request = BuildRequest(
+                height=request.height,
+                time_ms=request.time_ms,
+                round=request.round,
+                proposer=request.proposer,
+                coinbase=members.members[place].payout,
+                last_commit=request.last_commit,
+                evidence=request.evidence,
+                gas_target=target,
+            )
+            return runtime.build_block(tip.header, tip.time_ms, build_request, candidates)
+
+        try:
+            executed = await self._worker.run(build, abandon_on_cancel=True)
+        except InvalidBlock:
+            if not self._is_too_early(request):
+                raise
+            self._drop_impossible(candidates)
+            return None
+        for transaction, reason in executed.skipped:
+            logger.info("left out of block %d: %s: %s", request.height, transaction.hash.hex(), reason)
+        self._drop_impossible([tx for tx, reason in executed.skipped if reason.startswith("execution failed")])
+        return executed
+
+    def _is_too_early(self, request: ProposalRequest) -> bool:
+        return request.round == 0 and not request.evidence and request.time_ms < self._patient_ms()
+
+    def _patient_ms(self) -> int:
+        """The earliest time of an empty block in round 0."""
+        return self._store.tip().time_ms + self._store.spec.block.empty_interval_ms
+
+    async def _when_there_is_more(self, request: ProposalRequest) -> ProposalRequest:
+        """Wait for another transaction, or until an empty block is due; returns the request with the time that it is then."""
+        began = trio.current_time()
+        with trio.move_on_after((self._patient_ms() - request.time_ms) / 1000):
+            await self._mempool.wait_executable()
+        passed_ms = math.ceil((trio.current_time() - began) * 1000)
+        return dataclasses.replace(request, time_ms=request.time_ms + passed_ms)
+
+    def _drop_impossible(self, transactions: list[Transaction]) -> None:
+        """Look again at what the builder refused; of what still seems executable, each sender's first is what it refused."""
+        pool = self._mempool.pool
+        pool.recheck({transaction.sender for transaction in transactions})
+        seen: set[Address] = set()
+        for transaction in transactions:
+            if transaction.sender not in seen and transaction.hash in pool:
+                logger.warning("transaction %s can't be executed and is dropped", transaction.hash.hex())
+                pool.drop(transaction.hash)
+                seen.add(transaction.sender)
 
     async def _execute(self, block: Block, *, abandon_on_cancel: bool) -> ExecutedBlock:
         """Execute a block on the tip, or find that this was done. Raises InvalidBlock."""
         known = self._executed.get(block.hash)
         if known is not None and known.block == block:  # the hash covers the header alone
             return known
-        tip = self._store.tip()
+        tip, pool = self._store.tip(), self._mempool.pool
+        hashes = [keccak256(raw) for raw in block.transactions]
+        waiting = {value: transaction for value in hashes if (transaction := pool.get(value)) is not None}
 
         def execute() -> ExecutedBlock:
-            return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block)
+            return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block, waiting)
 
         executed = await self._worker.run(execute, abandon_on_cancel=abandon_on_cancel)
         self._keep(executed)
@@ -164,13 +205,6 @@ class NodeApplication:
         self._executed[executed.block.hash] = executed
         while len(self._executed) > EXECUTED_KEPT:
             self._executed.popitem(last=False)
-
-    def _note_skipped(self, executed: ExecutedBlock) -> None:
-        """What the builder could not use is looked at again; what still cannot be executed leaves the mempool."""
-        if executed.skipped:
-            self._mempool.pool.recheck({transaction.sender for transaction, _ in executed.skipped})
-        for transaction, reason in executed.skipped:
-            logger.info("left out of block %d: %s: %s", executed.header.number, transaction.hash.hex(), reason)
 
     async def _halt_if_reached(self) -> None:
         if self._halt_height and self._store.tip().height >= self._halt_height:

@@ -64,7 +64,7 @@ class BlockAssembler:
         return self._bytes
 
     def take(self, peer_id: str, frame: bytes) -> Block | None:
-        """The block that this chunk completes, or None. Raises WireError or PeerFault if no honest peer sends such a thing."""
+        """The block that this chunk completes, or None. Raises WireError or PeerFault if no honest peer sends such a chunk."""
         chunk = decode(BlockChunk, frame, size_max=FRAME_BYTES_MAX)
         if chunk.total > self._block_bytes_max:
             raise PeerFault(f"a block of {chunk.total} bytes, at most {self._block_bytes_max} are allowed")

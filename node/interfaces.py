@@ -15,6 +15,7 @@ from genesis.types import Block, ChainIdentity, Commit
 
 if TYPE_CHECKING:
     import trio
+
     from evm_runtime.header import Header
     from evm_runtime.receipt import ExecutedTransaction, Receipt
     from evm_runtime.runtime import Runtime

@@ -114,6 +114,20 @@ def address_in(path: Path) -> Address | None:
     return Address(address) if len(address) == 20 else None
 
 
+def sign_record_path(datadir: Path, address: Address) -> Path:
+    """Where the memory of a consensus key lies. One file per key, so that changing keys mixes nothing up."""
+    return datadir / "consensus" / f"{address.hex()}.signed"
+
+
+def start_sign_record(datadir: Path, address: Address) -> None:
+    """Begin the memory of a key that has never signed. A key without one is refused at start."""
+    from node.sign_record import SignRecordFile
+
+    path = sign_record_path(datadir, address)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    SignRecordFile(path, create=True)
+
+
 def list_keystores(folder: Path) -> list[tuple[str, Address]]:
     """(name, address) of every keystore in a folder, by name."""
     found = [(path.stem, address_in(path)) for path in sorted(folder.glob("*.json"))]

@@ -66,6 +66,10 @@ class WorkerThread:
         """Let the thread end after the jobs that wait."""
         self._jobs.put(None)
 
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end, but no longer than this: an abandoned execution may still run."""
+        self._thread.join(timeout_s)
+
     def _work(self) -> None:
         while True:
             job = self._jobs.get()

@@ -7,15 +7,14 @@ the tip, so a call that runs while the next block is written never mixes two sta
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
-from evm_runtime.executor import ExecutedBlock
 from evm_runtime.genesis_block import build_genesis
 from evm_runtime.header import Header
 from evm_runtime.keys import STATE_ROOT
-from evm_runtime.kv import KeyValueReader
-from evm_runtime.runtime import Runtime
+from evm_runtime.kv import KeyValueReader, WriteSet
+from evm_runtime.runtime import ExecutedBlock, Runtime
 from evm_runtime.transaction import decode_transaction
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, InvariantError, LocalError, StorageCorrupt, WireError
@@ -205,7 +204,7 @@ def _stored_spec(database: Database) -> ChainSpec:
 
 
 def _check_tip(database: Database, store: ChainStore) -> None:
-    """Tip, block, commit and state root come from one batch; if they contradict each other, the disk lost or changed something."""
+    """Tip, block, commit and state root come from one batch; where they contradict each other, something was lost."""
     tip = store.tip()
     height = tip.height
     if store.height_of(tip.hash) != height or store.header(height) != tip.header:
@@ -241,9 +240,7 @@ def _genesis_writes(spec: ChainSpec) -> dict[bytes, bytes | None]:
     return writes
 
 
-def _block_writes(
-    stored: StoredBlock, block_bytes: bytes, state: Mapping[bytes, bytes | None]
-) -> dict[bytes, bytes | None]:
+def _block_writes(stored: StoredBlock, block_bytes: bytes, state: WriteSet) -> dict[bytes, bytes | None]:
     height = stored.height
     writes = state_writes(state)
     writes[keys.block_key(height)] = block_bytes

@@ -1,0 +1,43 @@
+"""The command line. Cheap to import: a command imports what it needs when it runs, so `openledger version` takes no second.
+
+Exit codes: 0 done, 1 something is wrong (one line on stderr says what and what to do), 2 the command line itself is wrong.
+"""
+
+import sys
+
+import click
+
+from genesis.errors import FatalError, OpenLedgerError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def cli() -> None:
+    """OpenLedger: a blockchain node for payable AI."""
+
+
+def main() -> None:
+    """The entry point of the `openledger` command."""
+    from node.cli import chain, commands, keys, network
+
+    for module in (commands, keys, chain, network):
+        module.register(cli)
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except FatalError as error:
+        click.echo(f"openledger: FATAL: {error}", err=True)
+        sys.exit(1)
+    except OpenLedgerError as error:
+        click.echo(f"openledger: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone; there is nobody to tell
+        sys.exit(141)

@@ -1,0 +1,95 @@
+"""`keys new|list|import`: consensus keys in Web3 keystores."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from genesis.errors import LocalError
+from node.cli.options import datadir_option, expand, read_password
+
+NAME_DEFAULT: Final = "validator"
+
+
+def register(group: click.Group) -> None:
+    group.add_command(keys)
+
+
+@click.group()
+def keys() -> None:
+    """Consensus keys (Web3 keystore version 3, scrypt; files that only you can read)."""
+
+
+@keys.command("new")
+@datadir_option
+@click.option("--name", default=NAME_DEFAULT, show_default=True, help="name of the keystore file")
+@click.option("--password-file", metavar="FILE", help="file with the password")
+@click.option("--light", is_flag=True, help="weak scrypt (n=4096), for tests only")
+def keys_new(datadir: str, name: str, password_file: str | None, light: bool) -> None:
+    """Make a new key and print its address."""
+    from node import keystore
+
+    _store(datadir, name, keystore.new_key(), password_file, light)
+
+
+@keys.command("import")
+@click.argument("file", metavar="FILE")
+@datadir_option
+@click.option("--name", default=NAME_DEFAULT, show_default=True, help="name of the keystore file")
+@click.option("--password-file", metavar="FILE", help="file with the password")
+@click.option("--light", is_flag=True, help="weak scrypt (n=4096), for tests only")
+def keys_import(file: str, datadir: str, name: str, password_file: str | None, light: bool) -> None:
+    """Import a key: FILE is a keystore, or holds the key as 64 hex digits; - reads the digits from standard input.
+
+    A key that validates elsewhere must be stopped there first, and its sign record (consensus/ADDRESS.signed) moved along.
+    """
+    from node import keystore
+
+    if file == "-":
+        _store(datadir, name, keystore.parse_private_key(sys.stdin.read(256)), password_file, light)
+        return
+    path = Path(file)
+    try:
+        text = path.read_text("ascii") if path.stat().st_size <= keystore.KEYSTORE_BYTES_MAX else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalError(f"cannot read {path}: {error}") from None
+    if text.lstrip().startswith("{"):
+        password = read_password(password_file, confirm=False, what=str(path))
+        key = keystore.decrypt(path, password)
+        _write(datadir, name, key, password, light)
+    else:
+        _store(datadir, name, keystore.parse_private_key(text), password_file, light)
+
+
+@keys.command("list")
+@datadir_option
+def keys_list(datadir: str) -> None:
+    """List the keys in the data directory."""
+    from node import keystore
+
+    found = keystore.list_keystores(expand(datadir) / keystore.KEYSTORE_FOLDER)
+    for name, address in found:
+        click.echo(f"0x{address.hex()}  {name}")
+    if not found:
+        click.echo(f"no keys in {expand(datadir) / keystore.KEYSTORE_FOLDER}", err=True)
+
+
+def _store(datadir: str, name: str, key: bytes, password_file: str | None, light: bool) -> None:
+    _write(datadir, name, key, read_password(password_file, confirm=True, what=f"the key {name!r}"), light)
+
+
+def _write(datadir: str, name: str, key: bytes, password: str, light: bool) -> None:
+    from genesis.crypto import address_of_private_key
+    from node import keystore
+
+    if not name or not name.replace("-", "").replace("_", "").isalnum():
+        raise LocalError(f"{name!r} is no name for a key: use letters, digits, - and _")
+    path = expand(datadir) / keystore.KEYSTORE_FOLDER / f"{name}.json"
+    if path.exists():
+        raise LocalError(f"{path} exists already; choose another --name")
+    scrypt_n = keystore.SCRYPT_N_LIGHT if light else keystore.SCRYPT_N
+    keystore.write_private(path, keystore.encrypt(key, password, scrypt_n=scrypt_n))
+    address = address_of_private_key(key)
+    keystore.start_sign_record(expand(datadir), address)
+    click.echo(f"0x{address.hex()}  {path}")

@@ -1,0 +1,148 @@
+"""What the node measures, for Prometheus, and the small server that it is scraped from.
+
+Names follow CometBFT's where it has the same thing. Everything is updated on the event loop.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+import trio
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from consensus.messages import Step
+from consensus.observer import missing_power
+from genesis.errors import LocalError
+from genesis.primitives import Height, Round
+from genesis.types import Commit, Evidence, ValidatorSet
+from node.interfaces import NodeStatus, StoredBlock
+from node.mempool_service import MempoolService
+
+logger = logging.getLogger(__name__)
+
+REQUEST_BYTES_MAX: Final = 8 * 1024
+REQUEST_TIMEOUT_S: Final = 5.0
+CONNECTIONS_MAX: Final = 16
+_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
+
+
+class NodeMetrics:
+    """Implements consensus' Observer; the application's blocks come in through `block`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._height = Gauge("openledger_consensus_height", "Height of the last final block", registry=self.registry)
+        self._round = Gauge("openledger_consensus_round", "Round of the height being decided", registry=self.registry)
+        self._rounds = Counter("openledger_consensus_rounds", "Rounds entered beyond round 0", registry=self.registry)
+        self._step_seconds = Histogram(
+            "openledger_consensus_step_duration_seconds",
+            "Time spent in a step",
+            ["step"],
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self._interval = Histogram(
+            "openledger_consensus_block_interval_seconds",
+            "Consensus time between blocks",
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self._missing = Gauge(
+            "openledger_consensus_missing_validators_power", "Power absent from the last commit", registry=self.registry
+        )
+        self._equivocations = Counter(
+            "openledger_consensus_equivocations", "Conflicting signatures seen", registry=self.registry
+        )
+        self._refused = Counter(
+            "openledger_consensus_signing_refused", "Signatures that the signer refused", registry=self.registry
+        )
+        self._transactions = Counter("openledger_transactions", "Transactions in final blocks", registry=self.registry)
+        self._gas = Counter("openledger_gas_used", "Gas used by final blocks", registry=self.registry)
+        self._size = Gauge("openledger_block_size_bytes", "Size of the last final block", registry=self.registry)
+        self._base_fee = Gauge("openledger_base_fee_wei", "Base fee of the last final block", registry=self.registry)
+        self._step: tuple[Step, float] | None = None
+        self._last_time_ms: int | None = None
+
+    def watch(self, status: NodeStatus, mempool: MempoolService) -> None:
+        """Gauges that are read when the node is scraped."""
+        self._gauge("openledger_p2p_peers", "Connected peers", status.peer_count)
+        self._gauge("openledger_mempool_pending", "Executable transactions", lambda: mempool.stats().pending)
+        self._gauge("openledger_mempool_queued", "Transactions behind a nonce gap", lambda: mempool.stats().queued)
+        self._gauge("openledger_syncing", "1 while blocks are synced", lambda: int(status.syncing() is not None))
+
+    def block(self, stored: StoredBlock) -> None:
+        """A block is final."""
+        self._height.set(stored.height)
+        self._transactions.inc(len(stored.transactions))
+        self._gas.inc(stored.header.gas_used)
+        self._size.set(stored.size)
+        self._base_fee.set(stored.header.base_fee_per_gas)
+        if self._last_time_ms is not None:
+            self._interval.observe((stored.time_ms - self._last_time_ms) / 1000)
+        self._last_time_ms = stored.time_ms
+
+    def page(self) -> bytes:
+        """The exposition text."""
+        return generate_latest(self.registry)
+
+    # ------------------------------------------------------------ Observer
+
+    def step_entered(self, height: Height, round_: Round, step: Step) -> None:
+        now = time.monotonic()
+        if self._step is not None:
+            before, since = self._step
+            if before is step:
+                return
+            self._step_seconds.labels(before.name.lower()).observe(now - since)
+        self._step = (step, now)
+        if round_ > 0 and step is Step.PROPOSE:
+            self._rounds.inc()
+        self._round.set(max(round_, 0))
+
+    def decided(self, commit: Commit, validators: ValidatorSet) -> None:
+        self._missing.set(missing_power(commit, validators))
+
+    def equivocation(self, evidence: Evidence) -> None:
+        logger.warning("equivocation: %s", evidence)
+        self._equivocations.inc()
+
+    def signing_refused(self, reason: str) -> None:
+        logger.warning("not signed: %s", reason)
+        self._refused.inc()
+
+    def _gauge(self, name: str, documentation: str, read: Callable[[], int]) -> None:
+        Gauge(name, documentation, registry=self.registry).set_function(read)
+
+
+async def serve_metrics(
+    metrics: NodeMetrics, host: str, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Answer every request with the metrics. Raises LocalError if the port is taken."""
+    slots = trio.CapacityLimiter(CONNECTIONS_MAX)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        try:
+            with trio.move_on_after(REQUEST_TIMEOUT_S):
+                async with slots:
+                    request = b""
+                    while b"\r\n\r\n" not in request and len(request) < REQUEST_BYTES_MAX:
+                        data = await stream.receive_some(REQUEST_BYTES_MAX)
+                        if not data:
+                            return
+                        request += data
+                    body = metrics.page()
+                    head = f"HTTP/1.1 200 OK\r\nContent-Type: {CONTENT_TYPE_LATEST}\r\nContent-Length: {len(body)}\r\n"
+                    await stream.send_all(head.encode() + b"Connection: close\r\n\r\n" + body)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise LocalError(f"metrics cannot listen on {host} port {port}: {error.strerror or error}") from None
+    task_status.started()
+    await trio.serve_listeners(answer, listeners)

@@ -1,0 +1,275 @@
+"""The composition root: every part of a node is made here, given what it needs, and run in one nursery.
+
+What ends a node: SIGTERM or SIGINT, the halt height, a fatal error, or a LocalError at start (a port in use). However it ends,
+the execution thread finishes the batch it is writing, and the database is closed after its last reader.
+"""
+
+import logging
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from attribution_precompile.contract import AttributionContract
+from attribution_precompile.span_index import SpanIndex
+from consensus.engine import Engine
+from consensus.signer import Signer, double_sign_check
+from consensus.wal import Wal
+from evm_runtime.kv import KeyValueReader
+from evm_runtime.runtime import Runtime
+from genesis.chain_spec import ChainSpec
+from genesis.crypto import address_of_private_key, sign
+from genesis.errors import StorageCorrupt
+from genesis.primitives import Address, Hash32, Height, Signature
+from genesis.types import ChainIdentity, Commit, ValidatorSet
+from node import datadir, hello, keystore
+from node.application import NodeApplication
+from node.config import NodeConfig
+from node.feed import Feed
+from node.mempool import TransactionPool
+from node.mempool_service import MempoolService
+from node.metrics import NodeMetrics, serve_metrics
+from node.network import Inboxes, Network
+from node.rpc.backend import Backend
+from node.rpc.config import RpcConfig
+from node.rpc.server import serve
+from node.sign_record import SignRecordFile
+from node.status import LiveStatus
+from node.storage.chain_store import ChainStore, RuntimeFactory, open_chain
+from node.storage.database import LevelDatabase
+from node.sync import BlockSync, SyncServer
+from node.wal_file import WalFile
+from node.worker import WorkerThread
+from p2p.config import SYNC_PROTOCOL, HostConfig
+from p2p.host import Host
+
+logger = logging.getLogger(__name__)
+
+DOUBLE_SIGN_CHECK_HEIGHTS: Final = 32
+SHUTDOWN_SECONDS_MAX: Final = 5.0
+
+
+class WallClock:
+    """Consensus' Clock."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusKey:
+    """A validator's key, opened."""
+
+    address: Address
+    private_key: bytes
+
+    def sign_hash(self, digest: Hash32) -> Signature:
+        return sign(self.private_key, digest)
+
+    def __repr__(self) -> str:
+        return f"ConsensusKey(0x{self.address.hex()})"
+
+
+def consensus_key(private_key: bytes) -> ConsensusKey:
+    return ConsensusKey(address_of_private_key(private_key), private_key)
+
+
+def runtime_factory() -> RuntimeFactory:
+    """Runtimes with the chain's native contracts; all share one span index, which is rebuilt from state when needed."""
+    index = SpanIndex(threading.RLock())
+
+    def make(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
+        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, index),))
+
+    return make
+
+
+class Node:
+    """One node over one data directory, whose lock the caller holds. `run` it once."""
+
+    def __init__(self, settings: NodeConfig, spec: ChainSpec, key: ConsensusKey | None) -> None:
+        """Opens and checks what is stored. Raises LocalError or StorageCorrupt."""
+        self._settings = settings
+        self._key = key
+        self.store = open_store(settings.datadir, spec)
+        self._wal_file = WalFile(_consensus_file(settings.datadir, "wal"))
+        signer = None if key is None else self._signer(key)
+        self._worker = WorkerThread("execution")
+        self._feed = Feed()
+        self._metrics = NodeMetrics()
+        tip, runtime = self.store.tip(), self.store.runtime
+        pool = TransactionPool(spec, runtime.state(), runtime.next_base_fee(tip.header))
+        self._mempool = MempoolService(pool, self._feed, spec.chain_id, time.monotonic)
+        self._app = NodeApplication(
+            self.store, self._mempool, self._feed, self._worker, halt_height=settings["halt_height"]
+        )
+        self._network = Network(self._mempool, self.store.identity, spec.block.bytes_max, self._is_validator)
+        self._host = self._make_host()
+        self._engine = Engine(
+            self.store.identity,
+            spec.consensus,
+            spec.block,
+            self._app,
+            signer,
+            Wal(self._wal_file),
+            self._network,
+            WallClock(),
+            on_behind=self._on_behind,
+            observer=self._metrics,
+        )
+        self._sync = BlockSync(self.store, self._app, self._host, self._engine.paused)
+        self._status = LiveStatus(self._host, self._network, self._sync, None if key is None else key.address)
+        self._host.register_server(SYNC_PROTOCOL, SyncServer(self.store).handle)
+        self._network.on_peer_gone(self._sync.forget_peer)
+        self._network.attach(self._host)
+        self._mempool.attach(self._network)
+        self._metrics.watch(self._status, self._mempool)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until a signal, the halt height or cancellation. Raises FatalError, and LocalError for a port in use."""
+        inboxes = Inboxes(self._host)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._stop_on_signal, nursery.cancel_scope)
+                await nursery.start(self._host.run)
+                nursery.start_soon(self._network.run, self._engine, self._host, inboxes)
+                nursery.start_soon(self._mempool.run)
+                nursery.start_soon(self._sync.run)
+                nursery.start_soon(self._stop_on_halt, nursery.cancel_scope)
+                await nursery.start(self._observe_blocks)
+                await nursery.start(serve, self._backend(), self._rpc_config())
+                if self._settings["metrics.port"]:
+                    await nursery.start(
+                        serve_metrics, self._metrics, self._settings["metrics.addr"], self._settings["metrics.port"]
+                    )
+                await nursery.start(self._engine.run)
+                self._log_start()
+                task_status.started()
+        finally:
+            self._close()
+
+    # ------------------------------------------------------------ parts
+
+    def _on_behind(self, height: Height, peer: str) -> None:
+        self._sync.behind(height, peer)
+
+    def _signer(self, key: ConsensusKey) -> Signer:
+        path = keystore.sign_record_path(self._settings.datadir, key.address)
+        signer = Signer(self.store.identity, key.address, key.sign_hash, SignRecordFile(path))
+        double_sign_check(signer.last, key.address, recent_commits(self.store))
+        return signer
+
+    def _make_host(self) -> Host:
+        settings, identity, key = self._settings, self.store.identity, self._key
+        seed = keystore.node_key(settings.datadir)
+        address = settings["p2p.addr"]
+        family = "ip6" if ":" in address else "ip4"
+        config = HostConfig(
+            seed=seed,
+            listen=(f"/{family}/{address}/tcp/{settings['p2p.port']}",),
+            known_peers=tuple(settings["p2p.peers"]),
+        )
+
+        def own_hello() -> bytes:
+            address_of_key, sign_hash = (None, None) if key is None else (key.address, key.sign_hash)
+            return hello.make_hello(identity, self._host.peer_id, address_of_key, sign_hash)
+
+        return Host(
+            config,
+            hello=own_hello,
+            check_hello=lambda peer_id, data: hello.check_hello(identity, peer_id, data),
+            on_peer_up=self._network.peer_up,
+            on_peer_down=self._network.peer_down,
+        )
+
+    def _is_validator(self, address: Address) -> bool:
+        return address in self.store.runtime.state().validators().current
+
+    def _backend(self) -> Backend:
+        return Backend(chain=self.store, mempool=self._mempool, feed=self._feed, status=self._status)
+
+    def _rpc_config(self) -> RpcConfig:
+        settings = self._settings
+        return RpcConfig(
+            host=settings["http.addr"],
+            port=settings["http.port"],
+            ws_port=settings["ws.port"] or None,
+            namespaces=tuple(settings["http.api"]),
+            cors_origins=tuple(settings["http.corsdomain"]),
+            vhosts=tuple(settings["http.vhosts"]),
+        )
+
+    # ------------------------------------------------------------ tasks
+
+    async def _stop_on_signal(
+        self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for number in signals:
+                logger.info("stopping on %s", signal.Signals(number).name)
+                scope.cancel()
+                return
+
+    async def _stop_on_halt(self, scope: trio.CancelScope) -> None:
+        await self._app.halted.wait()
+        scope.cancel()
+
+    async def _observe_blocks(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self._metrics.block(self.store.tip())
+        task_status.started()
+        while True:
+            async with self._feed.subscribe() as blocks:
+                async for stored in blocks:
+                    self._metrics.block(stored)
+
+    def _log_start(self) -> None:
+        settings, tip = self._settings, self.store.tip()
+        logger.info("chain %s, id %d, at block %d", self.store.spec.name, self.store.identity.chain_id, tip.height)
+        logger.info("JSON-RPC on http://%s:%d", settings["http.addr"], settings["http.port"])
+        logger.info("p2p on %s", ", ".join(self._host.addresses))
+        if self._key is None:
+            logger.info("full node without a consensus key")
+        else:
+            logger.info("validator 0x%s", self._key.address.hex())
+
+    def _close(self) -> None:
+        self._worker.close()
+        self._worker.join(SHUTDOWN_SECONDS_MAX)
+        self.store.close()
+        self._wal_file.close()
+
+
+def open_store(directory: Path, spec: ChainSpec) -> ChainStore:
+    """The chain in a data directory, begun if there is none. Raises LocalError or StorageCorrupt."""
+    database = LevelDatabase(directory / datadir.CHAIN_FOLDER, create=True)
+    try:
+        return open_chain(database, spec, runtime_factory())
+    except BaseException:
+        database.close()
+        raise
+
+
+def recent_commits(store: ChainStore) -> list[tuple[ValidatorSet, Commit]]:
+    """The last commits with the sets that signed them, newest first."""
+    found = []
+    tip = store.tip().height
+    for height in range(tip, max(0, tip - DOUBLE_SIGN_CHECK_HEIGHTS), -1):
+        header, commit = store.header(Height(height)), store.commit(Height(height))
+        if header is None or commit is None:
+            raise StorageCorrupt(f"block {height} or its commit is missing below the tip {tip}")
+        validators = store.runtime.state(header).validators().last
+        if validators is None:
+            raise StorageCorrupt(f"the state after block {height} does not know who signed it")
+        found.append((validators, commit))
+    return found
+
+
+def _consensus_file(directory: Path, name: str) -> Path:
+    folder = directory / datadir.CONSENSUS_FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / name
