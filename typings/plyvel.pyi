@@ -25,6 +25,8 @@ class _Iterator(Iterator[tuple[bytes, bytes]]):
     def close(self) -> None: ...
 
 class Snapshot:
+    """For annotations only: plyvel does not export the class."""
+
     def get(
         self,
         key: bytes,

@@ -89,7 +89,7 @@ class _Gate:
 class LevelSnapshot:
     """A consistent view of a LevelDatabase."""
 
-    def __init__(self, raw: plyvel.Snapshot, gate: _Gate) -> None:
+    def __init__(self, raw: "plyvel.Snapshot", gate: _Gate) -> None:
         self._raw = raw
         self._gate = gate
 
