@@ -2,12 +2,14 @@
 
 This file shares no code with the node's fast path, and nothing in the node calls it. It knows neither chain nor contract: give
 it datanets with their contributions in plain form, and it says which tokens of an output belong to whom and who gets what.
-Everything is brute force over tuples of tokens; the money is exact fractions until the moment a rule rounds it.
+Everything is brute force over tuples of tokens; the money is exact fractions until the moment a rule rounds it. (Asking for a
+share with `int` rounds down: nothing here is negative.)
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,13 @@ def windows_of(tokens: Sequence[object], k: int) -> list[tuple[object, ...]]:
     return [tuple(tokens[i : i + k]) for i in range(len(tokens) - k + 1)]
 
 
+@lru_cache(maxsize=4096)
+def windows_in(content: bytes, datanet: tuple[bool, int]) -> frozenset[tuple[object, ...]]:
+    """The windows that one segment has; `datanet` is (uint32, k). Remembered, so that checking many outputs isn't hopeless."""
+    uint32, k = datanet
+    return frozenset(windows_of(tokens_of(content, uint32), k))
+
+
 # ---------------------------------------------------------------- rules 4 and 5
 
 
@@ -97,7 +106,7 @@ def owner_of(datanet: Datanet, version: int, window: tuple[object, ...]) -> Cont
         if contribution.accepted_in is None or contribution.accepted_in > version:
             continue
         for order, content in contribution.segments:
-            has_it = window in windows_of(tokens_of(content, datanet.uint32), datanet.k)
+            has_it = window in windows_in(content, (datanet.uint32, datanet.k))
             if has_it and (best is None or order < best[0]):
                 best = order, contribution
     return None if best is None else best[1]
@@ -105,25 +114,18 @@ def owner_of(datanet: Datanet, version: int, window: tuple[object, ...]) -> Cont
 
 def owned_windows(datanet: Datanet, contribution: Contribution, rejected: frozenset[int] = frozenset()) -> int:
     """What a review counts: distinct windows that no earlier segment of another, not rejected, contribution holds."""
-    owned = set()
-    for order, content in contribution.segments:
-        for window in windows_of(tokens_of(content, datanet.uint32), datanet.k):
-            mine = min(
-                my_order
-                for my_order, my_content in contribution.segments
-                if window in windows_of(tokens_of(my_content, datanet.uint32), datanet.k)
-            )
-            if mine != order:
-                continue
-            taken = any(
-                other_order < mine and window in windows_of(tokens_of(other_content, datanet.uint32), datanet.k)
-                for other in datanet.contributions
-                if other.id != contribution.id and other.id not in rejected
-                for other_order, other_content in other.segments
-            )
-            if not taken:
-                owned.add(window)
-    return len(owned)
+    mode = (datanet.uint32, datanet.k)
+    owned = 0
+    for window in frozenset().union(*(windows_in(content, mode) for _, content in contribution.segments)):
+        mine = min(order for order, content in contribution.segments if window in windows_in(content, mode))
+        taken = any(
+            order < mine and window in windows_in(content, mode)
+            for other in datanet.contributions
+            if other.id != contribution.id and other.id not in rejected
+            for order, content in other.segments
+        )
+        owned += not taken
+    return owned
 
 
 # ---------------------------------------------------------------- rules 6 to 9

@@ -1,0 +1,233 @@
+"""Random histories of datanets, run on the contract's handlers and written down for the reference at the same time."""
+
+import random
+from dataclasses import dataclass, field
+
+from attribution_precompile import reference
+from attribution_precompile.declarations import DatanetParams, Method, Use
+from attribution_precompile.layout import CONTRIBUTIONS, DATANETS
+from attribution_precompile.queries import ReaderSlots
+from attribution_precompile.tokens import WORDS_V1
+from genesis.primitives import Address, Hash32
+from tests.unit.attribution.direct import Direct
+from tests.unit.native.harness import address
+
+VOCABULARY = Hash32(b"tokens-of-a-model".ljust(32, b"\0"))
+OWNER = address(1)
+ZERO32 = Hash32(bytes(32))
+_WORDS = ["the", "a", "of", "data", "Größe", "naïve", "中", "文", "日本", "x1", "42", "Ωmega", "é", "fin"]
+_SEPARATORS = [" ", ", ", "\n", " - ", "…", "  ", ".", "\U0001f600", " "]
+
+
+@dataclass
+class Written:
+    """One contribution as the reference sees it, and what decides its version."""
+
+    id: int
+    segments: list[tuple[int, bytes]]
+    deadline: int
+    accepted_in: int | None = None
+    rejected: bool = False
+    reviewed: bool = False
+    quality: int = 0
+    last_block: int = 0
+
+
+@dataclass
+class DatanetHistory:
+    id: int
+    k: int
+    uint32: bool
+    review_seconds: int
+    curator_bps: int
+    soft_cap_bps: int
+    versions: int = 0
+    written: list[Written] = field(default_factory=list)
+
+    def for_reference(self) -> reference.Datanet:
+        contributions = tuple(
+            reference.Contribution(w.id, tuple(w.segments), w.accepted_in) for w in self.written if not w.rejected
+        )
+        return reference.Datanet(self.id, self.k, self.uint32, contributions, self.curator_bps, self.soft_cap_bps)
+
+
+class Timeline:
+    """A few datanets and what happens to them, drawn from `rng`."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.direct = Direct()
+        self.uint32 = rng.random() < 0.2
+        self.order = 0
+        self.pieces: list[list[object]] = []
+        self.datanets = [self._create() for _ in range(rng.randint(1, 3))]
+
+    # ---------------------------------------------------------------- content
+
+    def _token(self) -> object:
+        return self.rng.randrange(6) if self.uint32 else self.rng.choice(_WORDS)
+
+    def tokens(self, length: int) -> list[object]:
+        """Some text: fresh tokens, repeats, and pieces of what was written before."""
+        found: list[object] = []
+        while len(found) < length:
+            if self.pieces and self.rng.random() < 0.6:
+                piece = self.rng.choice(self.pieces)
+                start = self.rng.randrange(len(piece))
+                found += piece[start : start + self.rng.randint(1, 14)]
+            elif self.rng.random() < 0.2:
+                found += [self._token()] * self.rng.randint(2, 6)
+            else:
+                found.append(self._token())
+        return found[:length]
+
+    def content(self, tokens: list[object]) -> bytes:
+        if self.uint32:
+            return b"".join(token.to_bytes(4, "big") for token in tokens)  # type: ignore[attr-defined]  # ints here
+        text = ""
+        for token in tokens:
+            word = str(token)
+            text += (word.upper() if word.isascii() and self.rng.random() < 0.2 else word) + self.rng.choice(
+                _SEPARATORS
+            )
+        return text.encode()
+
+    # ---------------------------------------------------------------- steps
+
+    def _create(self) -> DatanetHistory:
+        rng = self.rng
+        k, seconds = rng.randint(1, 9), rng.choice([0, 3, 10, 1_000])
+        curator, cap = rng.choice([0, 500, 2_000]), rng.choice([1, 2_500, 10_000])
+        tokenizer = VOCABULARY if self.uint32 else WORDS_V1
+        given = DatanetParams("", ZERO32, tokenizer, 8, False, True, 0, 0, curator, cap, 0, seconds)
+        datanet = int(self.direct.call(OWNER, "createDatanet", given))
+        # k below the contract's minimum makes short random texts meet more often: the rules are the same
+        slots = _Writable(self.direct)
+        record = DATANETS.load(slots, datanet)
+        DATANETS.store(slots, type(record)(**{**_fields(record), "min_span": k}), datanet)
+        return DatanetHistory(datanet, k, self.uint32, seconds, curator, cap)
+
+    def step(self) -> None:
+        datanet = self.rng.choice(self.datanets)
+        action = self.rng.random()
+        if action < 0.45:
+            self._contribute(datanet)
+        elif action < 0.6:
+            self._append(datanet)
+        elif action < 0.8:
+            self._review(datanet)
+        else:
+            self.publish(datanet)
+        if self.rng.random() < 0.6:
+            self.direct.next_block(self.rng.choice([0, 1, 1, 4]))
+
+    def _piece(self, datanet: DatanetHistory) -> bytes:
+        tokens = self.tokens(self.rng.randint(datanet.k, datanet.k + 20))
+        content = self.content(tokens)
+        # "中" and "文" are one token each, but "日本" is two: never fewer than drawn
+        self.pieces.append(tokens)
+        return content
+
+    def _contribute(self, datanet: DatanetHistory) -> None:
+        content, state = self._piece(datanet), self.direct.state
+        who = address(100 + self.rng.randrange(4))
+        contribution = int(self.direct.call(who, "contribute", datanet.id, content, ZERO32, who, ZERO32))
+        self.order += 1
+        datanet.written.append(
+            Written(
+                contribution,
+                [(self.order, content)],
+                state.timestamp + datanet.review_seconds,
+                last_block=state.block_number,
+            )
+        )
+
+    def _contributor(self, contribution: int) -> Address:
+        return CONTRIBUTIONS.load(ReaderSlots(self.direct.state), contribution).contributor
+
+    def _append(self, datanet: DatanetHistory) -> None:
+        state = self.direct.state
+        open_ones = [w for w in datanet.written if not w.reviewed and state.timestamp < w.deadline]
+        if open_ones:
+            written = self.rng.choice(open_ones)
+            content = self._piece(datanet)
+            self.direct.call(self._contributor(written.id), "appendContent", written.id, content)
+            self.order += 1
+            written.segments.append((self.order, content))
+            written.deadline = state.timestamp + datanet.review_seconds
+            written.last_block = state.block_number
+
+    def _review(self, datanet: DatanetHistory) -> None:
+        state = self.direct.state
+        waiting = [w for w in datanet.written if not w.reviewed and w.last_block < state.block_number]
+        if not waiting:
+            return
+        written = self.rng.choice(waiting)
+        accept = state.timestamp >= written.deadline or self.rng.random() < 0.7
+        written.quality = self.rng.choice([0, 1, 5_000, 10_000]) if accept else 0
+        self.direct.call(OWNER, "review", written.id, accept, written.quality)
+        written.reviewed, written.rejected = True, not accept
+        if accept and written.accepted_in is None:
+            written.accepted_in = datanet.versions + 1
+        if accept:
+            self._check_owned(datanet, written)
+
+    def _check_owned(self, datanet: DatanetHistory, written: Written) -> None:
+        everyone = reference.Datanet(
+            datanet.id,
+            datanet.k,
+            datanet.uint32,
+            tuple(reference.Contribution(w.id, tuple(w.segments), None) for w in datanet.written),
+        )
+        mine = next(c for c in everyone.contributions if c.id == written.id)
+        rejected = frozenset(w.id for w in datanet.written if w.rejected)
+        stored = CONTRIBUTIONS.load(ReaderSlots(self.direct.state), written.id).owned_windows
+        assert stored == reference.owned_windows(everyone, mine, rejected)
+
+    def publish(self, datanet: DatanetHistory) -> None:
+        self.direct.call(OWNER, "publishVersion", datanet.id)
+        datanet.versions += 1
+        for written in datanet.written:
+            timed_out = not written.reviewed and self.direct.state.timestamp >= written.deadline
+            if timed_out and written.accepted_in is None:
+                written.accepted_in = datanet.versions
+
+    def uses(self) -> list[Use]:
+        """Some uses of published versions; publishes where there is none, and goes to the next block."""
+        rng = self.rng
+        chosen = [rng.choice(self.datanets) for _ in range(rng.randint(1, 4))]
+        for datanet in chosen:
+            if datanet.versions == 0:
+                self.publish(datanet)
+        self.direct.next_block()
+        cuts = sorted(rng.sample(range(1, 10_000), len(chosen) - 1))
+        shares = [b - a for a, b in zip([0, *cuts], [*cuts, 10_000], strict=True)]
+        return [
+            Use(datanet.id, rng.randint(1, datanet.versions), rng.randrange(3), share)
+            for datanet, share in zip(chosen, shares, strict=True)
+        ]
+
+    def model(self, uses: list[Use]) -> int:
+        arguments = ("", ZERO32, Method.SPAN, Address(bytes(20)), 0, rng_price(self.rng), 0, (), tuple(uses))
+        return int(self.direct.call(OWNER, "registerModel", *arguments))
+
+
+def rng_price(rng: random.Random) -> int:
+    return rng.choice([1, 1_000, 123_456_789, 10**18])
+
+
+class _Writable:
+    """Direct access to a state's slots, for what no method may do."""
+
+    def __init__(self, direct: Direct) -> None:
+        self.direct = direct
+
+    def load(self, slot: int) -> int:
+        return self.direct.state.slots.get(slot, 0)
+
+    def store(self, slot: int, value: int) -> None:
+        self.direct.state.slots[slot] = value
+
+
+def _fields(record: object) -> dict[str, object]:
+    return {name: getattr(record, name) for name in record.__slots__}  # type: ignore[attr-defined]  # slotted records

@@ -1,0 +1,106 @@
+"""The contract's real handlers on a plain dictionary state, without py-evm: fast enough for tens of thousands of steps."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+from attribution_precompile.contract import AttributionContract
+from attribution_precompile.span_index import SpanIndex
+from evm_runtime.native import Frame
+from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.primitives import Address, Hash32, keccak256
+from tests.unit.attribution.world import make_spec
+from tests.unit.native.harness import CHAIN_ID, START_TIME
+
+
+class DictState:
+    """A journaled state of one contract's slots, balances and blobs. Satisfies NativeState."""
+
+    def __init__(self) -> None:
+        self.block_number, self.timestamp = 1, START_TIME
+        self.slots: dict[int, int] = {}
+        self.balances: dict[bytes, int] = {}
+        self.blobs: dict[bytes, bytes] = {}
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+
+    def _set(self, where: dict[Any, Any], key: Any, value: Any) -> None:
+        self._undo.append((where, key, where.get(key)))
+        where[key] = value
+
+    def mark(self) -> int:
+        return len(self._undo)
+
+    def undo(self, mark: int) -> None:
+        while len(self._undo) > mark:
+            where, key, value = self._undo.pop()
+            if value is None:
+                where.pop(key, None)
+            else:
+                where[key] = value
+
+    def get_storage(self, _address: bytes, slot: int) -> int:
+        return self.slots.get(slot, 0)
+
+    def set_storage(self, _address: bytes, slot: int, value: int) -> None:
+        self._set(self.slots, slot, value)
+
+    def is_storage_warm(self, _address: bytes, _slot: int) -> bool:
+        return True
+
+    def mark_storage_warm(self, _address: bytes, _slot: int) -> None:
+        pass
+
+    def get_balance(self, address: bytes) -> int:
+        return self.balances.get(address, 0)
+
+    def set_balance(self, address: bytes, balance: int) -> None:
+        if balance < 0:
+            raise AssertionError("a negative balance")
+        self._set(self.balances, address, balance)
+
+    def account_exists(self, address: bytes) -> bool:
+        return address in self.balances
+
+    def put_blob(self, content: bytes) -> Hash32:
+        self._set(self.blobs, keccak256(content), content)
+        return keccak256(content)
+
+    def get_blob(self, blob_hash: bytes) -> bytes | None:
+        return self.blobs.get(blob_hash)
+
+    # StorageReader
+    def storage(self, address: Address, slot: int) -> int:
+        assert address == ATTRIBUTION_ADDRESS
+        return self.slots.get(slot, 0)
+
+
+class Direct:
+    """`call(sender, "infer", …)` runs a handler as a transaction: undone if it raises."""
+
+    def __init__(self) -> None:
+        self.state = DictState()
+        self.contract = AttributionContract(make_spec(), CHAIN_ID, SpanIndex(nullcontext()))
+        self.logs: list[Any] = []
+        self._handlers = {found.signature.name: found for found in self.contract.methods.values()}
+
+    def next_block(self, seconds: int = 1) -> None:
+        self.state.block_number += 1
+        self.state.timestamp += seconds
+
+    def call(self, sender: bytes, name: str, *arguments: Any, value: int = 0) -> Any:
+        state, found = self.state, self._handlers[name]
+        mark = state.mark()
+        state.set_balance(sender, state.get_balance(sender) - value)
+        state.set_balance(ATTRIBUTION_ADDRESS, state.get_balance(ATTRIBUTION_ADDRESS) + value)
+        computation = SimpleNamespace(
+            msg=SimpleNamespace(sender=sender, value=value),
+            state=state,
+            consume_gas=lambda _amount, _reason: None,
+            add_log_entry=lambda *entry: self.logs.append(entry),
+        )
+        frame = Frame(computation, ATTRIBUTION_ADDRESS, read_only=found.view)  # type: ignore[arg-type]  # a stand-in
+        try:
+            return found.handler(self.contract, frame, *arguments)
+        except Exception:
+            state.undo(mark)
+            raise
