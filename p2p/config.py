@@ -45,6 +45,8 @@ class Limits:
     inbound_streams_max: int = 16
     requests_per_peer: int = 4
     """Requests of one peer served at a time; more wait."""
+    requests_to_peer: int = 8
+    """Requests to one peer under way at a time; more wait. Below a peer's `inbound_streams_max` less its channels."""
     dial_timeout_s: float = 3.0
     upgrade_timeout_s: float = 3.0
     hello_timeout_s: float = 5.0

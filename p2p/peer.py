@@ -45,6 +45,7 @@ class Peer:
         self.queues = {channel.name: OutgoingQueue() for channel in channels}
         self.closed = trio.Event()
         self.serving = trio.CapacityLimiter(limits.requests_per_peer)
+        self.asking = trio.CapacityLimiter(limits.requests_to_peer)
         self._channels = {channel.name: channel for channel in channels}
         self._inboxes = inboxes
         self._limits = limits

@@ -45,16 +45,8 @@ async def ask(
 ) -> bytes:
     """One request to one peer. Raises PeerFault: refused, too slow, gone, or a response that breaks a rule."""
     with trio.move_on_after(timeout_s):
-        stream = await peer.connection.open_stream(protocol, window_bytes=_RESPONSE_WINDOW_BYTES)
-        try:
-            await stream.write(encode_frame(_OK + payload, size_max=request_bytes_max + 1))
-            stream.finish()
-            reader = FrameReader(stream, max(response_bytes_max + 1, _REASON_BYTES_MAX), timeout_s)
-            response = await reader.read()
-        except WireError as error:
-            raise ProtocolFault(f"{protocol}: {error}") from None
-        finally:
-            stream.reset()
+        async with peer.asking:
+            response = await _exchange(peer, protocol, payload, request_bytes_max, response_bytes_max, timeout_s)
         if response is None:
             raise ConnectionLost(f"{protocol}: no response")
         if response[:1] == _REFUSED:
@@ -63,6 +55,20 @@ async def ask(
             raise ProtocolFault(f"{protocol}: a malformed response")
         return response[1:]
     raise PeerTooSlow(f"{protocol}: no response within {timeout_s:g} s")
+
+
+async def _exchange(
+    peer: "Peer", protocol: str, payload: bytes, request_bytes_max: int, response_bytes_max: int, timeout_s: float
+) -> bytes | None:
+    stream = await peer.connection.open_stream(protocol, window_bytes=_RESPONSE_WINDOW_BYTES)
+    try:
+        await stream.write(encode_frame(_OK + payload, size_max=request_bytes_max + 1))
+        stream.finish()
+        return await FrameReader(stream, max(response_bytes_max + 1, _REASON_BYTES_MAX), timeout_s).read()
+    except WireError as error:
+        raise ProtocolFault(f"{protocol}: {error}") from None
+    finally:
+        stream.reset()
 
 
 async def serve(peer: "Peer", server: Server, stream: Stream, limits: Limits) -> None:
