@@ -52,6 +52,7 @@ class BlockRef:
 
 
 LATEST: Final = BlockRef(tag="latest")
+PENDING: Final = BlockRef(tag="pending")
 TAGS: Final = ("latest", "safe", "finalized", "pending", "earliest")
 
 

@@ -20,15 +20,17 @@ from node.rpc.call_params import (
 from node.rpc.errors import server_error
 from node.rpc.format import Json, access_list_json, data, quantity
 from node.rpc.lookup import header_at
-from node.rpc.params import BLOCK_REF, LATEST, BlockRef
+from node.rpc.params import BLOCK_REF, LATEST, PENDING, BlockRef
 from node.rpc.registry import Param, Runs, method
 from node.rpc.reverts import reverted
 
 if TYPE_CHECKING:
     from evm_runtime.calls import CallRequest, CallResult
+    from evm_runtime.header import Header
 
 _CALL = Param("call", CALL)
 _BLOCK = Param("block", BLOCK_REF, default=LATEST)
+_NEXT = Param("block", BLOCK_REF, default=PENDING)
 _STATE = Param("state overrides", STATE_OVERRIDES, default=None)
 _AROUND = Param("block overrides", BLOCK_OVERRIDES, default=None)
 
@@ -38,7 +40,7 @@ StateArgs = dict[Address, AccountOverrideArgs] | None
 @method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL)
 def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None) -> str:
     """Run a message on the state after a block, and forget it; answers what it returns."""
-    runtime, header = context.chain.runtime, header_at(context.chain, ref)
+    runtime, header = context.chain.runtime, _surroundings(context, ref)
     request = _request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     with _Worded(stopwatch):
@@ -52,12 +54,12 @@ def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, arou
     return data(_output(result))
 
 
-@method("eth_estimateGas", _CALL, _BLOCK, _STATE, _AROUND, result="quantity", runs=Runs.CALL)
+@method("eth_estimateGas", _CALL, _NEXT, _STATE, _AROUND, result="quantity", runs=Runs.CALL)
 def estimate_gas(
     context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
 ) -> str:
     """The least gas with which a message succeeds."""
-    runtime, header = context.chain.runtime, header_at(context.chain, ref)
+    runtime, header = context.chain.runtime, _surroundings(context, ref)
     request = _request(context, args)
     gas_cap = min(context.limits.call_gas_max, context.chain.spec.block.gas_limit)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
@@ -68,10 +70,10 @@ def estimate_gas(
     return quantity(found)
 
 
-@method("eth_createAccessList", _CALL, _BLOCK, result="access list", runs=Runs.CALL)
+@method("eth_createAccessList", _CALL, _NEXT, result="access list", runs=Runs.CALL)
 def create_access_list(context: Context, args: CallArgs, ref: BlockRef) -> Json:
     """The accounts and slots that a message touches, and its gas with that list; `error` if it fails."""
-    runtime, header = context.chain.runtime, header_at(context.chain, ref)
+    runtime, header = context.chain.runtime, _surroundings(context, ref)
     request = _request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     with _Worded(stopwatch):
@@ -106,6 +108,14 @@ class _Worded:
             raise self._stopwatch.error() from None
         if isinstance(error, InvalidTransaction | LocalError):
             raise server_error(str(error)) from None
+
+
+def _surroundings(context: Context, ref: BlockRef) -> "Header":
+    """The block that a call runs in: the one named, or for `pending` the next one, on today's state."""
+    header = header_at(context.chain, ref)
+    if not ref.is_pending:
+        return header
+    return header.replace(number=header.number + 1, base_fee_per_gas=context.chain.runtime.next_base_fee(header))
 
 
 def _output(result: "CallResult") -> bytes:
