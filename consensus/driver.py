@@ -51,7 +51,8 @@ from genesis.proposers import Rotation
 from genesis.types import Block, ChainIdentity, Commit, Proposal, Vote
 
 EARLY_BLOCKS_MAX: Final = 8
-"""Blocks kept before anything asked for them (they may overtake their proposal), at most one per peer."""
+"""Blocks kept aside, at most one per peer: those that overtook their proposal, and second copies of one whose body is not
+checked yet (the first copy may be somebody's forgery)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class HeightDriver:
     def judged(self, block: Block, *, valid: bool) -> list[Order]:
         if block.hash not in self.blocks:
             return []
+        self._early = {peer: early for peer, early in self._early.items() if early.hash != block.hash}
         self._feed_judgement(block, valid=valid)
         return self._give_orders()
 
@@ -133,6 +135,7 @@ class HeightDriver:
         """The bytes under this hash were not the block: it is still wanted."""
         if self.blocks.get(block.hash) is block:
             del self.blocks[block.hash]
+            self._want(block.hash)
         return self._give_orders()
 
     def missing_blocks(self) -> list[BlockRequest]:
@@ -192,11 +195,11 @@ class HeightDriver:
 
     def take_block(self, peer: str, block: Block) -> list[Order]:
         state = self.state
-        if block.height != state.height or block.hash in self.blocks:
+        if block.height != state.height or block.hash in self._verdicts:
             return []
         if block.consensus.round > max(state.round, 0) + PROPOSAL_ROUNDS_AHEAD:
             raise PeerFault(f"a block of round {block.consensus.round}, far from any round that was seen")
-        if block.hash in state.wanted:
+        if block.hash in state.wanted and block.hash not in self.blocks:
             self._hold(block, peer)
         elif peer in self._early or len(self._early) < EARLY_BLOCKS_MAX:
             self._early[peer] = block

@@ -1,17 +1,20 @@
 """The last-sign record as a file, replaced as a whole. Implements consensus.signer.SignRecordStore.
 
-The file is a CRC-32 (4 bytes, big-endian) and the record. `init` makes it, empty, beside the key; whoever starts with a key
+The file is `b"OLS1"`, a CRC-32 (4 bytes, big-endian) and the record. `init` makes it, empty, beside the key; whoever starts with a key
 but without this file has lost what it signed, and must not sign on.
 """
 
 import os
 import zlib
 from pathlib import Path
+from typing import Final
 
 from genesis.errors import LocalError, StorageCorrupt
 from node.wal_file import sync_directory
 
-_RECORD_BYTES_MAX = 1 << 20
+_MARK: Final = b"OLS1"
+_HEAD_BYTES: Final = 8
+_FILE_BYTES_MAX: Final = 1 << 20
 
 
 class SignRecordFile:
@@ -33,8 +36,8 @@ class SignRecordFile:
             data = self._path.read_bytes()
         except OSError as error:
             raise self._failed(error) from error
-        record = data[4:]
-        if len(data) < 4 or len(data) > _RECORD_BYTES_MAX or zlib.crc32(record) != int.from_bytes(data[:4], "big"):
+        record = data[_HEAD_BYTES:]
+        if len(data) > _FILE_BYTES_MAX or data[:_HEAD_BYTES] != _head(record):
             raise StorageCorrupt(f"the sign record {self._path} is garbled; restore it or use a new validator key")
         return record or None
 
@@ -44,7 +47,7 @@ class SignRecordFile:
 
     def _replace(self, record: bytes) -> None:
         fresh = self._path.with_name(self._path.name + ".new")
-        data = zlib.crc32(record).to_bytes(4, "big") + record
+        data = _head(record) + record
         try:
             fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
@@ -61,3 +64,7 @@ class SignRecordFile:
 
     def _failed(self, error: OSError) -> StorageCorrupt:
         return StorageCorrupt(f"the sign record {self._path} can't be used: {error.strerror or error}")
+
+
+def _head(record: bytes) -> bytes:
+    return _MARK + zlib.crc32(record).to_bytes(4, "big")

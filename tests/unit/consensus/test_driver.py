@@ -1,0 +1,371 @@
+"""The driver: order of persistence, restarts at every crash point, what peers may and may not do."""
+
+import contextlib
+import random
+from dataclasses import replace
+
+import pytest
+
+from consensus import gossip
+from consensus.driver import HeightDriver, Node
+from consensus.events import EnterHeight, TimeoutExpired, VoteReceived
+from consensus.evidence import EvidencePool
+from consensus.messages import BlockRequest, RoundState, Step, VoteBits, decode_message, encode_message
+from consensus.observer import SilentObserver, missing_power
+from consensus.orders import Broadcast, Build, Finalize, Judge, Order, Send
+from consensus.wal import HeldBlock, PolkaSeen, Wal, encode_record, read_records
+from genesis.crypto import sign
+from genesis.errors import PeerFault, StorageCorrupt, WireError
+from genesis.primitives import NO_ROUND, ZERO_HASH, Hash32, Height, Round
+from genesis.types import Block, Proposal, Vote, VoteType
+from tests.unit.consensus.support import (
+    CHAIN,
+    PARAMS,
+    PRECOMMIT,
+    PREVOTE,
+    MemoryLog,
+    MemoryRecord,
+    SimulatedCrash,
+    commit_for,
+    first_context,
+    keys_in_set_order,
+    make_block,
+    make_signer,
+    next_context,
+    proposal,
+    validator_set,
+    vote,
+)
+
+VALIDATORS = validator_set(4)
+CONTEXT = first_context(VALIDATORS)
+BLOCK = make_block(CONTEXT)
+A = BLOCK.hash
+PROPOSER = next(i for i in range(4) if VALIDATORS.members[i].address == CONTEXT.proposer(Round(0)))
+ME = (PROPOSER + 2) % 4
+OTHERS = [i for i in range(4) if i != ME]
+NOW_MS = BLOCK.consensus.time_ms
+H = Height(1)
+
+
+class Recorder(SilentObserver):
+    def __init__(self) -> None:
+        self.refusals: list[str] = []
+
+    def signing_refused(self, reason: str) -> None:
+        self.refusals.append(reason)
+
+
+class Disk:
+    """What outlives a process, and the order in which it was used."""
+
+    def __init__(self) -> None:
+        self.log, self.record = MemoryLog(), MemoryRecord()
+        self.steps: list[str] = []
+        self.observer = Recorder()
+
+    def start(self, me: int = ME) -> tuple[HeightDriver, list[Order]]:
+        signer = make_signer(keys_in_set_order(4)[me], self.record)
+        node = Node(CHAIN, PARAMS, signer, Wal(self.log), EvidencePool(), self.observer)
+        driver = HeightDriver(node, CONTEXT)
+        return driver, driver.start()
+
+
+def votes(kind: VoteType, value: Hash32, who: list[int], round_: int = 0) -> list[Vote]:
+    return [vote(VALIDATORS, i, kind, round_, value) for i in who]
+
+
+def sent(orders: list[Order]) -> list[Vote | Proposal]:
+    return [o.message for o in orders if isinstance(o, Broadcast) and isinstance(o.message, Vote | Proposal)]
+
+
+def to_precommit(driver: HeightDriver) -> list[Order]:
+    """A proposal, its block, two more prevotes: lock and precommit."""
+    orders = driver.enter()
+    orders += driver.take_proposal(proposal(CONTEXT, 0, A), NOW_MS)
+    orders += driver.take_block("peer", BLOCK)
+    orders += driver.judged(BLOCK, valid=True)
+    for message in votes(PREVOTE, A, OTHERS[:2]):
+        orders += driver.take_vote(message)
+    return orders
+
+
+# ---------------------------------------------------------------- persistence
+
+
+def test_lock_and_block_are_durable_before_the_precommit_is_signed_and_all_before_it_is_sent() -> None:
+    disk = Disk()
+    events: list[tuple[str, int, int]] = []
+
+    def note(what: str) -> None:
+        events.append((what, disk.log.durable, len(disk.log.data)))
+
+    driver, _ = disk.start()
+    disk.record.hazard = lambda: note("sign")
+    orders = to_precommit(driver)
+    assert [m.kind for m in sent(orders) if isinstance(m, Vote)] == [PREVOTE, PRECOMMIT]
+    what, durable, size = events[-1]
+    assert (what, durable) == ("sign", size), "the log was not synced before the precommit was signed"
+    before, _ = read_records(disk.log.data[:size])
+    assert [type(record) for record in before[-2:]] == [HeldBlock, PolkaSeen]
+    assert disk.log.durable == len(disk.log.data), "the own vote was sent before it was durable"
+    assert isinstance(read_records(disk.log.data)[0][-1], VoteReceived)
+
+
+def test_every_input_is_logged_before_it_acts() -> None:
+    disk = Disk()
+    driver, _ = disk.start()
+    driver.enter()
+    driver.expire(TimeoutExpired(H, Round(0), Step.PROPOSE))
+    kinds = [type(record).__name__ for record in read_records(disk.log.data)[0]]
+    assert kinds == ["EnterHeight", "TimeoutExpired", "VoteReceived"]
+
+
+def test_a_crash_at_every_port_call_never_signs_twice_and_never_forgets_a_lock() -> None:
+    """aptos #18298 and malachite #1445: sign and persist are not one step, and no crash between them hurts."""
+    for point in range(40):
+        for seed in range(3):
+            said: dict[tuple[object, ...], Hash32] = {}
+            disk = Disk()
+            calls = 0
+
+            def hazard(limit: int = point) -> None:
+                nonlocal calls
+                calls += 1
+                if calls == limit:
+                    raise SimulatedCrash
+
+            disk.log.hazard = disk.record.hazard = hazard
+            try:
+                driver, orders = disk.start()
+                orders += to_precommit(driver)
+            except SimulatedCrash:
+                orders = []
+            disk.log.hazard = disk.record.hazard = lambda: None
+            disk.log.crash(random.Random(seed))
+            again, after = disk.start()
+            for message in sent(orders) + sent(after):
+                kind = message.kind if isinstance(message, Vote) else None
+                assert said.setdefault((message.round, kind), message.block_hash) == message.block_hash
+            own = [m for m in sent(orders) + sent(after) if isinstance(m, Vote) and m.kind is PRECOMMIT]
+            if own:
+                assert (again.state.locked_value, again.state.locked_round) == (A, 0)
+                assert again.state.valid_polka and A in again.blocks
+
+
+def test_a_restart_takes_up_lock_votes_and_step_and_sends_the_last_vote_as_it_was() -> None:
+    disk = Disk()
+    driver, _ = disk.start()
+    before = sent(to_precommit(driver))
+    again, orders = disk.start()
+    assert sent(orders) == before[-1:]
+    assert (again.state.round, again.state.step) == (0, Step.PRECOMMIT)
+    assert (again.state.locked_round, again.state.valid_round) == (0, 0)
+    assert [o.block.hash for o in orders if isinstance(o, Judge)] == [A]
+    for message in votes(PRECOMMIT, A, OTHERS[:2]):
+        again.take_vote(message)
+    assert any(isinstance(order, Finalize) for order in again.judged(BLOCK, valid=True))
+
+
+def test_a_proposer_restarts_with_its_own_proposal() -> None:
+    disk = Disk()
+    driver, _ = disk.start(PROPOSER)
+    assert Build(Round(0)) in driver.enter()
+    first = sent(driver.built(Round(0), BLOCK))
+    again, orders = disk.start(PROPOSER)
+    assert Build(Round(0)) not in orders
+    assert again.state.proposals[Round(0)].proposal == first[0]
+    assert any(m.block_hash == A for m in sent(again.judged(BLOCK, valid=True)) if isinstance(m, Vote)) or (
+        again.state.step is Step.PREVOTE
+    )
+
+
+def test_a_log_that_knows_own_votes_which_the_sign_record_does_not_is_refused() -> None:
+    disk = Disk()
+    driver, _ = disk.start()
+    to_precommit(driver)
+    disk.record.value = disk.record.history[0]
+    with pytest.raises(StorageCorrupt, match="sign record"):
+        disk.start()
+
+
+def test_a_sign_record_of_a_later_height_is_legal_and_silent() -> None:
+    disk = Disk()
+    far = make_signer(keys_in_set_order(4)[ME], disk.record)
+    far.sign_vote(PRECOMMIT, Height(9), Round(0), A, VALIDATORS.hash())
+    driver, _ = disk.start()
+    orders = to_precommit(driver)
+    assert sent(orders) == []
+    assert disk.observer.refusals
+    for message in votes(PREVOTE, A, OTHERS) + votes(PRECOMMIT, A, OTHERS):
+        orders += driver.take_vote(message)
+    assert any(isinstance(order, Finalize) for order in orders), "it follows all the same"
+
+
+def test_records_of_other_heights_are_not_taken_up() -> None:
+    disk = Disk()
+    disk.log.data = encode_record(EnterHeight(Height(0)))
+    assert disk.start()[0].state.step is Step.NEW
+    disk.log.data = encode_record(EnterHeight(Height(2)))
+    with pytest.raises(StorageCorrupt):
+        disk.start()
+
+
+# ---------------------------------------------------------------- peers
+
+
+def test_votes_and_proposals_in_anothers_name_are_faults() -> None:
+    driver, _ = Disk().start()
+    good = vote(VALIDATORS, OTHERS[0], PREVOTE, 0, A)
+    bad: list[Vote] = [
+        replace(good, validator=VALIDATORS.members[OTHERS[1]].address),
+        replace(good, validator=good.validator[::-1]),  # type: ignore[arg-type]
+        replace(good, signature=bytes(65)),  # type: ignore[arg-type]
+        replace(good, kind=PRECOMMIT),
+        replace(good, round=Round(3)),
+    ]
+    for message in bad:
+        with pytest.raises(PeerFault):
+            driver.take_vote(message)
+    fresh = proposal(CONTEXT, 0, A)
+    stranger = replace(fresh, proposer=VALIDATORS.members[ME].address)
+    for wrong in (stranger, replace(fresh, block_hash=Hash32(b"\1" * 32)), proposal(CONTEXT, 1, A, valid_round=0)):
+        with pytest.raises(PeerFault):
+            driver.take_proposal(wrong, NOW_MS)
+    assert not driver.state.proposals and driver.state.votes.power_seen() == 0
+
+
+def test_a_commit_from_a_peer_is_verified_and_its_block_asked_for() -> None:
+    driver, _ = Disk().start()
+    with pytest.raises(PeerFault):
+        driver.take_commit("peer", commit_for(CONTEXT, A, signers=[0, 1]))
+    orders = driver.take_commit("peer", commit_for(CONTEXT, A, signers=OTHERS))
+    assert Send("peer", BlockRequest(H, A)) in orders
+    assert driver.take_block("peer", BLOCK) == [Judge(BLOCK, "peer")]
+    final = [order for order in driver.judged(BLOCK, valid=True) if isinstance(order, Finalize)]
+    assert final[0].block == BLOCK and missing_power(final[0].commit, VALIDATORS) == 10
+
+
+def test_a_block_nobody_asked_for_waits_for_its_proposal_and_is_bounded() -> None:
+    driver, _ = Disk().start()
+    for i in range(50):
+        assert driver.take_block(f"peer{i}", make_block(CONTEXT, transactions=(b"%d" % i,))) == []
+    assert len(driver._early) == 8
+    driver, _ = Disk().start()
+    driver.take_block("peer", BLOCK)
+    assert Judge(BLOCK, "peer") in driver.take_proposal(proposal(CONTEXT, 0, A), NOW_MS)
+
+
+def test_a_forged_body_that_came_first_does_not_cost_the_true_one() -> None:
+    driver, _ = Disk().start()
+    driver.take_proposal(proposal(CONTEXT, 0, A), NOW_MS)
+    forged = replace(BLOCK, transactions=(b"forged",))
+    assert driver.take_block("evil", forged) == [Judge(forged, "evil")]
+    assert driver.take_block("good", BLOCK) == []
+    assert driver.body_refused(forged) == [Judge(BLOCK, "good")]
+    assert any(isinstance(m, Vote) and m.block_hash == A for m in sent(driver.judged(BLOCK, valid=True)))
+
+
+def test_blocks_of_far_rounds_are_a_fault_and_cost_nothing() -> None:
+    driver, _ = Disk().start()
+    far = Block(b"x", (), (), replace(BLOCK.consensus, round=Round(1 << 30)), BLOCK.last_commit, ())
+    with pytest.raises(PeerFault):
+        driver.take_block("evil", far)
+
+
+def test_a_second_node_with_the_same_key_silences_this_one() -> None:
+    disk = Disk()
+    driver, _ = disk.start()
+    driver.enter()
+    driver.take_vote(vote(VALIDATORS, ME, PREVOTE, 0, A))
+    assert "elsewhere" in disk.observer.refusals[0]
+    assert sent(driver.expire(TimeoutExpired(H, Round(0), Step.PROPOSE))) == []
+
+
+def test_evidence_is_kept_once() -> None:
+    disk = Disk()
+    driver, _ = disk.start()
+    for value in (A, ZERO_HASH):
+        driver.take_vote(vote(VALIDATORS, OTHERS[0], PREVOTE, 0, value))
+    assert len(driver._node.evidence.items()) == 1
+
+
+def test_late_precommits_join_the_last_commit() -> None:
+    commit = commit_for(CONTEXT, A, signers=OTHERS)
+    node = Node(CHAIN, PARAMS, None, Wal(MemoryLog()), EvidencePool(), SilentObserver())
+    driver = HeightDriver(node, next_context(CONTEXT, BLOCK, commit))
+    late = vote(VALIDATORS, ME, PRECOMMIT, 0, A)
+    for useless in (vote(VALIDATORS, ME, PRECOMMIT, 1, A), vote(VALIDATORS, ME, PREVOTE, 0, A)):
+        driver.last_commit.add(useless)
+    with pytest.raises(PeerFault):
+        driver.last_commit.add(replace(late, signature=bytes(65)))  # type: ignore[arg-type]
+    assert driver.last_commit.commit() == commit
+    driver.last_commit.add(late)
+    assert driver.last_commit.commit() == commit_for(CONTEXT, A)
+
+
+# ---------------------------------------------------------------- gossip and messages
+
+
+def test_a_peer_is_sent_what_it_lacks_and_no_more() -> None:
+    full, _ = Disk().start()
+    to_precommit(full)
+    empty, _ = Disk().start(OTHERS[2])
+    for _ in range(3):
+        messages = gossip.missing_for(full.state, empty.round_state())
+        for message in messages:
+            if isinstance(message, Proposal):
+                empty.take_proposal(message, NOW_MS)
+            elif isinstance(message, Vote):
+                empty.take_vote(message)
+    assert gossip.missing_for(full.state, empty.round_state()) == []
+    assert empty.missing_blocks() == [BlockRequest(H, A)]
+    assert len(list(full.state.votes.prevotes(Round(0)).missing_from(None))) == 3
+
+
+def test_bits_of_another_length_are_a_fault() -> None:
+    driver, _ = Disk().start()
+    state = RoundState(H, Round(0), Step.PROPOSE, False, (VoteBits(PREVOTE, Round(0), b"\0\0"),))
+    with pytest.raises(PeerFault):
+        driver.answer("evil", state)
+
+
+def test_a_peer_one_height_behind_gets_the_commit() -> None:
+    commit = commit_for(CONTEXT, A)
+    node = Node(CHAIN, PARAMS, None, Wal(MemoryLog()), EvidencePool(), SilentObserver())
+    driver = HeightDriver(node, next_context(CONTEXT, BLOCK, commit))
+    state = RoundState(H, NO_ROUND, Step.NEW, False, ())
+    assert driver.answer("peer", state) == [Send("peer", commit)]
+    assert driver.answer("peer", replace(state, height=Height(0))) == []
+
+
+def test_messages_come_back_and_mutations_are_wire_errors_only() -> None:
+    key = keys_in_set_order(4)[0]
+    assert len(sign(key, A)) == 65
+    polka = tuple(votes(PREVOTE, A, [0, 1, 2]))
+    messages = [
+        proposal(CONTEXT, 1, A, valid_round=0, polka=polka),
+        polka[0],
+        commit_for(CONTEXT, A),
+        RoundState(H, Round(2), Step.PREVOTE, True, (VoteBits(PREVOTE, Round(2), b"\x0f"),)),
+        BlockRequest(H, A),
+    ]
+    rng = random.Random(5)
+    for message in messages:
+        data = encode_message(message)
+        assert decode_message(data) == message
+        for _ in range(300):
+            mutated = bytearray(data)
+            mutated[rng.randrange(len(data))] = rng.randrange(256)
+            with contextlib.suppress(WireError):
+                assert encode_message(decode_message(bytes(mutated))) == mutated
+    for bad in (b"", b"\x90", encode_message(messages[0])[:-1], bytes(70_000)):
+        with pytest.raises(WireError):
+            decode_message(bad)
+
+
+def test_a_polka_of_the_largest_set_fits_a_message() -> None:
+    big = validator_set(256)
+    many = tuple(vote(big, i, PREVOTE, 0, A, height=(1 << 62) - 1) for i in range(256))
+    largest = Proposal(Height((1 << 62) - 1), Round(5), Round(0), A, big.members[0].address, many[0].signature, many)
+    assert decode_message(encode_message(largest)) == largest

@@ -1,0 +1,154 @@
+"""The log: torn, flipped, cut at every byte, forged from inside; and the file behind it."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from consensus.events import (
+    BlockBuilt,
+    BlockValidated,
+    CommitReceived,
+    EnterHeight,
+    ProposalReceived,
+    TimeoutExpired,
+    VoteReceived,
+)
+from consensus.messages import Step
+from consensus.wal import MARK, HeldBlock, PolkaSeen, Record, Wal, encode_record, read_records
+from genesis.errors import StorageCorrupt
+from genesis.primitives import Hash32, Height, Round
+from node.wal_file import WalFile
+from tests.unit.consensus.support import (
+    PREVOTE,
+    MemoryLog,
+    commit_for,
+    first_context,
+    make_block,
+    next_context,
+    proposal,
+    validator_set,
+    vote,
+)
+
+VALIDATORS = validator_set(4)
+CONTEXT = first_context(VALIDATORS)
+A = Hash32(b"\xaa" * 32)
+BLOCK = make_block(CONTEXT, transactions=(b"OLW" * 3 + b"\x01\x00", MARK * 4))
+POLKA = tuple(vote(VALIDATORS, i, PREVOTE, 0, A) for i in range(3))
+H = Height(1)
+RECORDS: list[Record] = [
+    EnterHeight(H),
+    ProposalReceived(proposal(CONTEXT, 0, A), 17),
+    ProposalReceived(proposal(CONTEXT, 1, A, valid_round=0, polka=POLKA), 18),
+    VoteReceived(POLKA[0]),
+    CommitReceived(commit_for(CONTEXT, A)),
+    BlockValidated(H, A, True, 12, Round(0)),
+    BlockBuilt(H, Round(0), A),
+    TimeoutExpired(H, Round(0), Step.PREVOTE),
+    HeldBlock(BLOCK),
+    PolkaSeen(H, Round(0), A, True, POLKA),
+]
+DATA = b"".join(encode_record(record) for record in RECORDS)
+
+
+def ends() -> list[int]:
+    sizes = [len(encode_record(record)) for record in RECORDS]
+    return [sum(sizes[: i + 1]) for i in range(len(sizes))]
+
+
+def test_every_kind_of_record_comes_back() -> None:
+    assert read_records(DATA) == (RECORDS, len(DATA))
+
+
+def test_a_log_cut_at_any_byte_gives_the_records_before_the_cut() -> None:
+    """tendermint #1434: a torn tail is no reason to refuse."""
+    borders = ends()
+    for size in range(len(DATA)):
+        whole = sum(end <= size for end in borders)
+        assert read_records(DATA[:size]) == (RECORDS[:whole], borders[whole - 1] if whole else 0)
+
+
+def test_one_flipped_byte_is_refused_in_the_middle_and_cut_off_at_the_end() -> None:
+    rng = random.Random(11)
+    last = ends()[-2]
+    for position in rng.sample(range(len(DATA)), 600):
+        flipped = bytearray(DATA)
+        flipped[position] ^= 1 << rng.randrange(8)
+        if position < last:
+            with pytest.raises(StorageCorrupt, match="middle"):
+                read_records(bytes(flipped))
+        else:
+            assert read_records(bytes(flipped)) == (RECORDS[:-1], last)
+
+
+def test_garbage_and_zeros_at_the_end_are_a_torn_tail() -> None:
+    for tail in (bytes(5000), b"\xff" * 100, MARK, MARK + b"\xff\xff\xff\xff" + bytes(50), DATA[:9]):
+        assert read_records(DATA + tail) == (RECORDS, len(DATA))
+
+
+def test_a_record_inside_a_transaction_is_never_taken_for_one() -> None:
+    """Who can write calldata can write bytes that look like a log; a torn tail after them must stay a torn tail."""
+    fake = encode_record(EnterHeight(H))
+    block = encode_record(HeldBlock(make_block(CONTEXT, transactions=(fake * 20,))))
+    assert block.count(MARK) == 1
+    assert read_records(DATA + block) == (
+        [*RECORDS, HeldBlock(make_block(CONTEXT, transactions=(fake * 20,)))],
+        len(DATA + block),
+    )
+    assert read_records(DATA + block[:-3]) == (RECORDS, len(DATA))
+
+
+def test_a_missing_record_in_the_middle_of_the_bytes_is_refused() -> None:
+    borders = ends()
+    with pytest.raises(StorageCorrupt):
+        read_records(DATA[: borders[0] + 5] + DATA[borders[1] :])
+
+
+def test_replay_takes_one_height_ignores_the_past_and_refuses_the_future() -> None:
+    log = MemoryLog()
+    wal = Wal(log)
+    for record in (EnterHeight(Height(4)), EnterHeight(Height(5)), EnterHeight(Height(6))):
+        wal.append(record)
+    assert wal.replay(Height(6)) == [EnterHeight(Height(6))]
+    assert wal.replay(Height(9)) == []
+    with pytest.raises(StorageCorrupt, match="reaches height"):
+        wal.replay(Height(5))
+
+
+def test_replay_cuts_the_torn_tail_so_that_new_records_can_follow() -> None:
+    log = MemoryLog(DATA + b"OLW")
+    wal = Wal(log)
+    assert wal.replay(H) == RECORDS
+    wal.append(EnterHeight(H))
+    assert Wal(log).replay(H) == [*RECORDS, EnterHeight(H)]
+
+
+def test_the_height_of_a_held_block_is_its_own() -> None:
+    second = next_context(CONTEXT, BLOCK, commit_for(CONTEXT, BLOCK.hash))
+    log = MemoryLog(encode_record(HeldBlock(make_block(second))))
+    assert len(Wal(log).replay(Height(2))) == 1
+
+
+def test_the_file_appends_syncs_cuts_and_lives_on(tmp_path: Path) -> None:
+    path = tmp_path / "wal"
+    wal = Wal(WalFile(path))
+    for record in RECORDS:
+        wal.append(record)
+    wal.sync()
+    assert path.read_bytes() == DATA
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(DATA + b"torn")
+    again = Wal(WalFile(path))
+    assert again.replay(H) == RECORDS
+    again.append(RECORDS[0])
+    assert read_records(path.read_bytes()) == ([*RECORDS, RECORDS[0]], len(DATA) + ends()[0])
+    again.reset()
+    assert path.read_bytes() == b""
+    again.append(RECORDS[3])
+    assert Wal(WalFile(path)).replay(H) == [RECORDS[3]]
+
+
+def test_a_log_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageCorrupt, match="can't be used"):
+        WalFile(tmp_path / "missing" / "wal")
