@@ -1,7 +1,5 @@
 """What the demo prints at its end: the same steps by hand, with tools that everybody has."""
 
-from eth_utils.address import to_checksum_address
-
 from node.demo.client import ATTRIBUTION
 from node.demo.scenario import Scenario
 
@@ -9,11 +7,10 @@ from node.demo.scenario import Scenario
 def by_hand(url: str, scenario: Scenario) -> str:
     """Commands for cast and web3.py against the chain as the demo left it."""
     payer, model_id, datanet_id = scenario.payer, scenario.model_id, scenario.datanet_id
-    address = to_checksum_address(ATTRIBUTION)
     key = payer.account.key.hex().removeprefix("0x")
     return f"""By hand, with Foundry's cast:
 
-  export ETH_RPC_URL={url} ATTRIBUTION={address}
+  export ETH_RPC_URL={url} ATTRIBUTION={ATTRIBUTION}
   cast call $ATTRIBUTION "getVersion(uint64,uint32)(bytes32,uint64,uint64)" {datanet_id} 1
   cast call $ATTRIBUTION "quote(uint64,uint32,uint32)(uint256)" {model_id} 120 1000
   SAID=$(cast from-utf8 "some text that the model said")
@@ -29,7 +26,7 @@ and with web3.py, where `IAttribution.json` is the contract's ABI (attribution_p
   import json
   from web3 import Web3
   web3 = Web3(Web3.HTTPProvider("{url}"))
-  contract = web3.eth.contract("{address}", abi=json.load(open("attribution_precompile/IAttribution.json")))
+  contract = web3.eth.contract("{ATTRIBUTION}", abi=json.load(open("attribution_precompile/IAttribution.json")))
   print(contract.functions.trace({model_id}, b"some text that the model said").call())
   print(contract.functions.claimable("{payer.address}").call())
 """

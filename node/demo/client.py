@@ -11,6 +11,7 @@ from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_utils.address import to_checksum_address
 
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.errors import LocalError
@@ -18,7 +19,7 @@ from genesis.primitives import keccak256
 
 RECEIPT_TIMEOUT_S: Final = 60
 DEVNET_MNEMONIC: Final = "test test test test test test test test test test test junk"
-ATTRIBUTION: Final = "0x" + ATTRIBUTION_ADDRESS.hex()
+ATTRIBUTION: Final = str(to_checksum_address(ATTRIBUTION_ADDRESS))
 
 
 class RpcClient:
@@ -115,7 +116,7 @@ def events(receipt: dict[str, Any], signature: str, data_types: list[str]) -> li
     return [
         ([int(t, 16) for t in log["topics"][1:]], abi_decode(data_types, bytes.fromhex(log["data"][2:])))
         for log in receipt["logs"]
-        if log["address"].lower() == ATTRIBUTION and log["topics"][0] == topic
+        if log["address"].lower() == ATTRIBUTION.lower() and log["topics"][0] == topic
     ]
 
 
