@@ -26,7 +26,7 @@ How each known weakness of the stock host is closed, and where (`tests/unit/p2p/
 |-----------------------------------------------------|-------------------------------------------------------------------|
 | P1 an exception in a stream handler ends the host   | `supervision.guarded` around every task that touches a peer       |
 |    a protocol name that is not UTF-8 ends the host  | names are compared as bytes, never decoded (`multistream.py`)     |
-| P2 every inbound connect/disconnect leaks a slot    | a place is given back in a `finally` (`switch.py`)                 |
+| P2 every inbound connect/disconnect leaks a slot    | a place is given back in a `finally` (`switch.py`)                |
 | P3 a window update per read starves other streams   | credit goes out only when half the window is due (`yamux.py`)     |
 |    a peer that ignores the window fills the memory  | the connection is closed before the bytes are kept (`yamux.py`)   |
 | P4 a cancelled write garbles the connection         | one task alone writes to the socket; writers hand it whole frames |

@@ -26,7 +26,10 @@ _RESPONSE_BYTES_MAX = 16 * MIB
 
 
 class Host:
-    """One identity on the network. Methods are called from the trio loop that runs `run`."""
+    """One identity on the network, for one run. Methods are called from the trio loop that runs `run`.
+
+    The first Host of a process imports libp2p, more than a second; a process that forks its nodes imports `p2p.switch` first.
+    """
 
     def __init__(
         self,
@@ -40,7 +43,8 @@ class Host:
     ) -> None:
         """`hello()` gives the bytes said to every peer (at most HANDSHAKE_BYTES_MAX); `check_hello(peer_id, bytes)` returns
         what the node knows the peer by, or raises PeerFault (or any OpenLedgerError) to refuse it, and the reason is told to
-        the peer. The callbacks must not block. Jitter comes from `rng`.
+        the peer. The callbacks must not block. `rng` gives the jitter, and the number by which peers tell a restarted host
+        from its former self, so its numbers should differ from start to start.
 
         Raises LocalError for a bad seed or address.
         """

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 import trio
 
+from genesis.errors import LocalError
+from genesis.limits import HANDSHAKE_BYTES_MAX
 from p2p import requests
 from p2p.address import Address, address_of_socket
 from p2p.config import HELLO_PROTOCOL, HostConfig
@@ -201,21 +203,24 @@ class Switch:
             self.table.check(connection.peer_id, connection.direction, instance)
             return identity
 
+        own = self._hello()
+        if len(own) > HANDSHAKE_BYTES_MAX:
+            raise LocalError(f"this node's hello has {len(own)} bytes; at most {HANDSHAKE_BYTES_MAX} are allowed")
         with trio.move_on_after(self.limits.hello_timeout_s):
             if connection.direction == "outbound":
                 stream = await connection.open_stream(HELLO_PROTOCOL)
             else:
                 stream = await connection.hello_stream()
-            return await exchange_hello(stream, self._instance, self._hello(), check)
+            return await exchange_hello(stream, self._instance, own, check)
         raise PeerTooSlow(f"no hello within {self.limits.hello_timeout_s:g} s")
 
     async def _carry(self, connection: Connection, greeting: Greeting) -> None:
         peer = Peer(connection, greeting, tuple(self._channels.values()), self._inboxes, self.limits)
-        replaced = self.table.settle(peer)
-        if replaced is not None:
-            self._close(replaced)
-        connection.settle(peer)
         try:
+            replaced = self.table.settle(peer)
+            if replaced is not None:
+                self._close(replaced)
+            connection.settle(peer)
             if self._on_peer_up is not None:
                 self._on_peer_up(self.info(peer))
             logger.info("peer %s connected, %s, %s", peer.peer_id, connection.direction, connection.address)

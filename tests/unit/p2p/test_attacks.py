@@ -398,3 +398,68 @@ def test_credit_for_streams_that_do_not_exist_is_ignored() -> None:
             assert not peer.closed.is_set()
 
     attacked(attack)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        encode_frame(b"short", size_max=99),
+        encode_frame(bytes(4096 + 9), size_max=9999),
+        b"\x00\x00\x00\x00",
+        encode_frame(b"12345678chain A", size_max=99) + encode_frame(b"\x07", size_max=99),
+        encode_frame(b"12345678chain A", size_max=99) + encode_frame(b"\x00\xff\x1b[31m", size_max=99),
+        encode_frame(b"12345678chain A", size_max=99)[:-3],
+        b"",
+    ],
+    ids=["short", "long", "empty", "odd-verdict", "refusal", "partial", "nothing"],
+)
+def test_a_malformed_hello_settles_nothing(wire: bytes) -> None:
+    async def attack(host: Host) -> None:
+        peer = RawPeer(host)
+        async with peer.connected():
+            stream = await peer.open(HELLO_PROTOCOL)
+            await stream.write(wire)
+            stream.finish()
+            with trio.fail_after(5):
+                await peer.closed.wait()
+        assert not host.peers()
+
+    attacked(attack, limits=replace(TEST_LIMITS, hello_timeout_s=0.5))
+
+
+def test_a_frame_that_does_not_get_complete_ends_the_connection() -> None:
+    async def attack(host: Host) -> None:
+        peer = RawPeer(host)
+        async with peer.connected():
+            streams = await peer.settle(host)
+            await streams[CONSENSUS_CHANNEL].write(encode_frame(b"half a vote", size_max=99)[:8])
+            with trio.fail_after(5):
+                await peer.closed.wait()
+
+    attacked(attack, limits=replace(TEST_LIMITS, frame_timeout_s=0.3))
+
+
+def test_a_dialer_that_opens_no_channels_is_given_up() -> None:
+    async def attack(host: Host) -> None:
+        peer = RawPeer(host)
+        async with peer.connected():
+            await peer.hello()
+            await peer.open(CONSENSUS_CHANNEL)
+            with trio.fail_after(5):
+                await peer.closed.wait()
+
+    attacked(attack, limits=replace(TEST_LIMITS, hello_timeout_s=0.3))
+
+
+def test_an_oversized_handshake_is_refused_before_it_is_read() -> None:
+    async def attack(host: Host) -> None:
+        socket = BufferedSocket(await RawPeer(host).tcp())
+        try:
+            await multistream.propose(socket, "/noise")
+            await socket.write(b"\xff\xff" + bytes(100))  # announces 65,535 bytes, as only an absurd key would need
+            with trio.fail_after(2.5), pytest.raises(ConnectionLost):  # at once, not by the time-out of 3 s
+                await socket.read_exactly(1)
+        finally:
+            socket.close()
+
+    attacked(attack)

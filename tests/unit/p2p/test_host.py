@@ -450,3 +450,33 @@ def test_an_unread_inbox_that_is_closed_does_not_hold_its_peers() -> None:
                 assert not peer.closed.is_set()
 
     run(main)
+
+
+def test_both_kinds_of_keys_talk_to_each_other() -> None:
+    async def main() -> None:
+        config = HostConfig(seed=seed(1), key_type="secp256k1", limits=TEST_LIMITS)
+        other = Host(config, hello=lambda: b"chain A", check_hello=lambda _id, payload: payload)
+        assert other.peer_id == peer_id_of(seed(1), "secp256k1")
+        async with mesh(make_host(0), other):
+            [peer] = other.peers()
+            assert other.send(peer.peer_id, TX_CHANNEL, b"hello")
+
+    run(main)
+
+
+def test_a_callback_that_fails_costs_its_connection_and_nothing_else() -> None:
+    async def main() -> None:
+        calls: list[PeerInfo] = []
+
+        def up(info: PeerInfo) -> None:
+            calls.append(info)
+            if len(calls) <= 2:
+                raise RuntimeError("a bug in the node")
+
+        host = make_host(0, on_peer_up=up)
+        async with running(host):
+            other = make_host(1, known=host.addresses)
+            async with running(other):
+                await until(lambda: len(calls) == 3 and host.peers() and other.peers())
+
+    run(main)
