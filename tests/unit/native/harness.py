@@ -1,6 +1,7 @@
 """A small chain for native contracts: real py-evm Prague computations over py-evm's own state, one call at a time."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,14 +78,30 @@ class Chain:
         )
         self.number, self.time = 1, START_TIME
         self._state_class = type("HarnessState", (BlobState,), {"computation_class": computation})
-        self.state: Any = self._state_class(AtomicDB(), self._context(), BLANK_ROOT_HASH)
-        self.state.blobs = {}
+        self._db = AtomicDB()
+        self.state: Any = None
+        self._open(BLANK_ROOT_HASH, {})
         for contract in contracts:
             self.state.set_nonce(contract.address, 1)
             self.state.set_code(contract.address, b"\xfe")
 
     def _context(self) -> ExecutionContext:
         return ExecutionContext(b"\xcc" * 20, self.time, self.number, 0, bytes(32), 30_000_000, [], CHAIN_ID, 10**9, 0)
+
+    def _open(self, state_root: bytes, blobs: dict[bytes, bytes]) -> None:
+        self.state = self._state_class(self._db, self._context(), state_root)
+        self.state.blobs = blobs
+
+    def checkpoint(self) -> Callable[[], None]:
+        """A function that takes the chain back to this state: what was executed since belongs to a block that lost."""
+        self.state.persist()
+        root, blobs, number, time = self.state.state_root, self.state.blobs, self.number, self.time
+
+        def go_back() -> None:
+            self.number, self.time = number, time
+            self._open(root, blobs)
+
+        return go_back
 
     def next_block(self, seconds: int = 1, blocks: int = 1) -> None:
         self.number += blocks
