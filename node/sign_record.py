@@ -1,7 +1,7 @@
 """The last-sign record as a file, replaced as a whole. Implements consensus.signer.SignRecordStore.
 
-The file is `b"OLS1"`, a CRC-32 (4 bytes, big-endian) and the record. `init` makes it, empty, beside the key; whoever starts with a key
-but without this file has lost what it signed, and must not sign on.
+The file is `b"OLS1"`, a CRC-32 (4 bytes, big-endian) and the record. `init` makes it, empty, beside the key; whoever starts
+with a key but without this file has lost what it signed, and must not sign on.
 """
 
 import os

@@ -1,7 +1,7 @@
 """A whole network on one heap: the real driver, log, signer and rules; simulated time, wires, disks and crashes.
 
-One seed decides everything. Safety is checked at each decision and each signature; liveness by a limit on simulated time after
-the network has healed.
+One seed decides everything. Safety is checked at each decision and each signature (agreement, one signature per position, kept
+locks); liveness by a limit on simulated time after the network has healed.
 """
 
 import heapq
@@ -19,7 +19,7 @@ from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, 
 from consensus.wal import Wal
 from genesis.errors import InvalidBlock, PeerFault, StorageCorrupt
 from genesis.primitives import Hash32
-from genesis.types import Block, Commit, Proposal, Vote
+from genesis.types import Block, Commit, Proposal, Vote, VoteType
 from tests.unit.consensus.support import (
     BLOCK_PARAMS,
     CHAIN,
@@ -94,6 +94,8 @@ class Cluster:
         self.validators = validator_set(plan.validators)
         self.decided: dict[int, Hash32] = {}
         self.signed: dict[tuple[object, ...], tuple[object, ...]] = {}
+        self.locks: dict[tuple[object, ...], Vote] = {}
+        self.valid_rounds: dict[tuple[object, ...], int] = {}
         self.max_round = 0
         self.groups: dict[str, int] = {}
         self.nodes = [SimNode(f"v{i}", i, honest=i >= plan.twins) for i in range(plan.validators)]
@@ -266,13 +268,32 @@ class Cluster:
         self.begin(node, next_context(node.context, block, commit))
 
     def _note_signature(self, node: SimNode, message: ConsensusMessage) -> None:
+        if isinstance(message, Proposal):
+            place = (message.height, message.round, message.block_hash)
+            self.valid_rounds[place] = max(message.valid_round, self.valid_rounds.get(place, -1))
         if not node.honest or not isinstance(message, Proposal | Vote):
             return
+        if isinstance(message, Vote) and not message.is_nil:
+            self._check_lock(node, message)
         kind = message.kind.name if isinstance(message, Vote) else "PROPOSAL"
         said: tuple[object, ...] = (message.block_hash, getattr(message, "valid_round", None), message.signature)
         position = (node.validator, message.height, message.round, kind)
         if self.signed.setdefault(position, said) != said:
             raise Violation(f"{self}: {node.name} signed twice at {position}")
+
+    def _check_lock(self, node: SimNode, vote: Vote) -> None:
+        """What makes forks impossible: who precommitted v in round r prevotes another value only after a newer polka for it.
+
+        Forks need a rare chain of events; a broken lock shows here long before.
+        """
+        if vote.kind is VoteType.PRECOMMIT:
+            self.locks[node.validator, vote.height] = vote
+            return
+        lock = self.locks.get((node.validator, vote.height))
+        if lock is None or lock.block_hash == vote.block_hash or lock.round >= vote.round:
+            return
+        if self.valid_rounds.get((vote.height, vote.round, vote.block_hash), -1) < lock.round:
+            raise Violation(f"{self}: {node.name} broke its lock of round {lock.round} in round {vote.round}")
 
     # ------------------------------------------------------------ the network
 
