@@ -55,6 +55,7 @@ async def serve(
         filters=Filters(config.limits),
         hub=SubscriptionHub(backend, config.limits),
     )
+    services.hub.on_pending(services.filters.new_pending)
     listeners = await _listen(config)
     server = Server(services, config, dict(pages or {}))
     try:

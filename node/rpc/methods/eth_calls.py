@@ -40,7 +40,7 @@ StateArgs = dict[Address, AccountOverrideArgs] | None
 @method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL)
 def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None) -> str:
     """Run a message on the state after a block, and forget it; answers what it returns."""
-    runtime, header = context.chain.runtime, _surroundings(context, ref)
+    runtime, header = context.chain.runtime, _surroundings(context, ref, next_block=ref.is_pending)
     request = _request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     with _Worded(stopwatch):
@@ -59,7 +59,7 @@ def estimate_gas(
     context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
 ) -> str:
     """The least gas with which a message succeeds."""
-    runtime, header = context.chain.runtime, _surroundings(context, ref)
+    runtime, header = context.chain.runtime, _surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
     request = _request(context, args)
     gas_cap = min(context.limits.call_gas_max, context.chain.spec.block.gas_limit)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
@@ -73,7 +73,7 @@ def estimate_gas(
 @method("eth_createAccessList", _CALL, _NEXT, result="access list", runs=Runs.CALL)
 def create_access_list(context: Context, args: CallArgs, ref: BlockRef) -> Json:
     """The accounts and slots that a message touches, and its gas with that list; `error` if it fails."""
-    runtime, header = context.chain.runtime, _surroundings(context, ref)
+    runtime, header = context.chain.runtime, _surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
     request = _request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     with _Worded(stopwatch):
@@ -110,10 +110,15 @@ class _Worded:
             raise server_error(str(error)) from None
 
 
-def _surroundings(context: Context, ref: BlockRef) -> "Header":
-    """The block that a call runs in: the one named, or for `pending` the next one, on today's state."""
+def _surroundings(context: Context, ref: BlockRef, *, next_block: bool) -> "Header":
+    """The block that a message runs in: the one named, or the next one on top of it.
+
+    `pending` is the next block. What is asked with a transaction to come in mind (gas, access lists) runs in the next block
+    for `latest` too: most tools send that, and blocks here come on demand, so what a contract allows from the next block on
+    would seem forbidden for as long as nobody sends anything.
+    """
     header = header_at(context.chain, ref)
-    if not ref.is_pending:
+    if not next_block:
         return header
     return header.replace(number=header.number + 1, base_fee_per_gas=context.chain.runtime.next_base_fee(header))
 

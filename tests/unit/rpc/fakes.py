@@ -1,6 +1,8 @@
 """A chain, a mempool and a node in memory, made of the real value types, for tests of JSON-RPC without an executor."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +14,12 @@ from eth_utils.address import to_checksum_address
 
 from evm_runtime.header import EMPTY_OMMERS_HASH, EMPTY_REQUESTS_HASH, EMPTY_TRIE_ROOT, Header
 from evm_runtime.receipt import ExecutedTransaction, Log, Receipt, bloom_of, bloom_union
+from evm_runtime.staking import SupplyState, ValidatorsState
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.chain_spec import ChainSpec, GenesisAccount
 from genesis.errors import InvalidTransaction
 from genesis.primitives import ZERO_HASH, Address, Hash32, Height, Power, Round, Wei
+from genesis.proposers import initial_priorities
 from genesis.types import (
     EMPTY_COMMIT,
     Block,
@@ -133,8 +137,20 @@ class FakeState:
     def code(self, address: Address) -> bytes:
         return b"\x60\x00" if address == TOKEN else b""
 
+    root = EMPTY_TRIE_ROOT
+
     def storage(self, address: Address, slot: int) -> int:
         return slot + 1 if address == TOKEN else 0
+
+    def blob(self, blob_hash: Hash32) -> bytes | None:
+        return None
+
+    def validators(self) -> ValidatorsState:
+        members = SPEC.validator_set
+        return ValidatorsState(members, members, initial_priorities(members), members)
+
+    def supply(self) -> SupplyState:
+        return SupplyState(*(Wei(0) for _ in dataclasses.fields(SupplyState)))
 
 
 class FakeRuntime:
@@ -282,9 +298,10 @@ class Client:
     async def ask(self, method: str, *params: Any) -> dict[str, Any]:
         """The whole answer."""
         self._next_id += 1
-        request = {"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": list(params)}
+        own_id = self._next_id
+        request = {"jsonrpc": "2.0", "id": own_id, "method": method, "params": list(params)}
         answer: dict[str, Any] = orjson.loads((await self.post(orjson.dumps(request))).content)
-        assert answer["id"] == self._next_id
+        assert answer["id"] == own_id
         assert answer["jsonrpc"] == "2.0"
         assert ("result" in answer) != ("error" in answer)
         return answer
@@ -302,25 +319,11 @@ class Client:
         return answer["error"]["code"], answer["error"]["message"]
 
 
-class Running:
-    """A server on a free port of loopback, for `async with`."""
-
-    def __init__(self, node: Any, limits: Mapping[str, Any] | None = None, **config: Any) -> None:
-        self.node = node
-        self._config = RpcConfig(port=0, limits=RpcLimits(**(limits or {})), **config)
-
-    async def __aenter__(self) -> Client:
-        self._nursery = trio.open_nursery()
-        nursery = await self._nursery.__aenter__()
-        self._scope = nursery.cancel_scope
-        addresses = await nursery.start(
-            lambda task_status: serve(self.node.backend, self._config, task_status=task_status)
-        )
-        self._http = httpx.AsyncClient(timeout=30)
-        return Client(addresses[0][1], self._http)
-
-    async def __aexit__(self, *exc: Any) -> Any:
-        with trio.CancelScope(shield=True):
-            await self._http.aclose()
-        self._scope.cancel()
-        return await self._nursery.__aexit__(*exc)
+@asynccontextmanager
+async def running(node: Any, limits: Mapping[str, Any] | None = None, **config: Any) -> AsyncIterator[Client]:
+    """A server on a free port of loopback."""
+    settings = RpcConfig(port=0, limits=RpcLimits(**(limits or {})), **config)
+    async with trio.open_nursery() as nursery, httpx.AsyncClient(timeout=30) as http:
+        addresses = await nursery.start(lambda task_status: serve(node.backend, settings, task_status=task_status))
+        yield Client(addresses[0][1], http)
+        nursery.cancel_scope.cancel()

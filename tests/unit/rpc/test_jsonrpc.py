@@ -9,7 +9,7 @@ import trio
 from trio.testing import trio_test
 
 from node.rpc.registry import Registry
-from tests.unit.rpc.fakes import SENDER, TOKEN, Client, FakeNode, Running, signed
+from tests.unit.rpc.fakes import SENDER, TOKEN, Client, FakeNode, running, signed
 
 NAMESPACES = ("eth", "net", "web3", "txpool", "open", "rpc")
 
@@ -42,7 +42,7 @@ async def answer(client: Client, body: str | bytes) -> Any:
 )
 @trio_test
 async def test_any_legal_id_is_echoed(call_id: str) -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         body = f'{{"jsonrpc":"2.0","id":{call_id},"method":"eth_chainId"}}'
         content = (await client.post(body.encode())).content
         expected = orjson.dumps(orjson.loads(call_id)) if call_id.startswith('"') else call_id.encode()
@@ -85,7 +85,7 @@ async def test_any_legal_id_is_echoed(call_id: str) -> None:
 )
 @trio_test
 async def test_errors(body: str, code: int, call_id: Any) -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         found = await answer(client, body)
         assert found["error"]["code"] == code
         assert found["id"] == call_id
@@ -94,7 +94,7 @@ async def test_errors(body: str, code: int, call_id: Any) -> None:
 
 @trio_test
 async def test_the_argument_is_named() -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         account = "0x" + SENDER.hex()
         assert await client.error("eth_getBalance") == (-32602, "missing value for required argument 0")
         assert await client.error("eth_getBalance", account, "latest", 1) == (
@@ -112,7 +112,7 @@ async def test_the_argument_is_named() -> None:
 @trio_test
 async def test_notifications_get_no_answer_but_are_run() -> None:
     node = FakeNode()
-    async with Running(node) as client:
+    async with running(node) as client:
         body = {"jsonrpc": "2.0", "method": "eth_sendRawTransaction", "params": ["0x" + signed(3).hex()]}
         response = await client.post(orjson.dumps(body))
         assert (response.status_code, response.content) == (204, b"")
@@ -123,7 +123,7 @@ async def test_notifications_get_no_answer_but_are_run() -> None:
 
 @trio_test
 async def test_a_batch_is_answered_in_order_each_item_by_itself() -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         found = await answer(
             client,
             '[{"jsonrpc":"2.0","id":2,"method":"eth_chainId"},1,{"jsonrpc":"2.0","method":"eth_chainId"},'
@@ -140,7 +140,7 @@ async def test_a_batch_is_answered_in_order_each_item_by_itself() -> None:
 @trio_test
 async def test_batch_and_response_limits() -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}
-    async with Running(FakeNode(), {"response_bytes_max": 2_000, "body_bytes_max": 20_000}) as client:
+    async with running(FakeNode(), {"response_bytes_max": 2_000, "body_bytes_max": 20_000}) as client:
         found = await answer(client, orjson.dumps([call] * 101))
         assert found == [
             {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "batch too large, at most 100 calls"}}
@@ -156,20 +156,20 @@ async def test_batch_and_response_limits() -> None:
 async def test_a_response_that_is_too_large_is_an_error() -> None:
     node = FakeNode()
     node.chain.append([signed(number) for number in range(5)])
-    async with Running(node, {"response_bytes_max": 2_000}) as client:
+    async with running(node, {"response_bytes_max": 2_000}) as client:
         assert await client.error("eth_getBlockByNumber", "latest", True) == (-32003, "response too large")
 
 
 @trio_test
 async def test_a_batch_that_takes_too_long_is_cut() -> None:
-    async with Running(FakeNode(), {"request_timeout_s": -1.0}) as client:
+    async with running(FakeNode(), {"request_timeout_s": -1.0}) as client:
         found = await answer(client, '[{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}]')
         assert found[0]["error"] == {"code": -32002, "message": "request timed out"}
 
 
 @trio_test
 async def test_only_namespaces_that_are_on_are_served() -> None:
-    async with Running(FakeNode(), namespaces=("eth", "rpc")) as client:
+    async with running(FakeNode(), namespaces=("eth", "rpc")) as client:
         assert await client.call("rpc_modules") == {"eth": "1.0", "rpc": "1.0"}
         assert (await client.error("net_version"))[0] == -32601
 
@@ -183,6 +183,10 @@ def test_every_method_is_documented() -> None:
         assert method.result, name
         optional = [param.required for param in method.params]
         assert optional == sorted(optional, reverse=True), f"{name}: a required parameter follows an optional one"
+
+
+EXECUTING = ("eth_call", "eth_estimateGas", "eth_createAccessList", "eth_getProof", "open_trace")
+"""Methods that need a real runtime; test_real_chain.py mutates those."""
 
 
 def mutated(random_: random.Random, names: list[str]) -> bytes:
@@ -232,9 +236,9 @@ async def test_mutated_requests_always_get_a_json_rpc_answer() -> None:
     random_ = random.Random(seed)
     node = FakeNode()
     node.chain.append([signed(0), signed(1, kind=0)])
-    skipped = {"eth_sendRawTransactionSync"} | set(STATEFUL)
+    skipped = {"eth_sendRawTransactionSync", *EXECUTING}
     names = [name for name in Registry(NAMESPACES).methods if name not in skipped]
-    async with Running(node) as client, trio.open_nursery() as nursery:
+    async with running(node) as client, trio.open_nursery() as nursery:
 
         async def ask(count: int) -> None:
             for _ in range(count):
@@ -249,7 +253,3 @@ async def test_mutated_requests_always_get_a_json_rpc_answer() -> None:
 
         for _ in range(4):
             nursery.start_soon(ask, 750)
-
-
-STATEFUL: tuple[str, ...] = ()
-"""Methods whose state the fakes here don't have; test_real_chain.py covers them."""

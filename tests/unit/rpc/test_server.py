@@ -12,7 +12,7 @@ from trio.testing import trio_test
 from genesis.errors import LocalError, StorageCorrupt
 from node.rpc.config import RpcConfig
 from node.rpc.server import serve
-from tests.unit.rpc.fakes import Client, FakeNode, Running
+from tests.unit.rpc.fakes import Client, FakeNode, running
 
 CHAIN_ID_CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
 CHAIN_ID_ANSWER = b'{"jsonrpc":"2.0","id":1,"result":"0x7a69"}'
@@ -66,7 +66,7 @@ def status(answer: bytes) -> int:
 
 @trio_test
 async def test_one_connection_answers_many_requests() -> None:
-    async with Running(FakeNode()) as client, await raw(client) as stream:
+    async with running(FakeNode()) as client, await raw(client) as stream:
         for _ in range(3):
             await stream.send_all(post(CHAIN_ID_CALL))
             assert await read_answers(stream, 1) == [CHAIN_ID_ANSWER]
@@ -74,7 +74,7 @@ async def test_one_connection_answers_many_requests() -> None:
 
 @trio_test
 async def test_pipelined_requests_are_answered_in_order() -> None:
-    async with Running(FakeNode()) as client, await raw(client) as stream:
+    async with running(FakeNode()) as client, await raw(client) as stream:
         calls = [b'{"jsonrpc":"2.0","id":%d,"method":"eth_chainId"}' % number for number in range(200)]
         await stream.send_all(b"".join(map(post, calls)))
         assert [orjson.loads(body)["id"] for body in await read_answers(stream, 200)] == list(range(200))
@@ -82,7 +82,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
 @trio_test
 async def test_a_request_in_pieces_is_answered() -> None:
-    async with Running(FakeNode()) as client, await raw(client) as stream:
+    async with running(FakeNode()) as client, await raw(client) as stream:
         for byte in post(CHAIN_ID_CALL):
             await stream.send_all(bytes([byte]))
         assert await read_answers(stream, 1) == [CHAIN_ID_ANSWER]
@@ -90,7 +90,7 @@ async def test_a_request_in_pieces_is_answered() -> None:
 
 @trio_test
 async def test_100_continue() -> None:
-    async with Running(FakeNode()) as client, await raw(client) as stream:
+    async with running(FakeNode()) as client, await raw(client) as stream:
         head, _, body = post(CHAIN_ID_CALL, "Expect: 100-continue").partition(b"\r\n\r\n")
         await stream.send_all(head + b"\r\n\r\n")
         assert await stream.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -100,7 +100,7 @@ async def test_100_continue() -> None:
 
 @trio_test
 async def test_connection_close_is_honoured() -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         answer = await exchange(client, post(CHAIN_ID_CALL, "Connection: close") + post(CHAIN_ID_CALL))
         assert answer.count(b"HTTP/1.1 200 OK") == 1
         assert b"Connection: close" in answer and answer.endswith(CHAIN_ID_ANSWER)
@@ -133,14 +133,14 @@ async def test_connection_close_is_honoured() -> None:
 )
 @trio_test
 async def test_what_http_refuses(request_: bytes, expected: int) -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         assert status(await exchange(client, request_)) == expected
         assert await client.call("eth_chainId") == "0x7a69"
 
 
 @trio_test
 async def test_an_oversize_body_gets_413_although_it_is_never_read() -> None:
-    async with Running(FakeNode(), {"body_bytes_max": 1_000}) as client:
+    async with running(FakeNode(), {"body_bytes_max": 1_000}) as client:
         answer = await exchange(client, post(b" " * 200_000))
         assert status(answer) == 413 and b"at most 1000 bytes" in answer
         chunked = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -150,7 +150,7 @@ async def test_an_oversize_body_gets_413_although_it_is_never_read() -> None:
 @trio_test
 async def test_slow_clients_are_cut_off() -> None:
     limits = {"header_timeout_s": 0.2, "body_timeout_s": 0.2, "idle_timeout_s": 0.2}
-    async with Running(FakeNode(), limits) as client:
+    async with running(FakeNode(), limits) as client:
         assert await exchange(client, b"") == b""
         assert status(await exchange(client, b"POST / HTTP/1.1\r\nHost: local")) == 408
         assert status(await exchange(client, post(CHAIN_ID_CALL)[:-1])) == 408
@@ -166,7 +166,7 @@ async def test_slow_clients_are_cut_off() -> None:
 
 @trio_test
 async def test_a_client_that_reads_nothing_is_cut_off() -> None:
-    async with Running(FakeNode(), {"write_timeout_s": 0.2}) as client, await raw(client) as stream:
+    async with running(FakeNode(), {"write_timeout_s": 0.2}) as client, await raw(client) as stream:
         call = b'{"jsonrpc":"2.0","id":"%b","method":"eth_chainId"}' % (b"x" * 4_000)
         batch = b"[" + b",".join([call] * 90) + b"]"
         with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(10):
@@ -179,7 +179,7 @@ async def test_a_client_that_reads_nothing_is_cut_off() -> None:
 @trio_test
 async def test_too_many_connections_are_told_so() -> None:
     async with (
-        Running(FakeNode(), {"connections_max": 2}) as client,
+        running(FakeNode(), {"connections_max": 2}) as client,
         await raw(client) as one,
         await raw(client) as two,
     ):
@@ -195,7 +195,7 @@ async def test_too_many_connections_are_told_so() -> None:
 
 @trio_test
 async def test_cors() -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         good = await client.post(CHAIN_ID_CALL, origin="http://localhost:3000")
         assert good.headers["access-control-allow-origin"] == "http://localhost:3000"
         foreign = await client.post(CHAIN_ID_CALL, origin="http://evil.example")
@@ -227,7 +227,7 @@ async def test_pages_ride_along() -> None:
 
 @trio_test
 async def test_a_port_in_use_is_named() -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         with pytest.raises(LocalError) as caught:
             await serve(FakeNode().backend, RpcConfig(port=client.port))
         assert f"127.0.0.1:{client.port}: the port is in use" in str(caught.value)
@@ -254,7 +254,7 @@ async def test_a_second_port_serves_the_same() -> None:
 async def test_a_bug_in_a_method_is_answered_and_logged(caplog: Any) -> None:
     node = FakeNode()
     node.chain.append()
-    async with Running(node) as client:
+    async with running(node) as client:
         node.chain.bug = ZeroDivisionError("a bug")
         with caplog.at_level(logging.ERROR):
             assert await client.error("eth_getBlockByNumber", "0x0") == (-32603, "internal error")
@@ -268,7 +268,7 @@ async def test_corrupt_storage_stops_the_server() -> None:
     node = FakeNode()
     node.chain.append()
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with Running(node) as client:
+        async with running(node) as client:
             node.chain.bug = StorageCorrupt("block 0 is garbled")
             with contextlib.suppress(Exception):
                 await client.ask("eth_getBlockByNumber", "0x0")

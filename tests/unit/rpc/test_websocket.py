@@ -12,7 +12,7 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping
 from evm_runtime.receipt import Log
 from node.rpc.backend import Services
 from node.rpc.subscriptions import SubscriptionHub
-from tests.unit.rpc.fakes import OTHER_TOPIC, TARGET, TOKEN, TOPIC, FakeNode, Running, signed
+from tests.unit.rpc.fakes import OTHER_TOPIC, TARGET, TOKEN, TOPIC, FakeNode, running, signed
 from tests.unit.rpc.ws_client import WsClient
 
 
@@ -38,7 +38,7 @@ def hubs(monkeypatch: pytest.MonkeyPatch) -> list[SubscriptionHub]:
 
 @trio_test
 async def test_calls_and_batches() -> None:
-    async with Running(FakeNode()) as client, WsClient(client.port) as ws:
+    async with running(FakeNode()) as client, WsClient(client.port) as ws:
         assert await ws.call("eth_chainId") == "0x7a69"
         await ws.send([{"jsonrpc": "2.0", "id": each, "method": "net_version"} for each in (1, 2)])
         assert [answer["id"] for answer in await ws.receive()] == [1, 2]
@@ -48,7 +48,7 @@ async def test_calls_and_batches() -> None:
 
 @trio_test
 async def test_malformed_json_is_a_parse_error_and_the_connection_lives_on() -> None:
-    async with Running(FakeNode()) as client, WsClient(client.port) as ws:
+    async with running(FakeNode()) as client, WsClient(client.port) as ws:
         await ws.send_event(Message(data='{"jsonrpc":'))
         answer = await ws.receive()
         assert (answer["id"], answer["error"]["code"]) == (None, -32700)
@@ -57,7 +57,7 @@ async def test_malformed_json_is_a_parse_error_and_the_connection_lives_on() -> 
 
 @trio_test
 async def test_fragments_with_a_ping_between_them() -> None:
-    async with Running(FakeNode()) as client, WsClient(client.port) as ws:
+    async with running(FakeNode()) as client, WsClient(client.port) as ws:
         text = '{"jsonrpc":"2.0","id":"ü€","method":"eth_chainId"}'
         for place, letter in enumerate(text):
             await ws.send_event(Message(data=letter, message_finished=place == len(text) - 1))
@@ -69,7 +69,7 @@ async def test_fragments_with_a_ping_between_them() -> None:
 
 @trio_test
 async def test_a_message_beyond_the_cap_closes_with_1009() -> None:
-    async with Running(FakeNode(), {"body_bytes_max": 1_000}) as client:
+    async with running(FakeNode(), {"body_bytes_max": 1_000}) as client:
         async with WsClient(client.port) as ws:
             await ws.send_event(Message(data="x" * 1_001))
             assert await ws.receive() is None
@@ -88,7 +88,7 @@ async def test_a_message_beyond_the_cap_closes_with_1009() -> None:
 
 @trio_test
 async def test_broken_frames_close_with_1002_and_bad_utf8_with_1007() -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         for frame, codes in ((b"\xff\xff\xff\xff", (1002,)), (b"\x81\x82\x00\x00\x00\x00\xff\xfe", (1002, 1007))):
             async with WsClient(client.port) as ws:
                 await ws.stream.send_all(frame)
@@ -99,7 +99,7 @@ async def test_broken_frames_close_with_1002_and_bad_utf8_with_1007() -> None:
 
 @trio_test
 async def test_a_close_is_answered() -> None:
-    async with Running(FakeNode()) as client, WsClient(client.port) as ws:
+    async with running(FakeNode()) as client, WsClient(client.port) as ws:
         await ws.send_event(CloseConnection(code=1000, reason="bye"))
         assert await ws.receive() is None
         assert ws.closed is not None and ws.closed.code == 1000
@@ -107,7 +107,7 @@ async def test_a_close_is_answered() -> None:
 
 @trio_test
 async def test_who_may_connect() -> None:
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         async with WsClient(client.port, [(b"Origin", b"http://localhost:3000")]) as ws:
             assert await ws.call("eth_chainId") == "0x7a69"
         with pytest.raises(ConnectionError, match="403"):
@@ -127,7 +127,7 @@ async def test_who_may_connect() -> None:
 @trio_test
 async def test_new_heads_in_order() -> None:
     node = FakeNode()
-    async with Running(node) as client, WsClient(client.port) as ws:
+    async with running(node) as client, WsClient(client.port) as ws:
         subscription = await ws.call("eth_subscribe", "newHeads")
         hashes = [node.finalize([signed(number)]).hash for number in range(3)]
         for block_hash in hashes:
@@ -143,7 +143,7 @@ async def test_new_heads_in_order() -> None:
 @trio_test
 async def test_logs_that_match() -> None:
     node = FakeNode()
-    async with Running(node) as client, WsClient(client.port) as ws:
+    async with running(node) as client, WsClient(client.port) as ws:
         wanted = await ws.call("eth_subscribe", "logs", {"address": "0x" + TOKEN.hex(), "topics": ["0x" + TOPIC.hex()]})
         everything = await ws.call("eth_subscribe", "logs")
         logs = (Log(TOKEN, (TOPIC,), b"1"), Log(TOKEN, (OTHER_TOPIC,), b"2"), Log(TARGET, (TOPIC,), b"3"))
@@ -158,7 +158,7 @@ async def test_logs_that_match() -> None:
 @trio_test
 async def test_pending_transactions() -> None:
     node = FakeNode()
-    async with Running(node) as client, WsClient(client.port) as ws:
+    async with running(node) as client, WsClient(client.port) as ws:
         hashes = await ws.call("eth_subscribe", "newPendingTransactions")
         whole = await ws.call("eth_subscribe", "newPendingTransactions", True)
         sent = await client.call("eth_sendRawTransaction", "0x" + signed(3).hex())
@@ -169,7 +169,7 @@ async def test_pending_transactions() -> None:
 
 @trio_test
 async def test_what_cannot_be_subscribed_to() -> None:
-    async with Running(FakeNode(), {"subscriptions_max": 2}) as client:
+    async with running(FakeNode(), {"subscriptions_max": 2}) as client:
         assert (await client.error("eth_subscribe", "newHeads"))[0] == -32601
         async with WsClient(client.port) as ws:
             for params, code in (
@@ -192,7 +192,7 @@ async def test_what_cannot_be_subscribed_to() -> None:
 @trio_test
 async def test_an_abandoned_connection_leaves_nothing_behind(hubs: list[SubscriptionHub]) -> None:
     node = FakeNode()
-    async with Running(node) as client:
+    async with running(node) as client:
         async with WsClient(client.port) as ws:
             await ws.call("eth_subscribe", "newHeads")
             await ws.send_event(Message(data='{"jsonrpc":', message_finished=False))
@@ -204,7 +204,7 @@ async def test_an_abandoned_connection_leaves_nothing_behind(hubs: list[Subscrip
 
 @trio_test
 async def test_a_silent_peer_is_pinged_and_then_dropped(hubs: list[SubscriptionHub]) -> None:
-    async with Running(FakeNode(), {"websocket_ping_s": 0.1}) as client, WsClient(client.port) as ws:
+    async with running(FakeNode(), {"websocket_ping_s": 0.1}) as client, WsClient(client.port) as ws:
         await ws.call("eth_subscribe", "newHeads")
         await until(lambda: len(hubs[0]) == 0)  # it never answers the ping, as it does not read
         assert await client.call("eth_chainId") == "0x7a69"
@@ -214,7 +214,7 @@ async def test_a_silent_peer_is_pinged_and_then_dropped(hubs: list[SubscriptionH
 async def test_a_subscriber_that_does_not_read_is_cut_off_and_nobody_waits(hubs: list[SubscriptionHub]) -> None:
     node = FakeNode()
     limits = {"websocket_queue_max": 8, "websocket_queue_bytes_max": 100_000, "write_timeout_s": 30.0}
-    async with Running(node, limits) as client, WsClient(client.port) as slow, WsClient(client.port) as quick:
+    async with running(node, limits) as client, WsClient(client.port) as slow, WsClient(client.port) as quick:
         await slow.call("eth_subscribe", "logs")
         await quick.call("eth_subscribe", "newHeads")
         big = Log(TOKEN, (TOPIC,), b"x" * 40_000)
@@ -231,7 +231,7 @@ async def test_a_subscriber_that_does_not_read_is_cut_off_and_nobody_waits(hubs:
 @trio_test
 async def test_what_the_feed_missed_is_read_from_the_chain() -> None:
     node = FakeNode()
-    async with Running(node) as client, WsClient(client.port) as ws:
+    async with running(node) as client, WsClient(client.port) as ws:
         await ws.call("eth_subscribe", "newHeads")
         for _ in range(200):  # more than the feed buffers, without a chance to read: it closes the channel
             node.finalize()
@@ -245,7 +245,7 @@ async def test_garbage_after_the_handshake_never_breaks_the_server() -> None:
 
     seed = 99
     random_ = random.Random(seed)
-    async with Running(FakeNode()) as client:
+    async with running(FakeNode()) as client:
         for _ in range(150):
             async with WsClient(client.port) as ws:
                 with contextlib.suppress(trio.BrokenResourceError):

@@ -1,0 +1,109 @@
+"""A chain of one validator with everything real but consensus and the network: LevelDB, runtime, native contracts, mempool."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import trio
+from eth_account import Account
+
+from attribution_precompile.contract import AttributionContract
+from attribution_precompile.span_index import SpanIndex
+from evm_runtime.kv import KeyValueReader
+from evm_runtime.runtime import BuildRequest, Runtime
+from genesis.chain_spec import BlockParams, ChainSpec, GenesisAccount
+from genesis.crypto import address_of_private_key, sign
+from genesis.primitives import ZERO_ADDRESS, Address, Height, Power, Round, Signature, Wei
+from genesis.types import EMPTY_COMMIT, ChainIdentity, Commit, Validator, Vote, VoteType
+from node.feed import Feed
+from node.interfaces import StoredBlock
+from node.mempool import TransactionPool
+from node.mempool_service import MempoolService
+from node.rpc.backend import Backend
+from node.storage.chain_store import ChainStore, open_chain
+from node.storage.database import LevelDatabase
+from tests.unit.rpc.fakes import CHAIN_ID, FakeStatus
+
+VALIDATOR_KEY = b"\x05" * 32
+VALIDATOR = address_of_private_key(VALIDATOR_KEY)
+KEYS = ["0x" + f"{number:02x}" * 32 for number in (0x21, 0x22, 0x23)]
+ACCOUNTS = [Account.from_key(key) for key in KEYS]
+ADDRESSES = [Address(bytes.fromhex(account.address[2:])) for account in ACCOUNTS]
+
+SPEC = ChainSpec(
+    name="rpc-real",
+    chain_id=CHAIN_ID,
+    genesis_time_ms=1_700_000_000_000,
+    validators=(Validator(VALIDATOR, Power(10), Address(b"\x51" * 20)),),
+    treasury=Address(b"\x52" * 20),
+    alloc=tuple(GenesisAccount(address, Wei(10**22)) for address in ADDRESSES),
+    block=BlockParams(interval_ms=250),
+)
+
+
+class RealNode:
+    """Finalizes a block whenever `produce` is called; `produce_forever` does so when transactions wait."""
+
+    def __init__(self, store: ChainStore) -> None:
+        self.chain = store
+        self.feed = Feed()
+        tip = store.tip()
+        pool = TransactionPool(SPEC, store.runtime.state(), store.runtime.next_base_fee(tip.header))
+        self.mempool = MempoolService(pool, self.feed, CHAIN_ID, time.monotonic)
+        self.status = FakeStatus()
+
+    @property
+    def backend(self) -> Backend:
+        return Backend(self.chain, self.mempool, self.feed, self.status)
+
+    async def produce(self) -> StoredBlock:
+        """Build a block from the mempool and make it final."""
+        candidates = list(self.mempool.pool.candidates())
+        stored = await trio.to_thread.run_sync(self._append, candidates)
+        runtime = self.chain.runtime
+        self.mempool.update(runtime.state(), runtime.next_base_fee(stored.header), stored.transactions)
+        self.feed.publish_block(stored)
+        return stored
+
+    async def produce_forever(self) -> None:
+        while True:
+            await self.mempool.wait_executable()
+            await self.produce()
+
+    def _append(self, candidates: list) -> StoredBlock:  # type: ignore[type-arg]  # of transactions
+        tip = self.chain.tip()
+        members = self.chain.live_runtime.state().validators().current
+        request = BuildRequest(
+            height=Height(tip.height + 1),
+            time_ms=tip.time_ms + SPEC.block.empty_interval_ms,
+            round=Round(0),
+            proposer=VALIDATOR,
+            coinbase=members.members[0].payout,
+            last_commit=tip.commit or EMPTY_COMMIT,
+            evidence=(),
+            gas_target=SPEC.block.gas_limit,
+        )
+        executed = self.chain.live_runtime.build_block(tip.header, tip.time_ms, request, candidates)
+        block_hash, height = executed.block.hash, Height(executed.header.number)
+        vote = Vote(VoteType.PRECOMMIT, height, Round(0), block_hash, VALIDATOR, Signature(bytes(65)))
+        signature = sign(VALIDATOR_KEY, vote.digest(self.chain.identity, members.hash()))
+        return self.chain.append(executed, Commit(height, Round(0), block_hash, (signature,)))
+
+
+@contextmanager
+def real_node(folder: Path) -> Iterator[RealNode]:
+    index = SpanIndex(threading.RLock())
+
+    def runtime(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
+        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, index),))
+
+    store = open_chain(LevelDatabase(folder / "chain", create=True), SPEC, runtime)
+    try:
+        yield RealNode(store)
+    finally:
+        store.close()
+
+
+__all__ = ["ACCOUNTS", "ADDRESSES", "KEYS", "SPEC", "VALIDATOR", "ZERO_ADDRESS", "RealNode", "real_node"]
