@@ -15,7 +15,7 @@ from attribution_precompile.inference import InferenceMethods
 from attribution_precompile.models import ModelMethods
 from attribution_precompile.money import MoneyMethods, drain_stakers
 from attribution_precompile.span_index import SpanIndex
-from evm_runtime.native import NativeContract, NativeState
+from evm_runtime.native import NativeContract, NativePrecompile, NativeState
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, ChainSpec
 from genesis.primitives import Wei
 
@@ -43,15 +43,15 @@ class AttributionContract(
         self.index = index
         self._spec: Final = spec
 
-    def isolated(self) -> "AttributionContract":
+    def isolated(self) -> NativePrecompile:
         """The same contract with an index of its own, for execution on states that never were or will be final.
 
         Such are calls that override this contract's account, and simulations of several blocks. The shared index must never
         see those; and what would be corruption on the real state is a revert on theirs.
         """
-        contract = AttributionContract(self._spec, self.chain_id, SpanIndex(nullcontext()))
-        contract.hypothetical = True
-        return contract
+        twin = AttributionContract(self._spec, self.chain_id, SpanIndex(nullcontext()))
+        twin.hypothetical = True
+        return twin
 
     def end_block(self, state: NativeState) -> Wei:
         """Give up the stakers' part of the block's fees, in whole gwei.

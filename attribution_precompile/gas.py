@@ -12,7 +12,7 @@ STORED_BYTE: Final = 24
 """Keeping a byte of content for good, as a blob beside the state."""
 INDEX_TOKEN: Final = 400
 """Both tables' entries for the window that begins at a token, with the later reading and hashing of it."""
-REVIEW_TOKEN: Final = 250
+REVIEW_TOKEN: Final = 350
 """Counting the owned windows of a contribution, per token."""
 TRACE_TOKEN: Final = 100
 """Crediting an output token (rules 8 to 11)."""

@@ -18,6 +18,7 @@ from evm_runtime.calls import (
 )
 from evm_runtime.estimate import ExecutionReverted, estimate_gas
 from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock
+from evm_runtime.fork import Computation, computation_class
 from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.native import NativePrecompile
@@ -57,7 +58,8 @@ class Runtime:
             raise LocalError(f"chain id {chain.chain_id} is not that of the spec, {spec.chain_id}")
         self.spec: Final = spec
         self._store = store
-        self._executor = BlockExecutor(spec, store, {native.address: native for native in natives})
+        self._natives = {native.address: native for native in natives}
+        self._executor = BlockExecutor(spec, store, self._natives)
 
     # ------------------------------------------------------------ blocks
 
@@ -127,6 +129,12 @@ class Runtime:
 
     # ------------------------------------------------------------ inside
 
+    def _computation(self, overridden: Iterable[Address]) -> type[Computation]:
+        """The chain's own; a call that makes up a native contract's state gets natives that keep nothing of it."""
+        if self._natives.keys().isdisjoint(overridden):
+            return self._executor.computation
+        return computation_class({address: native.isolated() for address, native in self._natives.items()})
+
     def _environment(
         self,
         state_overrides: Mapping[Address, AccountOverride] | None,
@@ -136,7 +144,7 @@ class Runtime:
         return CallEnvironment(
             spec=self.spec,
             store=self._store,
-            computation=self._executor.computation,
+            computation=self._computation(state_overrides or {}),
             state_overrides=state_overrides or {},
             block_overrides=block_overrides or BlockOverrides(),
             interrupt=interrupt,

@@ -18,6 +18,7 @@ Only py-evm's VMError family leaves `__call__`, so the EVM rolls back what the c
 Anything else would be a bug, on which nodes might disagree: it stops the node as an InvariantError.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol, TypeVar, cast
@@ -111,6 +112,8 @@ class NativePrecompile(Protocol):
 
     def end_block(self, state: NativeState) -> Wei: ...
 
+    def isolated(self) -> "NativePrecompile": ...
+
 
 class NativeContract:
     """Subclass, set `address`, `types`, `events` and `errors`, and declare methods; the table is built once per class."""
@@ -143,6 +146,12 @@ class NativeContract:
     def end_block(self, _state: NativeState) -> Wei:
         """Run the contract's end-of-block operations; the wei it gives up (already out of its balance) go to the caller."""
         return Wei(0)
+
+    def isolated(self) -> NativePrecompile:
+        """An instance for made-up state: it shares nothing that outlives a call, and reverts where this one stops the node."""
+        twin = copy.copy(self)
+        twin.hypothetical = True
+        return twin
 
     def __call__(self, computation: ComputationAPI) -> ComputationAPI:
         """Handle one call (see the module's rules). Raises VMError or FatalError, nothing else."""

@@ -1,0 +1,43 @@
+"""The attribution contract in the chain's own runtime: calls on made-up state keep nothing, and stop nothing."""
+
+from contextlib import nullcontext
+
+from attribution_precompile.contract import AttributionContract
+from attribution_precompile.span_index import SpanIndex
+from evm_runtime.calls import AccountOverride, CallRequest
+from evm_runtime.genesis_block import build_genesis
+from evm_runtime.kv import MemoryStore
+from evm_runtime.runtime import Runtime
+from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from tests.unit.attribution.world import USER, World, make_spec
+from tests.unit.native.harness import CHAIN_ID
+
+
+def test_calls_that_make_up_the_contract_run_on_a_contract_of_their_own() -> None:
+    spec = make_spec()
+    genesis = build_genesis(spec)
+    store = MemoryStore()
+    store.apply(genesis.writes)
+    contract = AttributionContract(spec, CHAIN_ID, SpanIndex(nullcontext()))
+    runtime = Runtime(spec, None, store, (contract,))
+    ask = World().data
+    # a datanet 1 owned by 0x…01 with one segment in its list, whose content nobody has, in a version 1 used by a model 1
+    from evm_runtime.native import array_slot, mapping_slot
+
+    made_up = {
+        mapping_slot(8, 1): 1 | 8 << 160 | 1 << 168,
+        mapping_slot(11, 1): 1 | 1 << 160,
+        mapping_slot(11, 1) + 3: int.from_bytes(b"words-v1".ljust(32, b"\0"), "big"),
+        mapping_slot(12, 1): 1,
+        array_slot(mapping_slot(12, 1)): 1 | 1 << 64 | 10_000 << 104,
+        mapping_slot(10, 1, 1): 1 | 1 << 64 | 1 << 128 | 1 << 192,
+        mapping_slot(17, 1): 1,
+        array_slot(mapping_slot(17, 1)): 1 | 1 << 64 | 1 << 128 | 8 << 192,
+        mapping_slot(9, 1): 7,
+    }
+    request = CallRequest(USER, ATTRIBUTION_ADDRESS, data=ask("trace", 1, b"one two three"))
+    overrides = {ATTRIBUTION_ADDRESS: AccountOverride(state_diff=made_up)}
+    result = runtime.call(genesis.header, request, gas_cap=10**7, state_overrides=overrides)
+    assert result.status == "revert" and b"is missing" in result.output
+    plain = runtime.call(genesis.header, request, gas_cap=10**7)
+    assert plain.status == "revert" and b"is missing" not in plain.output, "there is no model 1"
