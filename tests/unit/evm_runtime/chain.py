@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eth_account import Account
+from eth_utils.address import to_checksum_address
 
+from evm_runtime.block_rules import payout_of, proposer_of
 from evm_runtime.genesis_block import build_genesis
 from evm_runtime.header import Header
 from evm_runtime.kv import MemoryStore
 from evm_runtime.runtime import BuildRequest, ExecutedBlock, Runtime
+from evm_runtime.source import decode_account
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.chain_spec import BlockParams, ChainSpec, GenesisAccount
 from genesis.crypto import address_of_private_key, sign
@@ -54,7 +57,7 @@ def signed(key: int = 0, **fields: Any) -> Transaction:
     if "gasPrice" not in unsigned:
         unsigned = {"maxFeePerGas": 10**10, "maxPriorityFeePerGas": 10**9, **unsigned}
     if isinstance(unsigned.get("to"), bytes):
-        unsigned["to"] = "0x" + unsigned["to"].hex()
+        unsigned["to"] = to_checksum_address(unsigned["to"])
     raw = bytes(Account.sign_transaction(unsigned, KEYS[key]).raw_transaction)
     return decode_transaction(raw, chain_id=CHAIN_ID)
 
@@ -79,8 +82,6 @@ class Chain:
 
     def request(self, time_ms: int | None = None, round_: int = 0, **changes: Any) -> BuildRequest:
         validators = self.runtime.state().validators()
-        from evm_runtime.block_rules import payout_of, proposer_of
-
         proposer = proposer_of(validators, Round(round_))
         fields: dict[str, Any] = {
             "height": Height(self.tip.number + 1),
@@ -130,6 +131,4 @@ class Chain:
 
     def total_balance(self) -> int:
         """The sum over every account of the flat state."""
-        from evm_runtime.source import decode_account
-
         return sum(decode_account(value)[1] for _, value in self.store.iterate(b"a"))

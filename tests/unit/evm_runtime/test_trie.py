@@ -43,7 +43,7 @@ key_bytes = st.lists(st.sampled_from([0x00, 0x01, 0x10, 0x11, 0xFF]), min_size=4
 values = st.one_of(st.binary(min_size=1, max_size=3), st.binary(min_size=30, max_size=40), st.none())
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=120, derandomize=True, deadline=None)
 @given(st.lists(st.dictionaries(key_bytes, values, min_size=1, max_size=12), max_size=6))
 def test_batches_of_inserts_updates_and_deletes_give_the_root_of_py_trie(batches) -> None:
     store, root, model = Nodes(), trie.EMPTY_ROOT, {}
