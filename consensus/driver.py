@@ -37,8 +37,9 @@ from consensus.last_commit import LastCommit
 from consensus.messages import BlockRequest, RoundState
 from consensus.observer import Observer
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
+from consensus.ports import MessageSigner
 from consensus.recovery import restore
-from consensus.signer import Signer, SigningRefused
+from consensus.signer import SigningRefused
 from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD, RoundsState, resume, step
 from consensus.timing import timeout_ms
 from consensus.vote_set import PAST_ROUNDS_KEPT
@@ -61,7 +62,7 @@ class Node:
 
     chain: ChainIdentity
     params: ConsensusParams
-    signer: Signer | None
+    signer: MessageSigner | None
     wal: Wal
     evidence: EvidencePool
     observer: Observer

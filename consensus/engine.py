@@ -22,8 +22,7 @@ from consensus.messages import BlockRequest, ConsensusMessage, RoundState
 from consensus.observer import Observer, SilentObserver
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
 from consensus.peers import PeerBook
-from consensus.ports import Behind, Clock, Transport
-from consensus.signer import Signer
+from consensus.ports import Behind, Clock, MessageSigner, Transport
 from consensus.wal import Wal
 from genesis.chain_spec import BlockParams, ConsensusParams
 from genesis.errors import FatalError, InvalidBlock, InvariantError, PeerFault
@@ -54,7 +53,7 @@ class Engine:
         params: ConsensusParams,
         block_params: BlockParams,
         app: Application,
-        signer: Signer | None,
+        signer: MessageSigner | None,
         wal: Wal,
         transport: Transport,
         clock: Clock,
