@@ -43,13 +43,13 @@ class AttributionContract(
         self.index = index
         self._spec: Final = spec
 
-    def isolated(self) -> NativePrecompile:
-        """The same contract with an index of its own, for execution on states that never were or will be final.
+    def isolated(self, *, own_account: bool) -> NativePrecompile:
+        """The same contract for calls with overrides; with an index of its own if this contract's account is overridden.
 
-        Such are calls that override this contract's account, and simulations of several blocks. The shared index must never
-        see those; and what would be corruption on the real state is a revert on theirs.
+        The shared index must never see storage that was never final, nor simulations of several blocks.
         """
-        twin = AttributionContract(self._spec, self.chain_id, SpanIndex(nullcontext()))
+        index = SpanIndex(nullcontext()) if own_account else self.index
+        twin = AttributionContract(self._spec, self.chain_id, index)
         twin.hypothetical = True
         return twin
 

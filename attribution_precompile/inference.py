@@ -4,9 +4,11 @@
 one; check the fee; attribute (rules 6 to 9); write the receipt; divide and credit the fee (rules 10 to 12, `settlement.py`).
 """
 
+from typing import Final
+
 from attribution_precompile import declarations as d
 from attribution_precompile import gas
-from attribution_precompile.base import AttributionBase, require_model
+from attribution_precompile.base import AttributionBase, check, require_model
 from attribution_precompile.declarations import TYPES, Call, Score
 from attribution_precompile.fees import quote, split_fee
 from attribution_precompile.layout import (
@@ -30,7 +32,9 @@ from evm_runtime.native.abi import encode
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.primitives import ZERO_ADDRESS, Address, Hash32, Wei, abi_words, keccak256
 
-_SCORES = array(TYPES["Score"])
+FEE_BITS: Final = 96
+"""Of a fee in a receipt: 79 times the greatest supply. Only calls on made-up balances can exceed it."""
+_SCORES: Final = array(TYPES["Score"])
 
 
 def receipt_id_of(chain_id: int, number: int) -> Hash32:
@@ -112,6 +116,7 @@ class InferenceMethods(AttributionBase):
         fee = self._fee(model, uses, call.input_tokens, len(tokens))
         if sent < fee:
             raise d.FEE_TOO_LOW(fee, sent)
+        check(fee < 1 << FEE_BITS, "fee", "more wei than there are")
         traced = self._trace(frame, uses, tokens)
         receipt_id = self._write_receipt(frame, call, fee, traced.attribution)
         self._settle(frame, receipt_id, model, uses, fee, traced)

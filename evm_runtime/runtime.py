@@ -129,11 +129,14 @@ class Runtime:
 
     # ------------------------------------------------------------ inside
 
-    def _computation(self, overridden: Iterable[Address]) -> type[Computation]:
-        """The chain's own; a call that makes up a native contract's state gets natives that keep nothing of it."""
-        if self._natives.keys().isdisjoint(overridden):
+    def _computation(
+        self, state_overrides: Mapping[Address, AccountOverride], block_overrides: BlockOverrides
+    ) -> type[Computation]:
+        """The chain's own. Where something is made up, natives keep nothing of it and revert instead of stopping the node."""
+        if not state_overrides and block_overrides == BlockOverrides():
             return self._executor.computation
-        return computation_class({address: native.isolated() for address, native in self._natives.items()})
+        twins = {at: native.isolated(own_account=at in state_overrides) for at, native in self._natives.items()}
+        return computation_class(twins)
 
     def _environment(
         self,
@@ -144,7 +147,7 @@ class Runtime:
         return CallEnvironment(
             spec=self.spec,
             store=self._store,
-            computation=self._computation(state_overrides or {}),
+            computation=self._computation(state_overrides or {}, block_overrides or BlockOverrides()),
             state_overrides=state_overrides or {},
             block_overrides=block_overrides or BlockOverrides(),
             interrupt=interrupt,

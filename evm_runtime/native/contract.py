@@ -112,7 +112,7 @@ class NativePrecompile(Protocol):
 
     def end_block(self, state: NativeState) -> Wei: ...
 
-    def isolated(self) -> "NativePrecompile": ...
+    def isolated(self, *, own_account: bool) -> "NativePrecompile": ...
 
 
 class NativeContract:
@@ -147,8 +147,11 @@ class NativeContract:
         """Run the contract's end-of-block operations; the wei it gives up (already out of its balance) go to the caller."""
         return Wei(0)
 
-    def isolated(self) -> NativePrecompile:
-        """An instance for made-up state: it shares nothing that outlives a call, and reverts where this one stops the node."""
+    def isolated(self, *, own_account: bool) -> NativePrecompile:
+        """An instance for made-up state or blocks (calls with overrides): it reverts where this one would stop the node.
+
+        `own_account` says that the contract's own account is made up; then nothing local may be shared with this instance.
+        """
         twin = copy.copy(self)
         twin.hypothetical = True
         return twin

@@ -194,15 +194,16 @@ def test_lost_content_stops_the_node_and_a_restored_copy_mends_it(world: World) 
     for _ in range(2):
         with pytest.raises(StorageCorrupt, match="missing"):
             world.trace(model, words(0, 20).encode())
-    isolated = world.contract.isolated()
+    isolated = world.contract.isolated(own_account=False)
     assert isolated.hypothetical and not world.contract.hypothetical
     world.chain.state.blobs = blobs
     assert scores(world, model, words(0, 20)) == {1: 20}
 
 
 def test_an_isolated_contract_leaves_the_shared_index_alone(world: World) -> None:
-    isolated = world.contract.isolated()
+    isolated = world.contract.isolated(own_account=True)
     assert isolated.index is not world.contract.index
+    assert world.contract.isolated(own_account=False).index is world.contract.index
     assert isolated.address == world.contract.address and isolated.params is world.contract.params
 
 
@@ -225,3 +226,21 @@ def test_a_review_in_the_block_of_the_content_is_refused_even_by_the_owner(world
     contribution = world.give(datanet, ALICE, words(0, 20))
     with pytest.raises(Reverted, match="ReviewTooEarly"):
         world.review(contribution, True, 1, sender=OWNER)
+
+
+def test_only_the_best_64_share_and_the_rest_goes_to_the_pool(world: World) -> None:
+    datanet = world.datanet(min_fee_per_1k=WEI_PER_OPEN)
+    contributions = [world.give(datanet, ALICE, words(0, 8, f"c{i}x")) for i in range(70)]
+    world.chain.next_block()
+    for contribution in contributions:
+        world.review(contribution, True, 1)
+    world.publish(datanet)
+    model = world.model([(datanet, 1, 0, 10_000)])
+    output = " ".join(words(0, 8, f"c{i}x") for i in reversed(range(70)))
+    fee = world.quote(model, 0, 560)
+    world.run(model, output, fee)
+    paid = world.events("Attributed")
+    assert [event["contributionId"] for event in paid] == contributions[:64], "ties by priority"
+    part = fee * 5_500 // 10_000
+    assert sum(event["amount"] for event in paid) == part * 64 // 70
+    assert [event["amount"] for event in world.events("Pooled")] == [part - part * 64 // 70]

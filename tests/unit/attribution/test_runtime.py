@@ -2,28 +2,45 @@
 
 from contextlib import nullcontext
 
+import pytest
+
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
-from evm_runtime.calls import AccountOverride, CallRequest
+from evm_runtime.calls import AccountOverride, BlockOverrides, CallRequest
 from evm_runtime.genesis_block import build_genesis
 from evm_runtime.kv import MemoryStore
+from evm_runtime.native import array_slot, mapping_slot
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
-from tests.unit.attribution.world import USER, World, make_spec
+from tests.unit.attribution.world import USER, World, make_spec, params
 from tests.unit.native.harness import CHAIN_ID
 
 
-def test_calls_that_make_up_the_contract_run_on_a_contract_of_their_own() -> None:
+@pytest.fixture
+def runtime() -> Runtime:
     spec = make_spec()
-    genesis = build_genesis(spec)
     store = MemoryStore()
-    store.apply(genesis.writes)
-    contract = AttributionContract(spec, CHAIN_ID, SpanIndex(nullcontext()))
-    runtime = Runtime(spec, None, store, (contract,))
+    store.apply(build_genesis(spec).writes)
+    return Runtime(spec, None, store, (AttributionContract(spec, CHAIN_ID, SpanIndex(nullcontext())),))
+
+
+@pytest.mark.parametrize("extreme", [2**64 - 1, 2**63])
+def test_overridden_blocks_and_balances_cannot_stop_the_node(runtime: Runtime, extreme: int) -> None:
+    header = build_genesis(make_spec()).header
+    request = CallRequest(USER, ATTRIBUTION_ADDRESS, data=World().data("createDatanet", params()))
+    for changes in (BlockOverrides(number=extreme), BlockOverrides(time=extreme)):
+        overrides = {USER: AccountOverride(balance=2**255)}
+        result = runtime.call(header, request, gas_cap=10**7, state_overrides=overrides, block_overrides=changes)
+        assert result.status == "success"
+        huge = CallRequest(USER, ATTRIBUTION_ADDRESS, value=2**254, data=request.data)
+        refused = runtime.call(header, huge, gas_cap=10**7, state_overrides=overrides, block_overrides=changes)
+        assert refused.status == "revert"
+
+
+def test_calls_that_make_up_the_contract_run_on_a_contract_of_their_own(runtime: Runtime) -> None:
+    genesis = build_genesis(make_spec())
     ask = World().data
     # a datanet 1 owned by 0x…01 with one segment in its list, whose content nobody has, in a version 1 used by a model 1
-    from evm_runtime.native import array_slot, mapping_slot
-
     made_up = {
         mapping_slot(8, 1): 1 | 8 << 160 | 1 << 168,
         mapping_slot(11, 1): 1 | 1 << 160,
