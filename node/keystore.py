@@ -56,10 +56,16 @@ def new_key() -> bytes:
 def parse_private_key(text: str) -> bytes:
     """A private key as 64 hex digits, with or without 0x. Raises LocalError, which never quotes the text."""
     try:
-        key = bytes.fromhex(text.strip().removeprefix("0x"))
-        address_of_private_key(key)
+        return check_private_key(bytes.fromhex(text.strip().removeprefix("0x")))
     except ValueError:
         raise LocalError("a private key is 64 hex digits that make a number in 1 .. n-1") from None
+
+
+def check_private_key(key: bytes) -> bytes:
+    """`key` itself. Raises ValueError unless it is 32 bytes that make a number in 1 .. n-1."""
+    if len(key) != 32:
+        raise ValueError(f"a private key has 32 bytes, not {len(key)}")
+    address_of_private_key(key)
     return key
 
 
@@ -78,7 +84,7 @@ def decrypt(path: Path, password: str) -> bytes:
     document = read_keystore(path)
     check_private(path)
     try:
-        return bytes(decode_keyfile_json(document, password.encode()))
+        return check_private_key(bytes(decode_keyfile_json(document, password.encode())))
     except (ValueError, TypeError, KeyError, NotImplementedError, MemoryError) as error:
         if "MAC" in str(error):
             raise LocalError(f"wrong password for {path}") from None

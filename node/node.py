@@ -8,7 +8,6 @@ import logging
 import signal
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +21,13 @@ from consensus.wal import Wal
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ChainSpec
-from genesis.crypto import address_of_private_key, sign
 from genesis.errors import StorageCorrupt
-from genesis.primitives import Address, Hash32, Height, Signature
+from genesis.primitives import Address, Height
 from genesis.types import ChainIdentity, Commit, ValidatorSet
 from node import datadir, hello, keystore
 from node.application import NodeApplication
 from node.config import NodeConfig
+from node.consensus_key import ConsensusKey
 from node.feed import Feed
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
@@ -58,24 +57,6 @@ class WallClock:
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class ConsensusKey:
-    """A validator's key, opened."""
-
-    address: Address
-    private_key: bytes
-
-    def sign_hash(self, digest: Hash32) -> Signature:
-        return sign(self.private_key, digest)
-
-    def __repr__(self) -> str:
-        return f"ConsensusKey(0x{self.address.hex()})"
-
-
-def consensus_key(private_key: bytes) -> ConsensusKey:
-    return ConsensusKey(address_of_private_key(private_key), private_key)
 
 
 def runtime_factory() -> RuntimeFactory:

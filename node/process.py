@@ -3,24 +3,18 @@
 import contextlib
 import gc
 import logging
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Final
 
-import click
-import trio
-
 from genesis.chain_spec import ChainSpec
 from genesis.errors import FatalError, LocalError
-from node import keystore
 from node.config import NodeConfig
+from node.consensus_key import ConsensusKey, open_consensus_key
 from node.datadir import settle_spec
 from node.logs import set_up_logging
-from node.node import ConsensusKey, Node, consensus_key
 from node.storage.lock import DirectoryLock
-from node.worker import prepare_threads
 
 logger = logging.getLogger(__name__)
 
@@ -32,34 +26,24 @@ FATAL_FILE: Final = "fatal.log"
 def run_node(settings: NodeConfig, genesis: Path | None = None) -> int:
     """Run a node until it is stopped; returns the exit code. Raises LocalError for what the operator can put right."""
     set_up_logging(settings["log.level"], settings["log.format"], settings["name"])
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    prepare_threads()
     with DirectoryLock(settings.datadir):
         spec = settle_spec(settings.datadir, genesis)
         try:
-            return _run_locked(settings, spec)
+            return _run_locked(settings, spec, open_consensus_key(settings))
         except FatalError as error:
             _keep_evidence(settings.datadir, error)
             raise
 
 
-def open_consensus_key(settings: NodeConfig) -> ConsensusKey | None:
-    """The key that the settings name, opened with its password; None for a full node. Raises LocalError."""
-    path = settings.path("validator.keystore")
-    if path is None:
-        return None
-    password_file = settings.path("validator.password_file")
-    if password_file is not None:
-        password = keystore.read_password(password_file)
-    elif os.isatty(0):
-        password = str(click.prompt(f"Password for {path}", hide_input=True, err=True))
-    else:
-        raise LocalError(f"{path} needs a password: set validator.password_file, or start at a terminal")
-    return consensus_key(keystore.decrypt(path, password))
+def _run_locked(settings: NodeConfig, spec: ChainSpec, key: ConsensusKey | None) -> int:
+    import trio
 
+    from node.node import Node  # takes seconds; what the operator got wrong is told before
+    from node.worker import prepare_threads
 
-def _run_locked(settings: NodeConfig, spec: ChainSpec) -> int:
-    node = Node(settings, spec, open_consensus_key(settings))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    prepare_threads()
+    node = Node(settings, spec, key)
     gc.collect()
     gc.freeze()  # what was imported and opened stays: the collector need not look at it again
     try:

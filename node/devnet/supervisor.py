@@ -186,6 +186,7 @@ def banner(devnet: Devnet) -> str:
 
 def _import_everything() -> None:
     """What every node needs, once: four processes that import at the same time need ten times as long."""
+    import node.node
     import node.process
     import p2p.libp2p_parts
 

@@ -1,0 +1,149 @@
+"""The chain store: what one batch holds, how it reads back, and what it refuses at start."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evm_runtime.keys import STATE_ROOT
+from genesis.errors import InvariantError, LocalError, StorageCorrupt
+from genesis.primitives import Hash32, Height
+from node.node import open_store, recent_commits, runtime_factory
+from node.storage import keys
+from node.storage.chain_store import open_chain
+from node.storage.database import LevelDatabase
+from tests.unit.node.local_chain import ADDRESSES, KEYS, LocalChain, make_spec, transfer
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Iterator[LocalChain]:
+    local = LocalChain(tmp_path / "chain", make_spec())
+    yield local
+    local.close()
+
+
+def test_a_block_reads_back_as_it_was_stored(chain: LocalChain) -> None:
+    chain.extend(transfer(0, 0), transfer(1, 0), transfer(0, 1))
+    stored = chain.store.tip()
+    chain.close()
+    again = LocalChain(chain.path, chain.spec)
+    assert again.store.tip() == stored
+    assert again.store.block(Height(1)) == stored
+    assert again.store.block_by_hash(stored.hash) == stored
+    assert again.store.header(Height(1)) == stored.header
+    assert again.store.commit(Height(1)) == stored.commit
+    for index, tx in enumerate(stored.transactions):
+        assert again.store.transaction_place(tx.hash) == (1, index)
+    assert again.store.runtime.state().nonce(ADDRESSES[0]) == 2
+    assert again.store.block(Height(2)) is None
+    assert again.store.block_by_hash(Hash32(bytes(32))) is None
+    genesis = again.store.block(Height(0))
+    assert genesis is not None
+    assert (genesis.commit, genesis.size, genesis.hash) == (None, 0, again.store.identity.genesis_hash)
+    again.close()
+
+
+def test_readers_keep_the_state_that_they_began_with(chain: LocalChain) -> None:
+    before = chain.store.runtime
+    chain.extend(transfer(0, 0))
+    assert before.state().nonce(ADDRESSES[0]) == 0
+    assert chain.store.runtime.state().nonce(ADDRESSES[0]) == 1
+
+
+def test_only_the_next_block_with_its_own_commit_is_taken(chain: LocalChain) -> None:
+    first = chain.build()
+    chain.store.append(first, chain.commit_for(first.block))
+    with pytest.raises(InvariantError, match="on top of block 1"):
+        chain.store.append(first, chain.commit_for(first.block))
+    second = chain.build()
+    with pytest.raises(InvariantError, match="commit of another"):
+        chain.store.append(second, chain.commit_for(first.block))
+    assert chain.store.tip().height == 1
+
+
+def test_another_chain_or_schema_is_refused_with_what_differs(chain: LocalChain) -> None:
+    other = make_spec(name="another", genesis_time_ms=chain.spec.genesis_time_ms + 1)
+    with pytest.raises(LocalError, match="name: another here, local there"):
+        open_chain(chain.database, other, runtime_factory())
+    chain.database.write_batch({keys.META_SCHEMA: (9).to_bytes(4, "big")})
+    with pytest.raises(LocalError, match="schema version 9"):
+        open_chain(chain.database, chain.spec, runtime_factory())
+
+
+def test_an_empty_database_needs_a_genesis(tmp_path: Path) -> None:
+    database = LevelDatabase(tmp_path / "chain", create=True)
+    with pytest.raises(LocalError, match="--genesis"):
+        open_chain(database, None, runtime_factory())
+    database.write_batch({b"x": b"y"})
+    with pytest.raises(StorageCorrupt, match="no schema version"):
+        open_chain(database, make_spec(), runtime_factory())
+    database.close()
+
+
+def test_start_checks_tip_block_commit_and_state_against_each_other(chain: LocalChain) -> None:
+    chain.extend(transfer())
+    chain.extend()
+    database, tip = chain.database, chain.store.tip()
+    block_1 = chain.store.block(Height(1))
+    assert block_1 is not None
+    good = {key: database.get(key) for key in _tip_keys(tip.height)}
+    damages: list[tuple[str, dict[bytes, bytes | None]]] = [
+        ("no tip", {keys.META_TIP: None}),
+        ("not stored", {keys.META_TIP: keys.tip_bytes(Height(3), tip.hash)}),
+        ("not stored", {keys.META_TIP: keys.tip_bytes(Height(2), block_1.hash)}),
+        ("state has root", {keys.META_TIP: keys.tip_bytes(Height(1), block_1.hash)}),
+        ("not stored", {keys.block_key(tip.height): None}),
+        ("garbled", {keys.block_key(tip.height): (good[keys.block_key(tip.height)] or b"")[:-1]}),
+        ("no receipts", {keys.receipts_key(tip.height): None}),
+        ("has no commit or that of another", {keys.commit_key(tip.height): None}),
+        ("has no commit or that of another", {keys.commit_key(tip.height): database.get(keys.commit_key(Height(1)))}),
+        ("do not lead to it", {keys.block_hash_key(tip.hash): None}),
+        ("do not lead to it", {keys.header_key(tip.height): database.get(keys.header_key(Height(1)))}),
+        ("state has root", {keys.STATE_PREFIX + STATE_ROOT: bytes(32)}),
+        ("beyond the tip", {keys.block_key(Height(3)): b"x"}),
+        ("no chain spec", {keys.META_SPEC: None}),
+    ]
+    for message, damage in damages:
+        before = {key: database.get(key) for key in damage}
+        database.write_batch(damage)
+        with pytest.raises(StorageCorrupt, match=message):
+            open_chain(database, chain.spec, runtime_factory())
+        database.write_batch(before)
+    assert open_chain(database, chain.spec, runtime_factory()).tip() == tip
+
+
+def _tip_keys(height: Height) -> list[bytes]:
+    return [keys.block_key(height), keys.receipts_key(height), keys.commit_key(height), keys.META_TIP]
+
+
+def test_replaying_stored_blocks_gives_the_stored_roots(chain: LocalChain, tmp_path: Path) -> None:
+    for nonce in range(3):
+        chain.extend(*(transfer(key, nonce) for key in range(len(KEYS))))
+    other = LocalChain(tmp_path / "other", chain.spec)
+    for height in (1, 2, 3):
+        stored = chain.store.block(Height(height))
+        assert stored is not None
+        assert stored.commit is not None
+        tip = other.store.tip()
+        executed = other.store.live_runtime.execute_block(tip.header, tip.time_ms, stored.block)
+        other.store.append(executed, stored.commit)
+    assert other.store.tip() == chain.store.tip()
+    other.close()
+
+
+def test_recent_commits_come_with_the_sets_that_signed_them(chain: LocalChain) -> None:
+    assert recent_commits(chain.store) == []
+    for _ in range(3):
+        chain.extend()
+    found = recent_commits(chain.store)
+    assert [commit.height for _, commit in found] == [3, 2, 1]
+    assert all(validators == chain.spec.validator_set for validators, _ in found)
+
+
+def test_open_store_closes_the_database_when_it_refuses(tmp_path: Path) -> None:
+    spec = make_spec()
+    open_store(tmp_path, spec).close()
+    with pytest.raises(LocalError, match="another chain"):
+        open_store(tmp_path, replace(spec, name="other"))
+    open_store(tmp_path, spec).close()
