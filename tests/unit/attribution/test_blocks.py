@@ -1,0 +1,78 @@
+"""The straight path in whole blocks of the chain's own runtime: supply, stakers' part, a second node."""
+
+from contextlib import nullcontext
+from typing import Any
+
+from attribution_precompile.contract import AttributionContract
+from attribution_precompile.queries import Queries
+from attribution_precompile.span_index import SpanIndex
+from evm_runtime.genesis_block import build_genesis
+from evm_runtime.kv import MemoryStore
+from evm_runtime.runtime import Runtime
+from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.primitives import WEI_PER_OPEN, Address, Hash32
+from tests.unit.attribution.world import NONE, ZERO32, World, params, words
+from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, Chain, make_spec, signed
+
+
+class Reader:
+    def __init__(self, chain: Chain) -> None:
+        self._state = chain.runtime.state()
+
+    def storage(self, address: Address, slot: int) -> int:
+        return self._state.storage(address, slot)
+
+    def get_blob(self, blob_hash: Hash32) -> bytes | None:
+        raise AssertionError("not asked here")
+
+
+def new_contract() -> AttributionContract:
+    return AttributionContract(make_spec(), CHAIN_ID, SpanIndex(nullcontext()))
+
+
+def test_a_paid_inference_in_blocks() -> None:
+    chain = Chain(natives=(new_contract(),))
+    encode = World().data
+    nonces = dict.fromkeys(range(5), 0)
+
+    def send(key: int, name: str, *arguments: Any, value: int = 0) -> None:
+        data = encode(name, *arguments)
+        tx = signed(key, nonce=nonces[key], to=ATTRIBUTION_ADDRESS, gas=5_000_000, data=data, value=value)
+        nonces[key] += 1
+        executed = chain.advance(tx)
+        assert executed.receipts[0].status == 1, name
+
+    send(0, "createDatanet", params())
+    send(1, "contribute", 1, words(0, 60).encode(), ZERO32, ADDRESSES[1], ZERO32)
+    send(0, "review", 1, True, 9_000)
+    send(0, "publishVersion", 1)
+    send(2, "registerModel", "m", ZERO32, 0, bytes(20), 0, 1_000 * WEI_PER_OPEN, 0, [], [(1, 1, 0, 10_000)])
+    before = chain.runtime.state().supply()
+    output = f"{words(5, 20)} {words(0, 5, 'z')}"
+    send(3, "infer", (1, 0, ZERO32, 0, output.encode(), NONE), value=30 * WEI_PER_OPEN)
+    after = chain.runtime.state().supply()
+
+    fee = 25 * WEI_PER_OPEN
+    found = Queries(Reader(chain), CHAIN_ID)
+    assert found.claimable(ADDRESSES[1]) == fee * 5_500 // 10_000 * 20 // 25
+    assert found.claimable(ADDRESSES[3]) == 5 * WEI_PER_OPEN
+    money = found.money()
+    assert (money.burned, money.stakers) == (fee * 300 // 10_000, 0), "the stakers' part left at the end of the block"
+    assert after.burned - before.burned >= money.burned
+    assert chain.total_balance() == after.total
+    send(4, "claimPool", [1])
+    send(1, "claim", "0x" + ADDRESSES[4].hex())
+    assert Queries(Reader(chain), CHAIN_ID).claimable(ADDRESSES[1]) == 0
+    assert chain.total_balance() == chain.runtime.state().supply().total
+
+    # another node follows the chain with an index built in one go, at the last moment
+    store = MemoryStore()
+    genesis = build_genesis(chain.spec)
+    store.apply(genesis.writes)
+    tip, time_ms = genesis.header, chain.spec.genesis_time_ms
+    for executed in chain.blocks:
+        runtime = Runtime(chain.spec, chain.identity, store, (new_contract(),))
+        again = runtime.execute_block(tip, time_ms, executed.block)
+        assert again.header == executed.header
+        store.apply(again.writes)
+        tip, time_ms = again.header, executed.block.consensus.time_ms
