@@ -30,7 +30,9 @@ _MODEXP_GAS_MIN: Final = 200
 
 
 @lru_cache(maxsize=1)
-def _trusted_setup() -> Any:
+def load_kzg_setup() -> Any:
+    """Read the trusted set-up, once. It takes seconds (without holding the interpreter's lock), so a node calls this in a
+    thread of its own when it starts, rather than in the first block that evaluates a point."""
     return load_trusted_setup(TRUSTED_SETUP_PATH, 0)
 
 
@@ -44,7 +46,7 @@ def point_evaluation(computation: ComputationAPI) -> ComputationAPI:
     if b"\x01" + hashlib.sha256(commitment).digest()[1:] != versioned_hash:
         raise VMError("point evaluation: the commitment does not match the versioned hash")
     try:
-        proven = verify_kzg_proof(commitment, z, y, proof, _trusted_setup())
+        proven = verify_kzg_proof(commitment, z, y, proof, load_kzg_setup())
     except (RuntimeError, ValueError) as error:
         raise VMError(f"point evaluation: {error}") from None
     if not proven:
