@@ -147,15 +147,12 @@ class NodeApplication:
             )
             return runtime.build_block(tip.header, tip.time_ms, build_request, candidates)
 
-        try:
-            executed = await self._worker.run(build, abandon_on_cancel=True)
-        except InvalidBlock:
-            if not self._is_too_early(request):
-                raise
-            self._drop_impossible(candidates)
-            return None
+        executed = await self._worker.run(build, abandon_on_cancel=True)
         for transaction, reason in executed.skipped:
             logger.info("left out of block %d: %s: %s", request.height, transaction.hash.hex(), reason)
+        if not executed.transactions and self._is_too_early(request):
+            self._drop_impossible([transaction for transaction, _ in executed.skipped])
+            return None
         self._drop_impossible([tx for tx, reason in executed.skipped if reason.startswith("execution failed")])
         return executed
 
