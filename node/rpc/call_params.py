@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS
 from genesis.primitives import Address, Hash32
 from node.rpc.params import (
     BadParam,
@@ -22,6 +23,7 @@ from node.rpc.params import (
 
 OVERRIDDEN_ACCOUNTS_MAX: Final = 1_000
 OVERRIDDEN_SLOTS_MAX: Final = 10_000
+_NATIVE: Final = (ATTRIBUTION_ADDRESS, STAKING_ADDRESS)
 _BLOB_FIELDS: Final = ("maxFeePerBlobGas", "blobVersionedHashes", "blobs", "commitments", "proofs")
 
 
@@ -167,6 +169,9 @@ def state_overrides(value: Any) -> dict[Address, AccountOverrideArgs]:
         if account in overrides:
             raise BadParam(f"account 0x{account.hex()} is overridden twice")
         overrides[account] = within(key, _account_override, item)
+        if account in _NATIVE and (overrides[account].state is not None or overrides[account].state_diff is not None):
+            # Native code trusts its own storage: lengths that it never wrote would keep it busy without an opcode in between.
+            raise BadParam(f"{key}: the storage of a native contract can't be overridden")
     slots = sum(len(each.state or {}) + len(each.state_diff or {}) for each in overrides.values())
     if slots > OVERRIDDEN_SLOTS_MAX:
         raise BadParam(f"at most {OVERRIDDEN_SLOTS_MAX} slots can be overridden")

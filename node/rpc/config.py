@@ -29,7 +29,7 @@ class RpcLimits:
     batch_items_max: int = 100
     response_bytes_max: int = 25 * MIB
     request_timeout_s: float = 30.0
-    """Of a whole body; items of a batch that have not begun by then are answered with a time-out error."""
+    """How long a call may wait for a worker thread, and after which the rest of a batch is not begun any more."""
 
     # -- work
     call_gas_max: int = 50_000_000

@@ -58,15 +58,15 @@ async def serve(
     services.hub.on_pending(services.filters.new_pending)
     listeners = await _listen(config)
     server = Server(services, config, dict(pages or {}))
-    try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(services.hub.run)
-            nursery.start_soon(services.filters.expire_forever)
-            bound = tuple(_address(listener) for listener in listeners)
-            nursery.start_soon(trio.serve_listeners, server.connection, listeners)
-            task_status.started(bound)
-    finally:
-        services.stopping = True
+    async with trio.open_nursery() as nursery:
+        await nursery.start(services.hub.run)
+        nursery.start_soon(services.filters.expire_forever)
+        nursery.start_soon(trio.serve_listeners, server.connection, listeners)
+        task_status.started(tuple(_address(listener) for listener in listeners))
+        try:
+            await trio.sleep_forever()
+        finally:
+            services.stopping = True  # calls in worker threads end now; the nursery waits for them
 
 
 class Server:

@@ -1,6 +1,7 @@
 """JSON-RPC 2.0: ids, notifications, batches, errors, sizes; and thousands of mutated requests."""
 
 import random
+import threading
 from typing import Any
 
 import orjson
@@ -8,6 +9,8 @@ import pytest
 import trio
 from trio.testing import trio_test
 
+from genesis.primitives import Hash32
+from node.interfaces import StoredBlock
 from node.rpc.registry import Registry
 from tests.unit.rpc.fakes import SENDER, TOKEN, Client, FakeNode, running, signed
 
@@ -164,7 +167,7 @@ async def test_a_response_that_is_too_large_is_an_error() -> None:
 async def test_a_batch_that_takes_too_long_is_cut() -> None:
     async with running(FakeNode(), {"request_timeout_s": -1.0}) as client:
         found = await answer(client, '[{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}]')
-        assert found[0]["error"] == {"code": -32002, "message": "request timed out"}
+        assert found == [{"jsonrpc": "2.0", "id": 1, "error": {"code": -32002, "message": "request timed out"}}]
 
 
 @trio_test
@@ -172,6 +175,24 @@ async def test_only_namespaces_that_are_on_are_served() -> None:
     async with running(FakeNode(), namespaces=("eth", "rpc")) as client:
         assert await client.call("rpc_modules") == {"eth": "1.0", "rpc": "1.0"}
         assert (await client.error("net_version"))[0] == -32601
+
+
+@trio_test
+async def test_who_waits_too_long_for_a_thread_is_told_so() -> None:
+    node = FakeNode()
+    release = threading.Event()
+    original = node.chain.block_by_hash
+
+    def slow(block_hash: Hash32) -> StoredBlock | None:
+        release.wait(30)
+        return original(block_hash)
+
+    node.chain.block_by_hash = slow  # type: ignore[method-assign]
+    async with running(node, {"calls_max": 1, "request_timeout_s": 0.3}) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.ask, "eth_getLogs", {"blockHash": "0x" + "00" * 32})
+        await trio.sleep(0.1)
+        assert await client.error("eth_getLogs", {}) == (-32002, "request timed out: too many calls are waiting")
+        release.set()
 
 
 def test_every_method_is_documented() -> None:

@@ -176,6 +176,8 @@ def test_overrides() -> None:
     [
         (state_overrides, {A: {"state": {}, "stateDiff": {}}}, "both 'state' and 'stateDiff'"),
         (state_overrides, {A: {}, A.upper().replace("0X", "0x"): {}}, "overridden twice"),
+        (state_overrides, {"0x" + "00" * 18 + "0a00": {"stateDiff": {}}}, "storage of a native contract"),
+        (state_overrides, {"0x" + "00" * 18 + "0A01": {"state": {}}}, "storage of a native contract"),
         (state_overrides, {"0x1": {}}, "hex string has length 1"),
         (state_overrides, {A: {"movePrecompileToAddress": A}}, "not supported"),
         (state_overrides, {A: {"state": {H: "0x1"}}}, "state: 0x"),
