@@ -37,11 +37,11 @@ def __init__(supply: uint256):
     log Transfer(sender=empty(address), receiver=msg.sender, value=supply)
 
 @external
-def transfer(receiver: address, value: uint256) -> bool:
-    assert self.balanceOf[msg.sender] >= value, "not enough"
-    self.balanceOf[msg.sender] -= value
-    self.balanceOf[receiver] += value
-    log Transfer(sender=msg.sender, receiver=receiver, value=value)
+def transfer(receiver: address, amount: uint256) -> bool:
+    assert self.balanceOf[msg.sender] >= amount, "not enough"
+    self.balanceOf[msg.sender] -= amount
+    self.balanceOf[receiver] += amount
+    log Transfer(sender=msg.sender, receiver=receiver, value=amount)
     return True
 """
 
