@@ -1,8 +1,9 @@
 """open: the chain itself, where Ethereum has no word for it: validators, commits, consensus data, supply, this node."""
 
-from genesis.primitives import Round
+from genesis.errors import StorageCorrupt
+from genesis.primitives import Height, Round
 from genesis.proposers import proposer
-from genesis.types import Commit, ValidatorSet
+from genesis.types import Commit, ConsensusData, ValidatorSet
 from node.rpc.backend import Context
 from node.rpc.errors import header_not_found
 from node.rpc.format import Json, data, quantity
@@ -94,9 +95,16 @@ def consensus_data(context: Context, ref: BlockRef) -> Json | None:
     stored = block_at(context.chain, ref)
     if stored is None or stored.height == 0:
         return None
-    found = stored.block.consensus
     return {
-        "height": quantity(stored.height),
+        **_consensus_json(stored.height, stored.block.consensus),
+        "lastCommit": _commit_json(stored.block.last_commit),
+        "evidence": quantity(len(stored.block.evidence)),
+    }
+
+
+def _consensus_json(height: Height, found: ConsensusData) -> Json:
+    return {
+        "height": quantity(height),
         "version": quantity(found.version),
         "timeMs": quantity(found.time_ms),
         "round": quantity(found.round),
@@ -106,8 +114,24 @@ def consensus_data(context: Context, ref: BlockRef) -> Json | None:
         "validatorsHash": data(found.validators_hash),
         "nextValidatorsHash": data(found.next_validators_hash),
         "hash": data(found.hash()),
-        "lastCommit": _commit_json(stored.block.last_commit),
-        "evidence": quantity(len(stored.block.evidence)),
+    }
+
+
+@method("open_lightBlock", _BLOCK, result="light block or null", runs=Runs.READ)
+def light_block(context: Context, ref: BlockRef) -> Json | None:
+    """What a light client verifies of a block: header (RLP), consensus data, commit, who signed it, who signs the next."""
+    stored = block_at(context.chain, ref)
+    if stored is None or stored.commit is None:
+        return None
+    found = context.chain.runtime.state(stored.header).validators()
+    if found.last is None:
+        raise StorageCorrupt(f"the state after block {stored.height} does not know who signed it")
+    return {
+        "header": data(stored.block.header),
+        "consensusData": _consensus_json(stored.height, stored.block.consensus),
+        "commit": _commit_json(stored.commit),
+        "validators": _members(found.last),
+        "nextValidators": _members(found.current),
     }
 
 
