@@ -17,6 +17,7 @@ from node.rpc.access import host_allowed, origin_allowed
 from node.rpc.backend import Backend, Services, Session, Workers
 from node.rpc.config import RpcConfig
 from node.rpc.filters import Filters
+from node.rpc.goodbye import say_goodbye
 from node.rpc.http import CONTINUE, HttpError, HttpParser, HttpRequest, Phase, error_response, response
 from node.rpc.jsonrpc import Dispatcher
 from node.rpc.registry import Registry
@@ -30,8 +31,6 @@ Page = Callable[[], Awaitable[tuple[str, bytes]]]
 Address = tuple[str, int]
 
 _READ_BYTES: Final = 64 * 1024
-_DRAIN_SECONDS: Final = 1.0
-_DRAIN_BYTES: Final = 1024 * 1024
 _CONTENT_TYPES: Final = ("application/json", "application/json-rpc", "application/jsonrequest")
 _QUIET: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
@@ -102,7 +101,7 @@ class Server:
                 raise HttpError(503, "too many connections")
             await self._requests(stream)
         except HttpError as error:
-            await self._say_goodbye(stream, error)
+            await say_goodbye(stream, error_response(error))
 
     async def _requests(self, stream: trio.SocketStream) -> None:
         """Read, answer, read on, until the connection ends. Raises HttpError for what breaks HTTP."""
@@ -150,18 +149,6 @@ class Server:
     async def _send(self, stream: trio.SocketStream, data: bytes) -> None:
         with trio.fail_after(self._limits.write_timeout_s):
             await stream.send_all(data)
-
-    async def _say_goodbye(self, stream: trio.SocketStream, error: HttpError) -> None:
-        """Send the error, then read on for a moment: closing on unread data would reset the connection and lose the answer."""
-        with trio.move_on_after(_DRAIN_SECONDS):
-            try:
-                await stream.send_all(error_response(error))
-                await stream.send_eof()
-                left = _DRAIN_BYTES
-                while left > 0 and (data := await stream.receive_some(_READ_BYTES)):
-                    left -= len(data)
-            except _QUIET:
-                return
 
     # -- one request
 

@@ -17,6 +17,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError, generate_
 
 from node.rpc.backend import Services, Session
 from node.rpc.config import RpcLimits
+from node.rpc.goodbye import say_goodbye
 from node.rpc.http import HttpError, HttpRequest
 from node.rpc.jsonrpc import Dispatcher
 
@@ -101,7 +102,9 @@ class Outbox:
 class WebSocketSession(Session):
     """Runs one connection from the bytes after its handshake to its end."""
 
-    def __init__(self, stream: trio.abc.Stream, services: Services, dispatcher: Dispatcher, rest: bytes) -> None:
+    def __init__(
+        self, stream: trio.abc.HalfCloseableStream, services: Services, dispatcher: Dispatcher, rest: bytes
+    ) -> None:
         self._stream = stream
         self._services = services
         self._dispatcher = dispatcher
@@ -153,6 +156,8 @@ class WebSocketSession(Session):
                     scope.cancel()
             if scope.cancel_called:
                 break
+        else:
+            await say_goodbye(self._stream)  # the reader has returned: it closed the outbox
         self.abort()
 
     def _frame(self, message: bytes) -> bytes:
@@ -237,7 +242,7 @@ class WebSocketSession(Session):
 
 
 async def run_session(
-    stream: trio.abc.Stream, services: Services, dispatcher: Dispatcher, request: HttpRequest
+    stream: trio.abc.HalfCloseableStream, services: Services, dispatcher: Dispatcher, request: HttpRequest
 ) -> None:
     """Answer the handshake and serve the WebSocket. Raises HttpError if the handshake is refused."""
     handshake = accept_handshake(request)
