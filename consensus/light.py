@@ -152,6 +152,15 @@ def check_light_block(chain: ChainIdentity, block: LightBlock) -> None:
     verify_commit(chain, block.validators, block.commit, block.height, block.hash)
 
 
+def check_first_block(chain: ChainIdentity, validators: ValidatorSet, block: LightBlock) -> None:
+    """Raises InvalidBlock unless `block` is block 1 on the genesis block of `chain`, by the validators of its spec."""
+    if block.height != 1 or block.facts.parent_hash != chain.genesis_hash:
+        raise InvalidBlock(f"block {block.height} is not built on the genesis block {chain.genesis_hash.hex()}")
+    if block.consensus.validators_hash != validators.hash():
+        raise InvalidBlock("block 1 has another validator set than the genesis file")
+    check_light_block(chain, block)
+
+
 def _check_parts(block: LightBlock) -> None:
     facts, data, commit = block.facts, block.consensus, block.commit
     if facts.height == 0:

@@ -17,9 +17,9 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point of the `openledger` command."""
-    from node.cli import chain, commands, keys, network
+    from node.cli import chain, commands, keys, light, network
 
-    for module in (commands, keys, chain, network):
+    for module in (commands, keys, chain, network, light):
         module.register(cli)
     try:
         cli.main(standalone_mode=False)
