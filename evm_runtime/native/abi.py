@@ -1,9 +1,10 @@
 """The contract ABI, strictly: one way to encode each value, and only that way is read.
 
 Solidity, Vyper, ethers and web3.py all write arguments in the same canonical layout: heads in order, tails in the order of
-their heads without gaps or sharing, zero padding, nothing behind. Reading only this layout makes decoding one linear pass,
-whose cost is bounded by the length of the input: offsets can neither overlap nor point backwards, so a short input can't
-unfold into a large value.
+their heads without gaps or sharing, zero padding. Reading only this layout makes decoding one linear pass, whose cost is
+bounded by the length of the input: offsets can neither overlap nor point backwards, so a short input can't unfold into a
+large value. What stands behind the last argument is ignored, as Solidity ignores it: Vyper sends its whole buffer, and wallets
+append tags.
 
 A type is an `AbiType`; `parse_signature` reads the human-readable form of methods, events and errors
 (`createDatanet(DatanetParams params) returns (uint64 datanetId)`), with structs and enums looked up by name.
@@ -76,10 +77,8 @@ class Signature:
 
 
 def decode(types: Sequence[AbiType], data: bytes) -> tuple[Any, ...]:
-    """Read the arguments `types` from `data`, all of it. Raises AbiError only."""
-    values, end = _read_sequence(types, data, 0)
-    if end != len(data):
-        raise AbiError(f"{len(data) - end} bytes behind the last argument")
+    """Read the arguments `types` from the front of `data`; what stands behind them is ignored. Raises AbiError only."""
+    values, _ = _read_sequence(types, data, 0)
     return values
 
 

@@ -77,7 +77,7 @@ def test_mutated_input_is_refused_or_is_another_canonical_value(text: str) -> No
         except AbiError:
             refused += 1
         else:
-            assert encode(types, values) == bytes(data)
+            assert bytes(data).startswith(encode(types, values))
     assert refused > 300
 
 
@@ -88,8 +88,7 @@ def test_what_is_not_canonical_is_refused_even_where_others_read_it() -> None:
     assert eth_abi.decode(["bytes", "bytes"], shared) == (b"\x05", b"\x05")
     with pytest.raises(AbiError, match="not canonical"):
         decode(two, shared)
-    with pytest.raises(AbiError, match="behind the last argument"):
-        decode(two, encode(two, (b"", b"")) + b"\0")
+    assert decode(two, encode(two, (b"", b"x")) + b"a wallet's tag") == (b"", b"x")
     nested = array(array(two[0]))
     with pytest.raises(AbiError, match="longer than the input"):
         decode([nested], word(32) + word(2**200))
