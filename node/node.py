@@ -8,6 +8,7 @@ import logging
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from consensus.engine import Engine
 from consensus.signer import Signer, double_sign_check
 from consensus.wal import Wal
 from evm_runtime.kv import KeyValueReader
+from evm_runtime.precompiles import load_kzg_setup
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ChainSpec
 from genesis.errors import StorageCorrupt
@@ -117,6 +119,7 @@ class Node:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._stop_on_signal, nursery.cancel_scope)
                 await nursery.start(self._host.run)
+                nursery.start_soon(partial(trio.to_thread.run_sync, load_kzg_setup, abandon_on_cancel=True))
                 nursery.start_soon(self._network.run, self._engine, self._host, inboxes)
                 nursery.start_soon(self._mempool.run)
                 nursery.start_soon(self._sync.run)

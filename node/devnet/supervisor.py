@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -51,6 +52,7 @@ def run_devnet(options: DevnetOptions, say: Say, when_ready: WhenReady | None = 
     """Run a devnet until it is stopped; returns the exit code. Raises LocalError if it can't be started."""
     options.check()
     with DirectoryLock(options.directory):
+        (options.directory / DESCRIPTION_FILE).unlink(missing_ok=True)  # of a run that was killed
         devnet = make_devnet(options)
         check_ports(devnet)
         write_data_directories(devnet)
@@ -69,7 +71,6 @@ class Supervisor:
         self._stopping = False
 
     def run(self, when_ready: WhenReady | None) -> int:
-        self._description.unlink(missing_ok=True)
         read_end, write_end = os.pipe()
         os.set_blocking(write_end, False)
         wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -81,6 +82,7 @@ class Supervisor:
             return self._supervise(read_end, pids, when_ready)
         finally:
             self._stop_all()
+            self._description.unlink(missing_ok=True)  # it describes a network that runs
             signal.set_wakeup_fd(before_fd)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -185,12 +187,21 @@ def banner(devnet: Devnet) -> str:
 
 
 def _import_everything() -> None:
-    """What every node needs, once: four processes that import at the same time need ten times as long."""
+    """What every node needs, once: four processes that import at the same time need ten times as long.
+
+    The KZG set-up takes seconds too, outside of the interpreter's lock, so it is read beside the slowest import. No thread may
+    be alive when nodes are forked.
+    """
+    from evm_runtime.precompiles import load_kzg_setup
+
+    reader = threading.Thread(target=load_kzg_setup)
+    reader.start()
     import node.node
     import node.process
     import p2p.libp2p_parts
 
     del node, p2p
+    reader.join()
 
 
 def _be_node(node: DevnetNode) -> NoReturn:
