@@ -2,7 +2,7 @@
 
 A call runs on the state after a block and inside that block's context, without signature, nonce or EIP-3607 checks. With no
 gas price it is free and sees a base fee of zero, as in geth. It is bounded in gas by the caller's cap, and in time by
-`interrupt`, which is asked every few hundred opcodes.
+`interrupt`, which is asked every few hundred opcodes or rounds of a compiled loop.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +25,7 @@ from eth.exceptions import (
 
 from evm_runtime import transition
 from evm_runtime.block import execution_context
-from evm_runtime.fork import Computation, State
+from evm_runtime.fork import Computation, Poll, State
 from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.receipt import Log
@@ -36,8 +36,9 @@ from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 
-INTERRUPT_STEPS: Final = 256
-"""Opcodes between two questions to `interrupt`; a power of two."""
+INTERRUPT_POLLS: Final = 256
+"""Polls (opcodes where code is interpreted, frames and rounds of loops where it is compiled) between two questions to
+`interrupt`; a power of two."""
 ACCESS_LIST_ROUNDS_MAX: Final = 16
 
 
@@ -140,7 +141,7 @@ class CallEnvironment:
         return request.access_list, result
 
     def state(self, header: Header, request: CallRequest) -> State:
-        """The state after `header`, with the overrides, and the opcode hook that interrupts."""
+        """The state after `header`, with the overrides, and the poll that interrupts."""
         is_tip = header.state_root == stored_root(self.store)
         source: StateSource = FlatSource(self.store) if is_tip else TrieSource(self.store, header.state_root)
         db = AccountDB(source, header.state_root)
@@ -151,7 +152,7 @@ class CallEnvironment:
             around = around.replace(base_fee_per_gas=0)
         state = State(db, execution_context(around, self.spec.chain_id), self.computation)
         if self.interrupt is not None:
-            state.step_hook = _interrupter(self.interrupt)
+            state.poll = _interrupter(self.interrupt)
         return state
 
     def _gas(self, request: CallRequest, gas_cap: int) -> int:
@@ -269,14 +270,14 @@ def _override_account(db: AccountDB, address: Address, override: AccountOverride
         raise InvalidTransaction(f"state override: {error}") from None
 
 
-def _interrupter(interrupt: Callable[[], bool]) -> Callable[[Computation], None]:
-    """An opcode hook that asks `interrupt` now and then."""
-    steps = 0
+def _interrupter(interrupt: Callable[[], bool]) -> Poll:
+    """A poll that asks `interrupt` now and then."""
+    polls = 0
 
-    def hook(_computation: Computation) -> None:
-        nonlocal steps
-        steps += 1
-        if steps & (INTERRUPT_STEPS - 1) == 0 and interrupt():
+    def poll() -> None:
+        nonlocal polls
+        polls += 1
+        if polls & (INTERRUPT_POLLS - 1) == 0 and interrupt():
             raise ExecutionInterrupted("execution aborted: the call took too long")
 
-    return hook
+    return poll

@@ -14,6 +14,7 @@ from evm_runtime.native import NativePrecompile
 from evm_runtime.receipt import ExecutedTransaction, Receipt
 from evm_runtime.source import FlatSource, stored_root
 from evm_runtime.state import AccountDB
+from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.transaction import Transaction, decode_transaction
 from evm_runtime.views import StateReader
 from genesis.chain_spec import ChainSpec
@@ -59,11 +60,17 @@ class ExecutedBlock:
 class BlockExecutor:
     """Blocks on the finalized tip of a store."""
 
-    def __init__(self, spec: ChainSpec, store: KeyValueReader, natives: Mapping[Address, NativePrecompile]) -> None:
+    def __init__(
+        self,
+        spec: ChainSpec,
+        store: KeyValueReader,
+        natives: Mapping[Address, NativePrecompile],
+        tiers: Tiers = DEFAULT_TIERS,
+    ) -> None:
         self._spec: Final = spec
         self._store = store
         self._natives = natives
-        self.computation: Final = computation_class(natives)
+        self.computation: Final = computation_class(natives, tiers.make())
 
     def execute(
         self,

@@ -17,7 +17,7 @@ Stack: a message at depth 1024 needs about 10,000 Python frames, which py-evm's 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.exceptions import Halt, InsufficientFunds, OutOfGas, StackDepthLimit, VMError
@@ -48,7 +48,17 @@ _SELFDESTRUCT: Final = 0xFF
 _SELFDESTRUCT_GAS: Final = 5_000
 
 StepHook = Callable[["Computation"], None]
-"""Called before each opcode, with the program counter still on it: the place of interrupts and tracers."""
+"""Called before each opcode, with the program counter still on it: the place of tracers. Such frames are interpreted."""
+Poll = Callable[[], None]
+"""Called now and then in every frame and every loop, by any tier: the place of interrupts. It may raise."""
+
+
+class Tier(Protocol):
+    """Something faster than the reference loop that does exactly the same."""
+
+    def run(self, computation: "Computation") -> None:
+        """Run a new frame to its end, as `interpret` would."""
+        ...
 
 
 def _opcodes() -> dict[int, Any]:
@@ -63,6 +73,7 @@ class Computation(PragueComputation):
 
     opcodes = _opcodes()
     natives: ClassVar[Mapping[Address, NativePrecompile]] = {}
+    tier: ClassVar[Tier | None] = None
     _precompiles = cast(Any, PRECOMPILES)
     state: "State"
 
@@ -172,29 +183,43 @@ def _in_own_name(message: MessageAPI, natives: Mapping[Address, NativePrecompile
 
 
 def _run(computation: Computation) -> None:
-    """The opcode loop."""
-    opcodes = computation.opcodes
-    hook = computation.state.step_hook
+    """The frame's code, by the reference loop where somebody watches its opcodes or accesses."""
+    state, tier = computation.state, computation.tier
     try:
-        if hook is None:
-            for opcode in computation.code:
-                opcodes[opcode](computation=computation)
-        else:
-            for opcode in computation.code:
-                hook(computation)
-                opcodes[opcode](computation=computation)
+        if tier is None or state.step_hook is not None or state.account_db.traces_access:
+            interpret(computation)
+        elif computation.msg.code:
+            tier.run(computation)
     except Halt:
         pass
 
 
-def computation_class(natives: Mapping[Address, NativePrecompile]) -> type[Computation]:
-    """A Computation class that knows `natives`. They count as precompiles: warm from the start (EIP-2929)."""
+def interpret(computation: Computation) -> None:
+    """The reference: py-evm's opcode loop, from the program counter on. Ends by Halt or a VM error."""
+    opcodes = computation.opcodes
+    hook, poll = computation.state.step_hook, computation.state.poll
+    if hook is None and poll is None:
+        for opcode in computation.code:
+            opcodes[opcode](computation=computation)
+    else:
+        for opcode in computation.code:
+            if hook is not None:
+                hook(computation)
+            if poll is not None:
+                poll()
+            opcodes[opcode](computation=computation)
+
+
+def computation_class(natives: Mapping[Address, NativePrecompile], tier: Tier | None = None) -> type[Computation]:
+    """A Computation class that knows `natives`, and runs code in `tier` where it can.
+
+    Natives count as precompiles: warm from the start (EIP-2929).
+    """
     clash = sorted(address.hex() for address in natives if address in PRECOMPILES)
     if clash:
         raise ValueError(f"0x{clash[0]} is the address of a precompile")
-    return type(
-        "ChainComputation", (Computation,), {"natives": dict(natives), "_precompiles": {**PRECOMPILES, **natives}}
-    )
+    members = {"natives": dict(natives), "tier": tier, "_precompiles": {**PRECOMPILES, **natives}}
+    return type("ChainComputation", (Computation,), members)
 
 
 class State(PragueState):
@@ -206,6 +231,7 @@ class State(PragueState):
         self.execution_context = context
         self.computation_class = computation
         self.step_hook: StepHook | None = None
+        self.poll: Poll | None = None
 
     @property
     def block_base_fee(self) -> int:

@@ -23,6 +23,7 @@ from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.native import NativePrecompile
 from evm_runtime.source import FlatSource, TrieSource, stored_root
+from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.transaction import AccessList, Transaction
 from evm_runtime.views import StateReader
 from genesis.chain_spec import ChainSpec
@@ -41,6 +42,7 @@ __all__ = [
     "ExecutionReverted",
     "Runtime",
     "StateReader",
+    "Tiers",
 ]
 
 
@@ -53,6 +55,7 @@ class Runtime:
         chain: ChainIdentity | None,
         store: KeyValueReader,
         natives: tuple[NativePrecompile, ...] = (),
+        tiers: Tiers = DEFAULT_TIERS,
     ) -> None:
         if chain is not None and chain.chain_id != spec.chain_id:
             raise LocalError(f"chain id {chain.chain_id} is not that of the spec, {spec.chain_id}")

@@ -251,6 +251,15 @@ class AccountDB(AccountDatabaseAPI):
         if (address, slot) not in self._warm:
             self._set(self._warm, (address, slot), True)
 
+    def warm_storage(self, address: Any, slot: int) -> bool:
+        """Whether a slot was warm already; it is from now on."""
+        key = (address, slot)
+        if key in self._warm:
+            return True
+        self._log.append((self._warm, key, _ABSENT))
+        self._warm[key] = True
+        return False
+
     def is_address_warm(self, address: Any) -> bool:
         if self._accessed is not None:
             self._accessed[address] = None
@@ -264,6 +273,10 @@ class AccountDB(AccountDatabaseAPI):
         """Collect from now on what opcodes access, reverted or not: addresses, and (address, slot) pairs, as they come."""
         self._accessed = {}
         return self._accessed.keys()
+
+    @property
+    def traces_access(self) -> bool:
+        return self._accessed is not None
 
     def add_refund(self, amount: int) -> None:
         """Count towards the transaction's gas refund (the amount may be negative, EIP-2200)."""

@@ -1,0 +1,214 @@
+"""What a piece of code is made of: instructions, basic blocks, the stack that they need and leave, and their static gas.
+
+A *block* is a straight run of instructions: it begins at a JUMPDEST, after a JUMPI or at the start, and ends with a jump, an
+end, or before the next JUMPDEST. A *node* is a block together with the height of the stack at its entry: the same block
+reached with another height is another node. A *segment* is a run of instructions of one block whose static gas is charged at
+once; it ends after each instruction that observes the gas or may fail otherwise than for want of gas.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+Node = tuple[int, int]
+"""(program counter of the block, height of the stack at its entry)."""
+
+JUMP: Final = 0x56
+JUMPI: Final = 0x57
+JUMPDEST: Final = 0x5B
+STOP: Final = 0x00
+PUSH0: Final = 0x5F
+PUSH32: Final = 0x7F
+DUP1: Final = 0x80
+SWAP1: Final = 0x90
+_ENDS: Final = frozenset({STOP, JUMP, JUMPI, 0xF3, 0xFD, 0xFF})
+"""What ends a block, besides instructions that nobody knows: STOP, the jumps, RETURN, REVERT, SELFDESTRUCT."""
+
+STACK_HEIGHT_MAX: Final = 1_024
+
+_COST_MAX: Final = 4_000
+"""Of one plan, in instructions; what lies beyond is reached through the trampoline."""
+_PROGRAMS_KEPT: Final = 128
+
+_EFFECTS_BY_COUNT: Final = {
+    (0, 0): (STOP, JUMPDEST),
+    (0, 1): (0x30, 0x32, 0x33, 0x34, 0x36, 0x38, 0x3A, 0x3D, *range(0x41, 0x49), 0x4A, 0x58, 0x59, 0x5A),
+    (1, 0): (JUMP, 0x50, 0xFF),
+    (1, 1): (0x15, 0x19, 0x31, 0x35, 0x3B, 0x3F, 0x40, 0x49, 0x51, 0x54, 0x5C),
+    (2, 0): (JUMPI, 0x52, 0x53, 0x55, 0x5D, 0xA0, 0xF3, 0xFD),
+    (2, 1): (*range(0x01, 0x08), 0x0A, 0x0B, *range(0x10, 0x15), 0x16, 0x17, 0x18, *range(0x1A, 0x1E), 0x20),
+    (3, 0): (0x37, 0x39, 0x3E, 0x5E, 0xA1),
+    (3, 1): (0x08, 0x09, 0xF0),
+    (4, 0): (0x3C, 0xA2),
+    (4, 1): (0xF5,),
+    (5, 0): (0xA3,),
+    (6, 0): (0xA4,),
+    (6, 1): (0xF4, 0xFA),
+    (7, 1): (0xF1, 0xF2),
+}
+STACK_EFFECT: Final[Mapping[int, tuple[int, int]]] = {
+    **{op: effect for effect, ops in _EFFECTS_BY_COUNT.items() for op in ops},
+    **dict.fromkeys(range(PUSH0, PUSH32 + 1), (0, 1)),
+    **{DUP1 + place: (place + 1, place + 2) for place in range(16)},
+    **{SWAP1 + place: (place + 2, place + 2) for place in range(16)},
+}
+"""Items taken from the stack and items put on it. An opcode that is not here is unknown to the tier."""
+
+
+class Instruction(NamedTuple):
+    pc: int
+    op: int
+    argument: int
+    """What a PUSH pushes; 0 for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`needs` items must be on the stack at its entry; it rises to at most `grows` above them, and leaves `delta` more."""
+
+    start: int
+    instructions: tuple[Instruction, ...]
+    needs: int
+    grows: int
+    delta: int
+    target: int | None
+    """Where its jump goes, if the block itself pushes that."""
+    next_start: int | None
+    """Where it goes on without a jump; None if it never does."""
+
+    def fits(self, height: int) -> bool:
+        """Whether it neither underflows nor overflows a stack of this height."""
+        return height >= self.needs and height + self.grows <= STACK_HEIGHT_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Code, cut into blocks."""
+
+    code: bytes
+    blocks: Mapping[int, Block]
+    destinations: frozenset[int]
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one unit compiles: its nodes, from how many places each is reached, and what that costs (in instructions)."""
+
+    entry: Node
+    arrivals: Mapping[Node, int]
+    cost: int
+
+
+@lru_cache(maxsize=_PROGRAMS_KEPT)
+def read_program(code: bytes) -> Program:
+    """Cut code into blocks. Past its end there is a STOP."""
+    instructions = [*_instructions(code), Instruction(len(code), STOP, 0)]
+    blocks: dict[int, Block] = {}
+    destinations: set[int] = set()
+    current: list[Instruction] = []
+    for instruction in instructions:
+        if instruction.op == JUMPDEST:
+            destinations.add(instruction.pc)
+            if current:
+                _close(blocks, current, instruction.pc)
+                current = []
+        current.append(instruction)
+        if instruction.op in _ENDS or instruction.op not in STACK_EFFECT:
+            _close(blocks, current, instruction.pc + 1 if instruction.op == JUMPI else None)
+            current = []
+    return Program(code, blocks, frozenset(destinations), len(instructions))
+
+
+def make_plan(program: Program, entry: Node, height_max: int) -> Plan:
+    """Follow the jumps that are plain to see from `entry` on, until the plan costs enough."""
+    arrivals: dict[Node, int] = {entry: 1}
+    pending = [entry]
+    cost = 0
+    while pending and cost < _COST_MAX:
+        start, height = pending.pop()
+        block = program.blocks[start]
+        successors = _successors(program, block, height)
+        # An edge may have to move the whole stack.
+        cost += len(block.instructions) + len(successors) * height // 4
+        for successor in successors:
+            if successor in arrivals:
+                arrivals[successor] += 1
+            elif successor[1] <= height_max:
+                arrivals[successor] = 1
+                pending.append(successor)
+    return Plan(entry, arrivals, cost)
+
+
+def segments(
+    block: Block, static_gas: Mapping[int, int], by_reference: frozenset[int], ends: frozenset[int]
+) -> dict[int, int]:
+    """The static gas of each segment, by the index of its first instruction.
+
+    Instructions `by_reference` charge for themselves and belong to no segment; those in `ends` are the last of theirs.
+    """
+    found: dict[int, int] = {}
+    first = gas = 0
+    for index, instruction in enumerate(block.instructions):
+        if instruction.op not in by_reference:
+            gas += static_gas.get(instruction.op, 0)
+            if instruction.op not in ends:
+                continue
+        found[first] = gas
+        first, gas = index + 1, 0
+    found[first] = gas
+    return found
+
+
+def _instructions(code: bytes) -> list[Instruction]:
+    found: list[Instruction] = []
+    pc, size = 0, len(code)
+    while pc < size:
+        op = code[pc]
+        count = op - PUSH0 if PUSH0 <= op <= PUSH32 else 0
+        data = code[pc + 1 : pc + 1 + count]
+        found.append(Instruction(pc, op, int.from_bytes(data, "big") << 8 * (count - len(data))))
+        pc += 1 + count
+    return found
+
+
+def _close(blocks: dict[int, Block], instructions: list[Instruction], next_start: int | None) -> None:
+    low = high = height = 0
+    for _, op, _ in instructions:
+        pops, pushes = STACK_EFFECT.get(op, (0, 0))
+        low = min(low, height - pops)
+        height += pushes - pops
+        high = max(high, height)
+    start = instructions[0].pc
+    target = _target(instructions, -low) if instructions[-1].op in (JUMP, JUMPI) else None
+    blocks[start] = Block(start, tuple(instructions), -low, high, height, target, next_start)
+
+
+def _target(instructions: list[Instruction], needs: int) -> int | None:
+    """The constant on top of the stack before the jump that ends a block."""
+    stack: list[int | None] = [None] * needs
+    for _, op, argument in instructions[:-1]:
+        if PUSH0 <= op <= PUSH32:
+            stack.append(argument)
+        elif DUP1 <= op < SWAP1:
+            stack.append(stack[DUP1 - 1 - op])
+        elif SWAP1 <= op < SWAP1 + 16:
+            other = SWAP1 - 2 - op
+            stack[-1], stack[other] = stack[other], stack[-1]
+        else:
+            pops, pushes = STACK_EFFECT[op]
+            del stack[len(stack) - pops :]
+            stack += [None] * pushes
+    return stack[-1]
+
+
+def _successors(program: Program, block: Block, height: int) -> list[Node]:
+    if not block.fits(height):
+        return []
+    found: list[Node] = []
+    if block.target in program.destinations:
+        found.append((block.target, height + block.delta))
+    if block.next_start is not None:
+        found.append((block.next_start, height + block.delta))
+    return found

@@ -1,0 +1,113 @@
+"""Which code is compiled, and when: what a node compiles is its own affair, for a unit never changes a result.
+
+Code pays for its compilation by running: every step of the reference loop in a code counts for it, and a unit is compiled
+once the steps are worth its price. So compiling costs a node at most about as much time as interpreting has cost it, whatever
+an attacker deploys; and a loop that runs long is compiled while it runs. Initcode runs once and is never compiled.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from evm_runtime.jit import analysis
+from evm_runtime.jit.analysis import Node, Plan, Program
+from evm_runtime.jit.codegen import HEIGHT_MAX, generate
+from evm_runtime.jit.opcodes import BY_REFERENCE
+from evm_runtime.jit.runtime import HELPERS, Exit, Retreated
+
+Unit = Callable[..., Exit | Retreated | None]
+
+
+@dataclass(frozen=True, slots=True)
+class JitLimits:
+    """The budgets of one cache."""
+
+    steps_per_instruction: int = 8
+    """Steps of the reference loop that pay for compiling one instruction: about as long as it takes. 0 compiles at once."""
+    codes_max: int = 512
+    """Contracts in the cache; the one that was not used for longest goes first."""
+    instructions_max: int = 400_000
+    """Compiled instructions in the cache, all contracts together (about 1 kB of memory each)."""
+    units_per_code_max: int = 64
+
+
+@dataclass(slots=True)
+class CompiledCode:
+    """One code with what is compiled of it so far."""
+
+    program: Program
+    units: dict[Node, Unit] = field(default_factory=dict)
+    plans: dict[Node, Plan] = field(default_factory=dict)
+    """Of nodes that can't pay yet."""
+    steps: int = 0
+    """Steps of the reference loop in this code that have not paid for anything."""
+    instructions: int = 0
+
+
+class UnitCache:
+    """The compiled units of a fork's code. Threads may share one: the worst of a race is work done twice."""
+
+    def __init__(self, opcodes: Mapping[int, Any], limits: JitLimits) -> None:
+        self._limits: Final = limits
+        self._codes: OrderedDict[bytes, CompiledCode] = OrderedDict()
+        self._instructions = 0
+        self._static_gas: Final = {
+            op: int(opcodes[op].gas_cost) for op in analysis.STACK_EFFECT if opcodes[op].mnemonic != "INVALID"
+        }
+        self._names: Final = {**HELPERS, **{f"opcode_{op:02x}": opcodes[op] for op in BY_REFERENCE}}
+
+    def find(self, code: bytes) -> CompiledCode:
+        """The entry of a code (the code itself is the key: its hash would have to be computed, or believed)."""
+        found = self._codes.get(code)
+        if found is None:
+            found = self._codes[code] = CompiledCode(analysis.read_program(code))
+            self._evict()
+        elif len(self._codes) > self._limits.codes_max // 2:
+            self._codes.move_to_end(code)
+        return found
+
+    def unit(self, compiled: CompiledCode, node: Node) -> Unit | None:
+        """The unit of a node, compiled now if the code can pay for it; None if the reference loop is to run it."""
+        unit = compiled.units.get(node)
+        if unit is not None:
+            return unit
+        if node[1] > HEIGHT_MAX or len(compiled.units) >= self._limits.units_per_code_max:
+            return None
+        price = self._limits.steps_per_instruction
+        # A plan costs a fraction of compiling, but not nothing.
+        if compiled.steps < price * min(compiled.program.instructions, _PLAN_INSTRUCTIONS):
+            return None
+        plan = compiled.plans.get(node)
+        if plan is None:
+            plan = analysis.make_plan(compiled.program, node, HEIGHT_MAX)
+            if len(compiled.plans) < self._limits.units_per_code_max:
+                compiled.plans[node] = plan
+        if compiled.steps < price * plan.cost:
+            return None
+        return self._compile(compiled, plan)
+
+    def _compile(self, compiled: CompiledCode, plan: Plan) -> Unit:
+        source = generate(compiled.program, plan, self._static_gas)
+        names: dict[str, Any] = {**self._names, **source.names}
+        binary = compile(source.text, f"<evm unit at {plan.entry[0]}>", "exec", dont_inherit=True)
+        exec(binary, names)  # noqa: S102  # the source is ours: bytecode reaches it as numbers only
+        unit: Unit = names["unit"]
+        compiled.units[plan.entry] = unit
+        compiled.plans.pop(plan.entry, None)
+        compiled.steps -= self._limits.steps_per_instruction * source.written
+        compiled.instructions += source.written
+        self._instructions += source.written
+        self._evict()
+        return unit
+
+    def _evict(self) -> None:
+        limits = self._limits
+        while len(self._codes) > limits.codes_max or (
+            self._instructions > limits.instructions_max and len(self._codes) > 1
+        ):
+            _, gone = self._codes.popitem(last=False)
+            self._instructions -= gone.instructions
+
+
+_PLAN_INSTRUCTIONS: Final = 500

@@ -1,0 +1,278 @@
+"""What compiled code calls: arithmetic, memory, storage, logs, and the ways out.
+
+Each helper does what py-evm's opcode of that name does, gas included, on plain ints. Helpers that charge take the gas that is
+left and return it; they raise OutOfGas as the opcode would. Whether that is exactly the opcode at which the reference runs out
+does not matter: a frame that runs out of gas leaves nothing behind, and the error is the same.
+"""
+
+from typing import Any, Final, NamedTuple
+
+from eth.exceptions import OutOfBoundsRead, OutOfGas, Revert, WriteProtection
+from eth.vm.forks.london.storage import GAS_SCHEDULE_EIP3529
+from eth.vm.stack import to_int
+from sha3 import keccak_256
+
+from evm_runtime.receipt import Log
+from genesis.primitives import Hash32
+
+WORD: Final = (1 << 256) - 1
+_CEILING: Final = 1 << 256
+_SIGN: Final = 1 << 255
+
+COLD_SLOT_GAS: Final = 2_100
+WARM_SLOT_GAS: Final = 100
+_COPY_WORD_GAS: Final = 3
+_KECCAK_WORD_GAS: Final = 6
+_EXPONENT_BYTE_GAS: Final = 50
+_LOG_BYTE_GAS: Final = 8
+_LOG_TOPIC_GAS: Final = 375
+_SSTORE_SENTRY_GAS: Final = 2_300
+
+Exit = tuple[int, tuple[int, ...]]
+"""Where a compiled unit leaves to: (program counter, stack); the gas is in the meter by then."""
+
+
+class Retreat(NamedTuple):
+    """A place where the reference loop can take over: what was charged too early, and where each stack item is found."""
+
+    pc: int
+    gas: int
+    stack: tuple[str | int, ...]
+    """Names of local variables of the unit, or constants."""
+
+
+class Retreated:
+    """The type of `RETREATED`, what a unit returns when the reference loop must finish the frame."""
+
+
+RETREATED: Final = Retreated()
+
+
+def retreat(names: dict[str, Any], place: Retreat) -> Retreated:
+    """Put pc, stack and gas of a frame where py-evm's loop expects them. `names` are the local variables of the unit."""
+    computation = names["computation"]
+    stack = [item if isinstance(item, int) else int(names[item]) for item in place.stack]
+    computation._stack.values.extend(stack)
+    computation._gas_meter.gas_remaining = names["gas"] + place.gas
+    computation.code.program_counter = place.pc
+    return RETREATED
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+def signed(value: int) -> int:
+    return value - _CEILING if value >= _SIGN else value
+
+
+def sdiv(left: int, right: int) -> int:
+    """Truncates towards zero."""
+    if right == 0:
+        return 0
+    quotient = abs(signed(left)) // abs(signed(right))
+    return -quotient & WORD if (left >= _SIGN) != (right >= _SIGN) else quotient
+
+
+def smod(left: int, right: int) -> int:
+    """Takes the sign of `left`."""
+    if right == 0:
+        return 0
+    rest = abs(signed(left)) % abs(signed(right))
+    return -rest & WORD if left >= _SIGN else rest
+
+
+def signextend(place: int, value: int) -> int:
+    if place > 30:
+        return value
+    sign = 1 << 8 * place + 7
+    return value | (_CEILING - sign) if value & sign else value & (sign - 1)
+
+
+def byte(place: int, value: int) -> int:
+    return value >> 248 - 8 * place & 255 if place < 32 else 0
+
+
+def sar(shift: int, value: int) -> int:
+    return signed(value) >> min(shift, 256) & WORD
+
+
+def exp(base: int, exponent: int, gas: int) -> tuple[int, int]:
+    """(result, gas left)"""
+    gas -= _EXPONENT_BYTE_GAS * ((exponent.bit_length() + 7) // 8)
+    if gas < 0:
+        raise OutOfGas("EXP")
+    return pow(base, exponent, _CEILING), gas
+
+
+# ---------------------------------------------------------------- memory
+
+
+def grow(computation: Any, memory: bytearray, offset: int, size: int, gas: int) -> tuple[int, bytearray, int]:
+    """Make memory reach to offset + size. Returns (gas left, memory, its size); raises OutOfGas."""
+    if size == 0 or offset + size <= len(memory):
+        return gas, memory, len(memory)
+    words, before = (offset + size + 31) >> 5, len(memory) >> 5
+    gas -= 3 * (words - before) + (words * words >> 9) - (before * before >> 9)
+    if gas < 0:
+        raise OutOfGas("memory")
+    computation._memory.extend(offset, size)
+    memory = computation._memory._bytes
+    return gas, memory, len(memory)
+
+
+def copy(
+    computation: Any, memory: bytearray, data: bytes, place: tuple[int, int, int], gas: int
+) -> tuple[int, bytearray, int]:
+    """CALLDATACOPY and CODECOPY: `place` is (offset in memory, offset in data, size); zeros past the data's end."""
+    offset, start, size = place
+    gas, memory, length = grow(computation, memory, offset, size, gas)
+    gas -= _COPY_WORD_GAS * ((size + 31) >> 5)
+    if gas < 0:
+        raise OutOfGas("copy")
+    if size:
+        memory[offset : offset + size] = data[start : start + size].ljust(size, b"\0")
+    return gas, memory, length
+
+
+def copy_returned(
+    computation: Any, memory: bytearray, place: tuple[int, int, int], gas: int
+) -> tuple[int, bytearray, int]:
+    """RETURNDATACOPY, which must not read past the end (EIP-211)."""
+    if place[1] + place[2] > len(computation.return_data):
+        raise OutOfBoundsRead(f"{place[2]} bytes of return data from {place[1]} on: there are not so many")
+    return copy(computation, memory, computation.return_data, place, gas)
+
+
+def copy_within(
+    computation: Any, memory: bytearray, place: tuple[int, int, int], gas: int
+) -> tuple[int, bytearray, int]:
+    """MCOPY (EIP-5656)."""
+    target, source, size = place
+    gas, memory, length = grow(computation, memory, max(target, source), size, gas)
+    gas -= _COPY_WORD_GAS * ((size + 31) >> 5)
+    if gas < 0:
+        raise OutOfGas("MCOPY")
+    if size:
+        memory[target : target + size] = memory[source : source + size]
+    return gas, memory, length
+
+
+def keccak(computation: Any, memory: bytearray, offset: int, size: int, gas: int) -> tuple[int, int, bytearray, int]:
+    """(hash, gas left, memory, its size)"""
+    gas, memory, length = grow(computation, memory, offset, size, gas)
+    gas -= _KECCAK_WORD_GAS * ((size + 31) >> 5)
+    if gas < 0:
+        raise OutOfGas("KECCAK256")
+    return int.from_bytes(keccak_256(memory[offset : offset + size]).digest(), "big"), gas, memory, length
+
+
+# ---------------------------------------------------------------- storage, logs
+
+
+def sload(computation: Any, slot: int, gas: int) -> tuple[int, int]:
+    """(value, gas left), EIP-2929."""
+    db, address = computation.state.account_db, computation.msg.storage_address
+    gas -= WARM_SLOT_GAS if db.warm_storage(address, slot) else COLD_SLOT_GAS
+    if gas < 0:
+        raise OutOfGas("SLOAD")
+    return db.get_storage(address, slot), gas
+
+
+def sstore(computation: Any, slot: int, value: int, gas: int) -> int:
+    """The gas left, EIP-2200 with EIP-2929 and EIP-3529."""
+    if computation.msg.is_static:
+        raise WriteProtection("SSTORE in a static call")
+    if gas <= _SSTORE_SENTRY_GAS:
+        raise OutOfGas("SSTORE with no more than the stipend")
+    db, address = computation.state.account_db, computation.msg.storage_address
+    current = db.get_storage(address, slot)
+    cost, refund = (WARM_SLOT_GAS, 0)
+    if current != value:
+        cost, refund = _net_cost(db.get_storage(address, slot, from_journal=False), current, value)
+    if not db.warm_storage(address, slot):
+        cost += COLD_SLOT_GAS
+    gas -= cost
+    if gas < 0:
+        raise OutOfGas("SSTORE")
+    if refund:
+        db.add_refund(refund)
+    db.set_storage(address, slot, value)
+    return gas
+
+
+def _net_cost(original: int, current: int, value: int) -> tuple[int, int]:
+    """(gas, refund) of a slot that changes; `original` is its value at the start of the transaction."""
+    schedule = GAS_SCHEDULE_EIP3529
+    first = schedule.sstore_set_gas if original == 0 else schedule.sstore_reset_gas
+    cleared = schedule.sstore_clears_schedule if original else 0
+    if original == current:
+        return first, cleared if value == 0 else 0
+    refund = 0
+    if current == 0:
+        refund -= cleared
+    if value == 0:
+        refund += cleared
+    if original == value:
+        refund += first - schedule.sload_gas
+    return schedule.sload_gas, refund
+
+
+def tload(computation: Any, slot: int) -> int:
+    stored = computation.state.account_db.get_transient_storage(computation.msg.storage_address, slot)
+    return int.from_bytes(stored, "big")
+
+
+def tstore(computation: Any, slot: int, value: int) -> None:
+    if computation.msg.is_static:
+        raise WriteProtection("TSTORE in a static call")
+    db = computation.state.account_db
+    db.set_transient_storage(computation.msg.storage_address, slot, value.to_bytes(32, "big"))
+
+
+def log(
+    computation: Any, memory: bytearray, place: tuple[int, int], topics: tuple[int, ...], gas: int
+) -> tuple[int, bytearray, int]:
+    """LOG0 to LOG4: `place` is (offset in memory, size); the opcode's own 375 are charged already."""
+    message = computation.msg
+    if message.is_static:
+        raise WriteProtection("LOG in a static call")
+    offset, size = place
+    gas -= _LOG_BYTE_GAS * size + _LOG_TOPIC_GAS * len(topics)
+    if gas < 0:
+        raise OutOfGas("LOG")
+    gas, memory, length = grow(computation, memory, offset, size, gas)
+    words = tuple([Hash32(topic.to_bytes(32, "big")) for topic in topics])
+    computation.state.account_db.add_event(Log(message.storage_address, words, bytes(memory[offset : offset + size])))
+    return gas, memory, length
+
+
+# ---------------------------------------------------------------- ends
+
+
+def finish(computation: Any, memory: bytearray, offset: int, size: int, gas: int) -> None:
+    """RETURN."""
+    gas, memory, _ = grow(computation, memory, offset, size, gas)
+    computation._output = bytes(memory[offset : offset + size])
+    computation._gas_meter.gas_remaining = gas
+
+
+def revert(computation: Any, memory: bytearray, offset: int, size: int, gas: int) -> None:
+    """REVERT: what is left of the gas goes back to the caller."""
+    finish(computation, memory, offset, size, gas)
+    raise Revert(computation._output)
+
+
+HELPERS: Final[dict[str, Any]] = {
+    "WORD": WORD,
+    "OutOfGas": OutOfGas,
+    "integer": int.from_bytes,
+    "keccak_256": keccak_256,
+    **{
+        function.__name__: function
+        for function in (
+            byte, copy, copy_returned, copy_within, exp, finish, grow, keccak, log, retreat, revert, sar, sdiv, signed,
+            signextend, sload, smod, sstore, tload, to_int, tstore,
+        )
+    },
+}  # fmt: skip
+"""The names that every unit sees."""
