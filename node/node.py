@@ -8,7 +8,6 @@ import logging
 import signal
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 DOUBLE_SIGN_CHECK_HEIGHTS: Final = 32
 SHUTDOWN_SECONDS_MAX: Final = 5.0
+WARM_UP_S: Final = 15
 
 
 class WallClock:
@@ -119,7 +119,7 @@ class Node:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._stop_on_signal, nursery.cancel_scope)
                 await nursery.start(self._host.run)
-                nursery.start_soon(partial(trio.to_thread.run_sync, load_kzg_setup, abandon_on_cancel=True))
+                nursery.start_soon(self._warm_up)
                 nursery.start_soon(self._network.run, self._engine, self._host, inboxes)
                 nursery.start_soon(self._mempool.run)
                 nursery.start_soon(self._sync.run)
@@ -210,6 +210,11 @@ class Node:
             async with self._feed.subscribe() as blocks:
                 async for stored in blocks:
                     self._metrics.block(stored)
+
+    async def _warm_up(self) -> None:
+        """Read the KZG set-up before a block needs it: two busy seconds, so not at once and not on all nodes together."""
+        await trio.sleep(WARM_UP_S + self._host.peer_id.encode()[-1] % WARM_UP_S)
+        await trio.to_thread.run_sync(load_kzg_setup, abandon_on_cancel=True)
 
     def _log_start(self) -> None:
         settings, tip = self._settings, self.store.tip()

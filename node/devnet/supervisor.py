@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -187,21 +186,12 @@ def banner(devnet: Devnet) -> str:
 
 
 def _import_everything() -> None:
-    """What every node needs, once: four processes that import at the same time need ten times as long.
-
-    The KZG set-up takes seconds too, outside of the interpreter's lock, so it is read beside the slowest import. No thread may
-    be alive when nodes are forked.
-    """
-    from evm_runtime.precompiles import load_kzg_setup
-
-    reader = threading.Thread(target=load_kzg_setup)
-    reader.start()
+    """What every node needs, once: four processes that import at the same time need ten times as long."""
     import node.node
     import node.process
     import p2p.libp2p_parts
 
     del node, p2p
-    reader.join()
 
 
 def _be_node(node: DevnetNode) -> NoReturn:
