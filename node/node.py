@@ -8,6 +8,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ import trio
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
 from consensus.engine import Engine
+from consensus.ports import MessageSigner
 from consensus.signer import Signer, double_sign_check
 from consensus.wal import Wal
 from evm_runtime.kv import KeyValueReader
@@ -23,13 +25,14 @@ from evm_runtime.precompiles import load_kzg_setup
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ChainSpec
 from genesis.errors import StorageCorrupt
-from genesis.primitives import Address, Height
+from genesis.primitives import Address, Hash32, Height, Signature
 from genesis.types import ChainIdentity, Commit, ValidatorSet
 from node import datadir, hello, keystore
 from node.application import NodeApplication
 from node.config import NodeConfig
 from node.consensus_key import ConsensusKey
 from node.feed import Feed
+from node.index_warmer import IndexWarmer
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
 from node.metrics import NodeMetrics, serve_metrics
@@ -38,6 +41,7 @@ from node.rpc.backend import Backend
 from node.rpc.config import RpcConfig
 from node.rpc.server import serve
 from node.sign_record import SignRecordFile
+from node.signer.client import RemoteSigner
 from node.status import LiveStatus
 from node.storage.chain_store import ChainStore, RuntimeFactory, open_chain
 from node.storage.database import LevelDatabase
@@ -46,8 +50,11 @@ from node.wal_file import WalFile
 from node.worker import WorkerThread
 from p2p.config import SYNC_PROTOCOL, HostConfig
 from p2p.host import Host
+from p2p.identity import peer_id_of
 
 logger = logging.getLogger(__name__)
+
+SignHash = Callable[[Hash32], Signature]
 
 DOUBLE_SIGN_CHECK_HEIGHTS: Final = 32
 SHUTDOWN_SECONDS_MAX: Final = 5.0
@@ -61,12 +68,12 @@ class WallClock:
         return time.time_ns() // 1_000_000
 
 
-def runtime_factory() -> RuntimeFactory:
+def runtime_factory(index: SpanIndex | None = None) -> RuntimeFactory:
     """Runtimes with the chain's native contracts; all share one span index, which is rebuilt from state when needed."""
-    index = SpanIndex(threading.RLock())
+    shared = index or SpanIndex(threading.RLock())
 
     def make(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
-        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, index),))
+        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared),))
 
     return make
 
@@ -77,10 +84,11 @@ class Node:
     def __init__(self, settings: NodeConfig, spec: ChainSpec, key: ConsensusKey | None) -> None:
         """Opens and checks what is stored. Raises LocalError or StorageCorrupt."""
         self._settings = settings
-        self._key = key
-        self.store = open_store(settings.datadir, spec)
+        index = SpanIndex(threading.RLock())
+        self.store = open_store(settings.datadir, spec, index)
+        self._warmer = IndexWarmer(self.store, index)
         self._wal_file = WalFile(_consensus_file(settings.datadir, "wal"))
-        signer = None if key is None else self._signer(key)
+        self._signer, self._sign_hello = self._open_signer(key)
         self._worker = WorkerThread("execution")
         self._feed = Feed()
         self._metrics = NodeMetrics()
@@ -97,7 +105,7 @@ class Node:
             spec.consensus,
             spec.block,
             self._app,
-            signer,
+            self._signer,
             Wal(self._wal_file),
             self._network,
             WallClock(),
@@ -105,7 +113,7 @@ class Node:
             observer=self._metrics,
         )
         self._sync = BlockSync(self.store, self._app, self._host, self._engine.paused)
-        self._status = LiveStatus(self._host, self._network, self._sync, None if key is None else key.address)
+        self._status = LiveStatus(self._host, self._network, self._sync, self._validator)
         self._host.register_server(SYNC_PROTOCOL, SyncServer(self.store).handle)
         self._network.on_peer_gone(self._sync.forget_peer)
         self._network.attach(self._host)
@@ -125,6 +133,7 @@ class Node:
                 nursery.start_soon(self._sync.run)
                 nursery.start_soon(self._stop_on_halt, nursery.cancel_scope)
                 await nursery.start(self._observe_blocks)
+                nursery.start_soon(self._keep_index_warm)
                 await nursery.start(serve, self._backend(), self._rpc_config())
                 if self._settings["metrics.port"]:
                     await nursery.start(
@@ -141,14 +150,29 @@ class Node:
     def _on_behind(self, height: Height, peer: str) -> None:
         self._sync.behind(height, peer)
 
-    def _signer(self, key: ConsensusKey) -> Signer:
-        path = keystore.sign_record_path(self._settings.datadir, key.address)
-        signer = Signer(self.store.identity, key.address, key.sign_hash, SignRecordFile(path))
-        double_sign_check(signer.last, key.address, recent_commits(self.store))
-        return signer
+    @property
+    def _validator(self) -> Address | None:
+        return None if self._signer is None else self._signer.address
+
+    def _open_signer(self, key: ConsensusKey | None) -> tuple[MessageSigner | None, SignHash | None]:
+        """The consensus signer, here or in its own process, and what signs this node's hellos."""
+        settings, chain = self._settings, self.store.identity
+        socket_path = settings.path("validator.signer_socket")
+        signer: MessageSigner
+        sign_hello: SignHash
+        if socket_path is not None:
+            remote = RemoteSigner(socket_path, chain)
+            signer, sign_hello = remote, remote.hello_signer(peer_id_of(keystore.node_key(settings.datadir)))
+        elif key is not None:
+            record = SignRecordFile(keystore.sign_record_path(settings.datadir, key.address))
+            signer, sign_hello = Signer(chain, key.address, key.sign_hash, record), key.sign_hash
+        else:
+            return None, None
+        double_sign_check(signer.last, signer.address, recent_commits(self.store))
+        return signer, sign_hello
 
     def _make_host(self) -> Host:
-        settings, identity, key = self._settings, self.store.identity, self._key
+        settings, identity = self._settings, self.store.identity
         seed = keystore.node_key(settings.datadir)
         address = settings["p2p.addr"]
         family = "ip6" if ":" in address else "ip4"
@@ -159,8 +183,7 @@ class Node:
         )
 
         def own_hello() -> bytes:
-            address_of_key, sign_hash = (None, None) if key is None else (key.address, key.sign_hash)
-            return hello.make_hello(identity, self._host.peer_id, address_of_key, sign_hash)
+            return hello.make_hello(identity, self._host.peer_id, self._validator, self._sign_hello)
 
         return Host(
             config,
@@ -211,6 +234,13 @@ class Node:
                 async for stored in blocks:
                     self._metrics.block(stored)
 
+    async def _keep_index_warm(self) -> None:
+        while True:
+            async with self._feed.subscribe() as blocks:
+                await trio.to_thread.run_sync(self._warmer.warm_all, abandon_on_cancel=True)
+                async for stored in blocks:
+                    await trio.to_thread.run_sync(self._warmer.warm_after, stored, abandon_on_cancel=True)
+
     async def _warm_up(self) -> None:
         """Read the KZG set-up before a block needs it: two busy seconds, so not at once and not on all nodes together."""
         await trio.sleep(WARM_UP_S + self._host.peer_id.encode()[-1] % WARM_UP_S)
@@ -221,10 +251,10 @@ class Node:
         logger.info("chain %s, id %d, at block %d", self.store.spec.name, self.store.identity.chain_id, tip.height)
         logger.info("JSON-RPC on http://%s:%d", settings["http.addr"], settings["http.port"])
         logger.info("p2p on %s", ", ".join(self._host.addresses))
-        if self._key is None:
+        if self._validator is None:
             logger.info("full node without a consensus key")
         else:
-            logger.info("validator 0x%s", self._key.address.hex())
+            logger.info("validator 0x%s", self._validator.hex())
 
     def _close(self) -> None:
         self._worker.close()
@@ -233,11 +263,11 @@ class Node:
         self._wal_file.close()
 
 
-def open_store(directory: Path, spec: ChainSpec) -> ChainStore:
+def open_store(directory: Path, spec: ChainSpec, index: SpanIndex | None = None) -> ChainStore:
     """The chain in a data directory, begun if there is none. Raises LocalError or StorageCorrupt."""
     database = LevelDatabase(directory / datadir.CHAIN_FOLDER, create=True)
     try:
-        return open_chain(database, spec, runtime_factory())
+        return open_chain(database, spec, runtime_factory(index))
     except BaseException:
         database.close()
         raise

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.e2e
 def test_supply_is_genesis_plus_minted_minus_burned_at_every_block(devnet: DevnetProcess) -> None:
     web3 = devnet.web3()
     account = Account.from_key(devnet.key(3))
-    for nonce in range(5):
+    first_nonce = web3.eth.get_transaction_count(account.address)
+    for nonce in range(first_nonce, first_nonce + 5):
         transaction = {"chainId": web3.eth.chain_id, "nonce": nonce, "to": account.address, "value": 1, "gas": 21_000,
                        "maxFeePerGas": 3 * 10**9, "maxPriorityFeePerGas": 10**9}  # fmt: skip
         sent = web3.eth.send_raw_transaction(account.sign_transaction(transaction).raw_transaction)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from genesis.primitives import Address, Hash32
+from node.contract_reader import ContractReader
 from node.rpc.backend import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.format import Json, data, quantity
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
         ReceiptInfo,
         VersionInfo,
     )
-    from evm_runtime.views import StateReader
+
 
 T = TypeVar("T")
 
@@ -35,19 +36,6 @@ _BLOCK = Param("block", BLOCK_REF, default=LATEST)
 _ID = Param("id", COUNT)
 _CURSOR = Param("cursor", COUNT, default=1)
 _LIMIT = Param("limit", COUNT, default=PAGE_DEFAULT)
-
-
-class ContractReader:
-    """A state as the registry's queries read it."""
-
-    def __init__(self, state: "StateReader") -> None:
-        self._state = state
-
-    def storage(self, address: Address, slot: int) -> int:
-        return self._state.storage(address, slot)
-
-    def get_blob(self, blob_hash: Hash32) -> bytes | None:
-        return self._state.blob(blob_hash)
 
 
 def queries(context: Context, ref: BlockRef) -> "Queries":

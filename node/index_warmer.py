@@ -1,0 +1,56 @@
+"""Keeps the span index warm: new content is read into it after each block, not when an inference waits for it.
+
+Only speed depends on this: the index ingests whatever it lacks when it is asked.
+"""
+
+from typing import Final
+
+from attribution_precompile import declarations
+from attribution_precompile.queries import Queries, ReaderSlots
+from attribution_precompile.span_index import SpanIndex
+from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from node.contract_reader import ContractReader
+from node.interfaces import StoredBlock
+from node.storage.chain_store import ChainStore
+
+_BY_DATANET: Final = (declarations.CONTRIBUTED.topic, declarations.VERSION_PUBLISHED.topic)
+_BY_CONTRIBUTION: Final = declarations.APPENDED.topic
+
+
+class IndexWarmer:
+    """Reads finalized content into an index. Blocking; for a thread of its own. Uses each block's own state, by its root."""
+
+    def __init__(self, store: ChainStore, index: SpanIndex) -> None:
+        self._store = store
+        self._index = index
+
+    def warm_all(self) -> None:
+        """Every datanet, as of the tip: after a start."""
+        reader, height = self._tip()
+        for datanet in range(1, Queries(reader, self._store.spec.chain_id).counts().datanets + 1):
+            self._warm(reader, datanet, height)
+
+    def warm_after(self, stored: StoredBlock) -> None:
+        """The datanets that a block put content into or published versions of."""
+        touched: set[int] = set()
+        reader = ContractReader(self._store.runtime.state(stored.header))
+        for receipt in stored.receipts:
+            for log in receipt.logs:
+                if log.address != ATTRIBUTION_ADDRESS or len(log.topics) < 2:
+                    continue
+                topic, subject = int.from_bytes(log.topics[0], "big"), int.from_bytes(log.topics[1], "big")
+                if topic in _BY_DATANET:
+                    touched.add(subject)
+                elif topic == _BY_CONTRIBUTION:
+                    record = Queries(reader, self._store.spec.chain_id).contribution(subject)
+                    if record is not None:
+                        touched.add(record.datanet_id)
+        for datanet in sorted(touched):
+            self._warm(reader, datanet, stored.height)
+
+    def _tip(self) -> tuple[ContractReader, int]:
+        tip = self._store.tip()
+        return ContractReader(self._store.runtime.state(tip.header)), tip.height
+
+    def _warm(self, reader: ContractReader, datanet: int, height: int) -> None:
+        self._index.warm(ReaderSlots(reader), reader, datanet, height + 1)
