@@ -1,0 +1,144 @@
+"""Metrics over HTTP, log lines, and what is kept of a fatal error."""
+
+import contextlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+
+from consensus.messages import Step
+from genesis.errors import InvariantError, LocalError, StorageCorrupt
+from genesis.primitives import Address, Height, Round
+from genesis.types import Commit, Validator, ValidatorSet
+from node.feed import Feed
+from node.interfaces import NodeStatus, PeerStatus, SyncStatus
+from node.logs import JsonFormatter, TextFormatter
+from node.mempool import TransactionPool
+from node.mempool_service import MempoolService
+from node.metrics import NodeMetrics, serve_metrics
+from node.process import _first_cause, _keep_evidence
+from tests.unit.node.local_chain import CHAIN_ID, GWEI, LocalChain, make_spec, transfer
+from tests.unit.node.test_mempool import Accounts
+
+
+@dataclass
+class Status:
+    """A node with two peers."""
+
+    is_validator: bool = True
+    validator_address: Address | None = None
+
+    def peer_count(self) -> int:
+        return 2
+
+    def peers(self) -> list[PeerStatus]:
+        return []
+
+    def syncing(self) -> SyncStatus | None:
+        return None
+
+    def client_version(self) -> str:
+        return "test"
+
+    def p2p_address(self) -> str | None:
+        return None
+
+    def listening(self) -> bool:
+        return True
+
+
+def made(path: Path) -> NodeMetrics:
+    metrics = NodeMetrics()
+    mempool = MempoolService(TransactionPool(make_spec(), Accounts(), GWEI), Feed(), CHAIN_ID, lambda: 0.0)
+    mempool.pool.add(transfer(0, 1), 0)
+    status: NodeStatus = Status()
+    metrics.watch(status, mempool)
+    chain = LocalChain(path / "chain", make_spec())
+    metrics.block(chain.store.tip())
+    chain.extend(transfer(0, 0), transfer(1, 0))
+    metrics.block(chain.store.tip())
+    chain.close()
+    return metrics
+
+
+async def ask(port: int, request: bytes) -> bytes:
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    async with stream:
+        await stream.send_all(request)
+        answer = b""
+        with contextlib.suppress(trio.BrokenResourceError):  # a reset, where not all of the request was read
+            while data := await stream.receive_some(65_536):
+                answer += data
+    return answer
+
+
+async def test_metrics_are_served_and_a_bad_client_harms_nobody(tmp_path: Path) -> None:
+    metrics = made(tmp_path)
+    metrics.step_entered(Height(2), Round(0), Step.PROPOSE)
+    metrics.step_entered(Height(2), Round(1), Step.PREVOTE)
+    metrics.decided(
+        Commit(Height(1), Round(0), b"\x01" * 32, (b"",)),  # type: ignore[arg-type]  # a hash
+        ValidatorSet((Validator(Address(bytes([1]) * 20), 7, Address(bytes(20))),)),  # type: ignore[arg-type]  # a power
+    )
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    await listeners[0].aclose()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_metrics, metrics, "127.0.0.1", port)
+        with pytest.raises(LocalError, match=str(port)):
+            await serve_metrics(metrics, "127.0.0.1", port)
+        await ask(port, b"x" * 20_000)
+        silent = await trio.open_tcp_stream("127.0.0.1", port)
+        await silent.aclose()
+        answer = (await ask(port, b"GET /metrics HTTP/1.1\r\n\r\n")).decode()
+        nursery.cancel_scope.cancel()
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 200 OK")
+    lines = body.splitlines()
+    for line in (
+        "openledger_consensus_height 1.0",
+        "openledger_consensus_round 1.0",
+        "openledger_consensus_missing_validators_power 7.0",
+        "openledger_transactions_total 2.0",
+        "openledger_gas_used_total 42000.0",
+        "openledger_p2p_peers 2.0",
+        "openledger_mempool_pending 0.0",
+        "openledger_mempool_queued 1.0",
+        "openledger_syncing 0.0",
+        "openledger_consensus_block_interval_seconds_count 1.0",
+    ):
+        assert line in lines, line
+
+
+def record(message: str, error: Exception | None = None) -> logging.LogRecord:
+    info = (type(error), error, None) if error else None
+    return logging.LogRecord("node.test", logging.WARNING, "file", 1, message, (), info)
+
+
+def test_log_lines_for_people_and_for_machines() -> None:
+    text = TextFormatter().format(record("something happened"))
+    assert text.endswith("WARNING node.test: something happened")
+    line = json.loads(JsonFormatter("n1").format(record("two\nlines", ValueError("é"))))
+    assert (line["level"], line["logger"], line["message"], line["node"]) == (
+        "warning",
+        "node.test",
+        "two\nlines",
+        "n1",
+    )
+    assert "ValueError: é" in line["trace"]
+    assert line["time"].endswith("Z")
+
+
+def test_the_fatal_error_is_found_in_a_group_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fatal = StorageCorrupt("a hole")
+    group = BaseExceptionGroup(
+        "tasks", [ValueError("x"), ExceptionGroup("inner", [LocalError("port"), fatal]), KeyboardInterrupt()]
+    )
+    assert _first_cause(group) is fatal
+    assert str(_first_cause(ExceptionGroup("g", [ValueError("x"), LocalError("port")]))) == "port"
+    _keep_evidence(tmp_path, InvariantError("it contradicts itself"))
+    assert "InvariantError: it contradicts itself" in (tmp_path / "fatal.log").read_text()
+    assert "it contradicts itself" in caplog.text
