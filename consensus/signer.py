@@ -123,7 +123,7 @@ class Signer:
 
     def covers(self, message: SignedMessage) -> bool:
         """False if `message`, signed with this key, is newer than anything this signer signed: the key is used elsewhere."""
-        return self.last is not None and _position_of(message) <= self.last.position
+        return self.last is not None and position_of(message) <= self.last.position
 
     def stop(self, reason: str) -> None:
         """Refuse everything from now on, until the node is started anew."""
@@ -170,12 +170,13 @@ def _read_record(data: bytes) -> SignRecord:
         record = decode(SignRecord, data, size_max=_RECORD_BYTES_MAX)
     except WireError as error:
         raise StorageCorrupt(f"the sign record is garbled: {error}") from None
-    if record.position != _position_of(record.signed()):
+    if record.position != position_of(record.signed()):
         raise StorageCorrupt("the sign record's position is not that of its message")
     return record
 
 
-def _position_of(message: SignedMessage) -> tuple[Height, Round, Step]:
+def position_of(message: SignedMessage) -> tuple[Height, Round, Step]:
+    """Where a message stands: what is signed later has a higher position."""
     step = Step.PROPOSE if isinstance(message, Proposal) else STEP_OF[message.kind]
     return message.height, message.round, step
 

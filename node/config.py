@@ -102,6 +102,7 @@ SETTINGS: Final = (
     Setting("halt_height", 0, _whole, "stop once this height is final (0: never)", "HEIGHT"),
     Setting("validator.keystore", "", _text, "keystore of the consensus key (none: a full node)", "FILE"),
     Setting("validator.password_file", "", _text, "file with the keystore's password", "FILE"),
+    Setting("validator.signer_socket", "", _text, "socket of an `openledger signer` that holds the key", "FILE"),
 )
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 

@@ -35,6 +35,10 @@ def open_consensus_key(settings: NodeConfig) -> ConsensusKey | None:
     path = settings.path("validator.keystore")
     if path is None:
         return None
+    if settings["validator.signer_socket"]:
+        raise LocalError(
+            "validator.keystore and validator.signer_socket are both set: the key is either here or with the signer; unset one"
+        )
     password_file = settings.path("validator.password_file")
     if password_file is not None:
         password = keystore.read_password(password_file)

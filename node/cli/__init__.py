@@ -17,9 +17,9 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point of the `openledger` command."""
-    from node.cli import chain, commands, keys, light, network
+    from node.cli import chain, commands, keys, light, network, signer
 
-    for module in (commands, keys, chain, network, light):
+    for module in (commands, keys, chain, network, light, signer):
         module.register(cli)
     try:
         cli.main(standalone_mode=False)
