@@ -5,6 +5,7 @@ JSON-RPC reads a second over keep-alive connections. All processes and the clien
 """
 
 import json
+import os
 import socket
 import tempfile
 import threading
@@ -184,6 +185,7 @@ def _load(report: Report, devnet: DevnetProcess, accounts: list[Sender], chain_i
         _Load(devnet.url(place % len(devnet.info["nodes"])), account.address, calls, stop)
         for place, (account, calls) in enumerate(zip(accounts, prepared, strict=True))
     ]
+    cpu_before_s = _cpu_s(devnet)
     began = time.perf_counter()
     for load in loads:
         load.start()
@@ -198,6 +200,7 @@ def _load(report: Report, devnet: DevnetProcess, accounts: list[Sender], chain_i
             block = watcher.call("eth_getBlockByNumber", hex(number), False)
             marks.append((now, len(block["transactions"]), int(block["gasUsed"], 16)))
         time.sleep(0.02)
+    cpu_s, whole_s = _cpu_s(devnet) - cpu_before_s, time.perf_counter() - began
     stop.set()
     for load in loads:
         load.join()
@@ -214,6 +217,20 @@ def _load(report: Report, devnet: DevnetProcess, accounts: list[Sender], chain_i
     report.add("transfers_s", transfers / span_s, "tx/s", note)
     report.add("load_blocks_s", (len(busy) - 1) / span_s, "blocks/s", "while loaded")
     report.add("load_block_transfers", transfers / (len(busy) - 1), "tx/block", "mean while loaded")
+    cpu_us = cpu_s / sum(mark[1] for mark in busy) * 1e6
+    report.add("load_cpu_us_per_transfer", cpu_us, "us", "processor time of all nodes together, per final transfer")
+    report.add(
+        "load_cpus", cpu_s / whole_s, "CPUs", "kept busy by all nodes together; the rest went to the client and others"
+    )
+
+
+def _cpu_s(devnet: DevnetProcess) -> float:
+    """Processor time that the nodes have taken so far."""
+    ticks = 0
+    for node in devnet.info["nodes"]:
+        fields = Path(f"/proc/{node['pid']}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime, stime
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _presign(account: Sender, chain_id: int) -> list[dict[str, Any]]:
