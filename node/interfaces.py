@@ -4,7 +4,7 @@ JSON-RPC, block sync and the application are written against these ports, never 
 The runtime's types are imported for the type checker only: py-evm takes seconds to import, the command line should not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -83,6 +83,14 @@ class ChainReader(Protocol):
 
     def transaction_place(self, transaction_hash: Hash32) -> tuple[Height, int] | None:
         """(height, index in the block) of a final transaction."""
+        ...
+
+    def transactions_of(self, sender: Address, first_nonce: int) -> Iterator[tuple[int, Height, int]]:
+        """(nonce, height, index in the block) of the final transactions that `sender` signed, from `first_nonce` on."""
+        ...
+
+    def log_heights(self, place: int, value: bytes, heights: range) -> Iterator[Height]:
+        """Those of `heights` whose block has a log with `value` at `place`: 0 for the address, 1 to 4 for the topics."""
         ...
 
     def commit(self, height: Height) -> Commit | None:

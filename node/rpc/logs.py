@@ -1,7 +1,9 @@
-"""Finding logs: the bloom in each header says which blocks can't hold a match, the rest are read and compared."""
+"""Finding logs: the index says which blocks hold an address or a topic, their headers' blooms which of them can't match, and
+what is left is read and compared. A filter for any log at all goes by the blooms alone.
+"""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Generator, Iterator
+from typing import TYPE_CHECKING, Final
 
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Height, keccak256
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from evm_runtime.header import Header
     from evm_runtime.receipt import Log
 
+_WINDOW: Final = 65_536
+"""Heights whose index entries are gathered at once: bounds memory, and work beyond a full answer."""
+
 
 class LogQuery:
     """A log filter made ready for many blocks."""
@@ -22,8 +27,9 @@ class LogQuery:
     def __init__(self, wanted: LogFilter) -> None:
         self._addresses = wanted.addresses
         self._topics = wanted.topics
-        groups = [wanted.addresses, *(choices for choices in wanted.topics if choices is not None)]
-        self._blooms = [[_bloom_bits(value) for value in group] for group in groups if group]
+        groups = enumerate((wanted.addresses, *wanted.topics))
+        self._groups: list[tuple[int, Collection[bytes]]] = [(place, group) for place, group in groups if group]
+        self._blooms = [[_bloom_bits(value) for value in group] for _, group in self._groups]
 
     def may_match(self, header: "Header") -> bool:
         """False if the header's bloom excludes a match: of each group asked for, at least one value must be in it."""
@@ -52,19 +58,52 @@ class LogQuery:
         ]
 
     def by_block(self, chain: ChainReader, heights: range, stopwatch: Stopwatch) -> Iterator[tuple[Height, list[Json]]]:
-        """(height, matching logs) for each of `heights`; most blocks cost one header. Raises RpcError when time is over."""
-        for height in map(Height, heights):
+        """(height, matching logs) for those of `heights` that may hold some. Raises RpcError when time is over."""
+        for height in self._candidates(chain, heights, stopwatch):
             stopwatch.check()
             header = chain.header(height)
             if header is None:
                 raise StorageCorrupt(f"block {height} is missing below the tip")
             if not self.may_match(header):
-                yield height, []
                 continue
             stored = chain.block(height)
             if stored is None:
                 raise StorageCorrupt(f"block {height} is missing below the tip")
             yield height, self.in_block(stored)
+
+    def _candidates(self, chain: ChainReader, heights: range, stopwatch: Stopwatch) -> Iterator[Height]:
+        """The heights worth a look, in order. Reading the index costs no more than the rarest of what is asked for."""
+        stopwatch.check()
+        if not self._groups:
+            yield from map(Height, heights)
+            return
+        for start in range(heights.start, heights.stop, _WINDOW):
+            window = range(start, min(start + _WINDOW, heights.stop))
+            yield from self._in_index(chain, window, stopwatch)
+
+    def _in_index(self, chain: ChainReader, window: range, stopwatch: Stopwatch) -> list[Height]:
+        """All groups are read in step, and the first that ends has the fewest blocks: the others must be among them."""
+        found: list[set[Height]] = [set() for _ in self._groups]
+        readers = [_heights(chain, place, group, window, stopwatch) for place, group in self._groups]
+        try:
+            while True:
+                for reader, seen in zip(readers, found, strict=True):
+                    height = next(reader, None)
+                    if height is None:
+                        return sorted(seen)
+                    seen.add(height)
+        finally:
+            for reader in readers:
+                reader.close()
+
+
+def _heights(
+    chain: ChainReader, place: int, values: Collection[bytes], window: range, stopwatch: Stopwatch
+) -> Generator[Height, None, None]:
+    """Where any of `values` stands at `place`; a height may come more than once."""
+    for value in values:
+        stopwatch.check()
+        yield from chain.log_heights(place, value, window)
 
 
 def search(chain: ChainReader, query: LogQuery, heights: range, results_max: int, stopwatch: Stopwatch) -> list[Json]:

@@ -7,7 +7,7 @@ the tip, so a call that runs while the next block is written never mixes two sta
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final, Generic, TypeVar
 
 from evm_runtime.genesis_block import build_genesis
@@ -18,7 +18,7 @@ from evm_runtime.runtime import ExecutedBlock, Runtime
 from evm_runtime.transaction import decode_transaction
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, InvariantError, LocalError, StorageCorrupt, WireError
-from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Hash32, Height, Round
+from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Height, Round
 from genesis.types import EMPTY_COMMIT, Block, ChainIdentity, Commit, ConsensusData
 from node.interfaces import StoredBlock
 from node.storage import keys, records
@@ -102,6 +102,18 @@ class ChainStore:
     def transaction_place(self, transaction_hash: Hash32) -> tuple[Height, int] | None:
         data = self._database.get(keys.transaction_key(transaction_hash))
         return None if data is None else records.read_place(data)
+
+    def transactions_of(self, sender: Address, first_nonce: int) -> Iterator[tuple[int, Height, int]]:
+        if first_nonce >= keys.NUMBER_MAX:  # EIP-2681: no account has that nonce
+            return
+        scan = self._database.scan(keys.sender_key(sender, first_nonce), keys.sender_key(sender, keys.NUMBER_MAX))
+        for key, value in scan:
+            yield int.from_bytes(key[-8:], "big"), *records.read_place(value)
+
+    def log_heights(self, place: int, value: bytes, heights: range) -> Iterator[Height]:
+        first, beyond = (keys.log_key(place, value, height) for height in (heights.start, heights.stop))
+        for key, _ in self._database.scan(first, beyond):
+            yield Height(int.from_bytes(key[-8:], "big"))
 
     def commit(self, height: Height) -> Commit | None:
         data = self._database.get(keys.commit_key(height))
@@ -251,7 +263,13 @@ def _block_writes(stored: StoredBlock, block_bytes: bytes, state: WriteSet) -> d
     if stored.commit is not None:
         writes[keys.commit_key(height)] = records.encode_commit(stored.commit)
     for index, transaction in enumerate(stored.transactions):
-        writes[keys.transaction_key(transaction.hash)] = keys.place_bytes(height, index)
+        place = keys.place_bytes(height, index)
+        writes[keys.transaction_key(transaction.hash)] = place
+        writes[keys.sender_key(transaction.sender, transaction.nonce)] = place
+    for receipt in stored.receipts:
+        for log in receipt.logs:
+            for log_place, value in enumerate((log.address, *log.topics), keys.LOG_ADDRESS):
+                writes[keys.log_key(log_place, value, height)] = b""
     return writes
 
 

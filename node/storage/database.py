@@ -36,6 +36,10 @@ class Reader(Protocol):
         """(key, value) for every key with `prefix`, in key order, from one consistent snapshot."""
         ...
 
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) for every key from `start` up to but not including `stop`, in key order, from one snapshot."""
+        ...
+
 
 class Snapshot(Reader, Protocol):
     """The database as it was at one moment."""
@@ -101,8 +105,16 @@ class LevelSnapshot:
                 raise _corrupt(error) from None
 
     def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._read(prefix=prefix)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._read(start=start, stop=stop)
+
+    def _read(self, **bounds: bytes) -> Iterator[tuple[bytes, bytes]]:
         with self._gate:
-            iterator = self._raw.iterator(prefix=prefix, verify_checksums=True)
+            iterator = self._raw.iterator(
+                prefix=bounds.get("prefix"), start=bounds.get("start"), stop=bounds.get("stop"), verify_checksums=True
+            )
         try:
             while chunk := self._chunk(iterator):
                 yield from chunk
@@ -167,6 +179,13 @@ class LevelDatabase:
         snapshot = self.snapshot()
         try:
             yield from snapshot.iterate(prefix)
+        finally:
+            snapshot.close()
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        snapshot = self.snapshot()
+        try:
+            yield from snapshot.scan(start, stop)
         finally:
             snapshot.close()
 

@@ -11,16 +11,20 @@
 | `r` height                   | its receipts and execution results (`records.ExecutionRecord`) |
 | `h` block hash               | height                                                         |
 | `t` transaction hash         | height and index in the block (4 bytes)                        |
+| `f` sender, nonce            | height and index of that transaction                           |
+| `l` place, value, height     | empty: the block has a log with `value` at `place`             |
 | `s` …                        | the state: what follows is the runtime's own layout, blobs too |
 
-Heights are 8 bytes, big-endian, so keys sort by height. Whoever changes this layout raises SCHEMA_VERSION.
+Heights and nonces are 8 bytes, big-endian, so keys sort by them. The place of a log's address is 0, those of its topics are
+1 to 4, one byte: so the attribution contract's events are found by contributor, model and receipt, too.
+Whoever changes this layout raises SCHEMA_VERSION.
 """
 
 from typing import Final
 
-from genesis.primitives import Hash32, Height
+from genesis.primitives import Address, Hash32, Height
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 META_SCHEMA: Final = b"mschema"
 META_SPEC: Final = b"mspec"
@@ -33,6 +37,12 @@ _COMMIT: Final = b"c"
 _RECEIPTS: Final = b"r"
 _BLOCK_HASH: Final = b"h"
 _TRANSACTION: Final = b"t"
+_SENDER: Final = b"f"
+_LOG: Final = b"l"
+
+NUMBER_MAX: Final = (1 << 64) - 1
+LOG_ADDRESS: Final = 0
+"""The place of a log's address in the `l` index; topic i is at place i + 1."""
 
 
 def height_bytes(height: int) -> bytes:
@@ -61,6 +71,14 @@ def block_hash_key(block_hash: Hash32) -> bytes:
 
 def transaction_key(transaction_hash: Hash32) -> bytes:
     return _TRANSACTION + transaction_hash
+
+
+def sender_key(sender: Address, nonce: int) -> bytes:
+    return _SENDER + sender + height_bytes(nonce)
+
+
+def log_key(place: int, value: bytes, height: int) -> bytes:
+    return _LOG + bytes((place,)) + value + height_bytes(height)
 
 
 def place_bytes(height: Height, index: int) -> bytes:

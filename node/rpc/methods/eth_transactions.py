@@ -1,17 +1,18 @@
 """eth: transactions, sent and looked up."""
 
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from genesis.errors import InvalidTransaction, WireError
-from genesis.primitives import Hash32
-from node.interfaces import StoredBlock
+from genesis.errors import InvalidTransaction, StorageCorrupt, WireError
+from genesis.primitives import Address, Hash32, Height
+from node.interfaces import ChainReader, StoredBlock
 from node.rpc.backend import Context
-from node.rpc.errors import SYNC_TIMEOUT, RpcError, server_error
-from node.rpc.format import Json, data, receipt_json, transaction_json
+from node.rpc.errors import SYNC_TIMEOUT, RpcError, invalid_params, server_error
+from node.rpc.format import Json, data, quantity, receipt_json, transaction_json
 from node.rpc.lookup import block_at, transaction_at
-from node.rpc.params import BLOCK_NUMBER, COUNT, DATA, HASH, UINT64, BlockRef
+from node.rpc.params import ADDRESS, BLOCK_NUMBER, COUNT, DATA, HASH, UINT64, BlockRef
 from node.rpc.registry import Param, Runs, method
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _NUMBER = Param("block", BLOCK_NUMBER)
 _HASH = Param("hash", HASH)
 _INDEX = Param("index", UINT64)
+
+PAGE_DEFAULT: Final = 100
+PAGE_MAX: Final = 1_000
 
 
 @method("eth_sendRawTransaction", Param("transaction", DATA), result="hash")
@@ -111,6 +115,44 @@ def raw_by_number_and_index(context: Context, ref: BlockRef, index: int) -> str 
 def raw_by_block_hash_and_index(context: Context, block_hash: Hash32, index: int) -> str | None:
     """The transaction at a place of a block, as it stands on the wire, by the block's hash."""
     return raw_by_number_and_index(context, BlockRef(hash=block_hash), index)
+
+
+@method(
+    "eth_getTransactionBySenderAndNonce",
+    Param("sender", ADDRESS),
+    Param("nonce", UINT64),
+    result="transaction or null",
+    runs=Runs.READ,
+)
+def by_sender_and_nonce(context: Context, sender: Address, nonce: int) -> Json | None:
+    """The final transaction that a sender signed with a nonce."""
+    for found, height, place in context.chain.transactions_of(sender, nonce):
+        return transaction_at_place(context.chain, height, place) if found == nonce else None
+    return None
+
+
+@method(
+    "open_transactionsOf",
+    Param("sender", ADDRESS),
+    Param("cursor", COUNT, default=0),
+    Param("limit", COUNT, default=PAGE_DEFAULT),
+    result="page of transactions",
+    runs=Runs.READ,
+)
+def of_sender(context: Context, sender: Address, cursor: int, limit: int) -> Json:
+    """The final transactions of a sender by nonce, `cursor` being the first; `next` is the cursor of the page after it."""
+    if not 1 <= limit <= PAGE_MAX:
+        raise invalid_params(f"limit is 1 to {PAGE_MAX}")
+    found = list(itertools.islice(context.chain.transactions_of(sender, cursor), limit + 1))
+    items = [transaction_at_place(context.chain, height, place) for _, height, place in found[:limit]]
+    return {"items": items, "next": quantity(found[limit][0]) if len(found) > limit else None}
+
+
+def transaction_at_place(chain: ChainReader, height: Height, place: int) -> Json:
+    stored = chain.block(height)
+    if stored is None or place >= len(stored.transactions):
+        raise StorageCorrupt(f"the index places a transaction in block {height}, which does not hold it")
+    return transaction_json(stored.transactions[place], stored, place)
 
 
 def _holding(context: Context, ref: BlockRef, index: int) -> StoredBlock | None:

@@ -51,6 +51,29 @@ def test_readers_keep_the_state_that_they_began_with(chain: LocalChain) -> None:
     assert chain.store.runtime.state().nonce(ADDRESSES[0]) == 1
 
 
+EMITTER = "0x60aa60bb5f5fa200"
+"""Creation code that logs two topics, 0xbb and 0xaa, and leaves no code."""
+
+
+def test_transactions_and_logs_are_found_by_who_and_what(chain: LocalChain) -> None:
+    logging = {"to": "", "data": EMITTER, "gas": 100_000, "value": 0}
+    chain.extend(transfer(0, 0), transfer(1, 0), transfer(0, 1))
+    chain.extend(transfer(1, 1, **logging), transfer(1, 2, **logging))
+    chain.extend()
+    chain.extend(transfer(0, 2), transfer(1, 3, **logging))
+    store, low, high = chain.store, (0xBB).to_bytes(32, "big"), (0xAA).to_bytes(32, "big")
+    assert list(store.transactions_of(ADDRESSES[0], 0)) == [(0, 1, 0), (1, 1, 2), (2, 4, 0)]
+    assert list(store.transactions_of(ADDRESSES[0], 1)) == [(1, 1, 2), (2, 4, 0)]
+    assert list(store.transactions_of(ADDRESSES[2], 0)) == []
+    assert list(store.log_heights(1, low, range(5))) == [2, 4]
+    assert list(store.log_heights(2, high, range(5))) == [2, 4]
+    assert list(store.log_heights(2, high, range(3, 5))) == [4]
+    assert list(store.log_heights(2, high, range(2, 4))) == [2]
+    assert list(store.log_heights(1, high, range(5))) == []
+    [first, second] = [receipt.logs[0].address for receipt in store.block(Height(2)).receipts]  # type: ignore[union-attr]  # it is there
+    assert list(store.log_heights(0, first, range(5))) == list(store.log_heights(0, second, range(5))) == [2]
+
+
 def test_only_the_next_block_with_its_own_commit_is_taken(chain: LocalChain) -> None:
     first = chain.build()
     chain.store.append(first, chain.commit_for(first.block))

@@ -49,6 +49,18 @@ def test_iteration_sees_one_moment_and_only_its_prefix(path: Path) -> None:
     database.close()
 
 
+def test_a_scan_has_its_start_and_lacks_its_end(path: Path) -> None:
+    database = LevelDatabase(path, create=True)
+    database.write_batch({bytes([i]): b"" for i in range(6)}, sync=False)
+    assert [key for key, _ in database.scan(b"\x01", b"\x04")] == [b"\x01", b"\x02", b"\x03"]
+    snapshot = database.snapshot()
+    database.write_batch({b"\x02": None}, sync=False)
+    assert [key for key, _ in snapshot.scan(b"\x01", b"\x04")] == [b"\x01", b"\x02", b"\x03"]
+    assert [key for key, _ in database.scan(b"\x01", b"\x04")] == [b"\x01", b"\x03"]
+    snapshot.close()
+    database.close()
+
+
 def test_a_snapshot_keeps_its_moment(path: Path) -> None:
     database = LevelDatabase(path, create=True)
     database.write_batch({b"a": b"1"})

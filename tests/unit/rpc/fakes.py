@@ -1,7 +1,7 @@
 """A chain, a mempool and a node in memory, made of the real value types, for tests of JSON-RPC without an executor."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -196,6 +196,18 @@ class FakeChain:
                 if tx.hash == transaction_hash:
                     return stored.height, place
         return None
+
+    def transactions_of(self, sender: Address, first_nonce: int) -> Iterator[tuple[int, Height, int]]:
+        for stored in self.blocks:
+            for place, tx in enumerate(stored.transactions):
+                if tx.sender == sender and tx.nonce >= first_nonce:
+                    yield tx.nonce, stored.height, place
+
+    def log_heights(self, place: int, value: bytes, heights: range) -> Iterator[Height]:
+        for stored in self.blocks[heights.start : heights.stop]:
+            logs = [log for receipt in stored.receipts for log in receipt.logs]
+            if any(value == entry for log in logs for entry in (log.address, *log.topics)[place : place + 1]):
+                yield stored.height
 
     def commit(self, height: Height) -> Commit | None:
         return self.blocks[height].commit

@@ -312,6 +312,48 @@ async def test_logs_that_are_refused(wanted: Any, code: int, message: str) -> No
 
 
 @trio_test
+async def test_a_search_reads_only_the_blocks_that_the_index_names() -> None:
+    node = FakeNode()
+    for place in range(60):
+        noise = Log(TARGET, (TOPIC,), b"")
+        node.finalize(
+            [signed(place)], [(noise, Log(TOKEN, (OTHER_TOPIC, TOPIC), b"")) if place % 20 == 7 else (noise,)]
+        )
+    read: list[int] = []
+    header = node.chain.header
+    node.chain.header = lambda height: read.append(height) or header(height)  # type: ignore[method-assign,func-returns-value]  # counts
+    async with running(node) as client:
+        for wanted in (
+            {"address": hexed(TOKEN)},
+            {"topics": [hexed(OTHER_TOPIC)]},
+            {"topics": [None, hexed(TOPIC)]},
+            {"address": [hexed(TOKEN), hexed(TARGET)], "topics": [hexed(OTHER_TOPIC), hexed(TOPIC)]},
+        ):
+            read.clear()
+            logs = await client.call("eth_getLogs", {"fromBlock": "earliest", **wanted})
+            assert [int(log["blockNumber"], 16) for log in logs] == read == [8, 28, 48], wanted
+
+
+@trio_test
+async def test_transactions_are_found_by_sender_and_nonce() -> None:
+    node = FakeNode()
+    node.finalize([signed(3), signed(4)])
+    node.finalize([signed(5)])
+    async with running(node) as client:
+        sender = hexed(SENDER)
+        found = await client.call("eth_getTransactionBySenderAndNonce", sender, "0x4")
+        assert (found["hash"], found["transactionIndex"]) == (hexed(keccak(signed(4))), "0x1")
+        assert await client.call("eth_getTransactionBySenderAndNonce", sender, "0x2") is None
+        assert await client.call("eth_getTransactionBySenderAndNonce", sender, "0x6") is None
+        page = await client.call("open_transactionsOf", sender, "0x0", 2)
+        assert [each["nonce"] for each in page["items"]] == ["0x3", "0x4"]
+        assert page["next"] == "0x5"
+        page = await client.call("open_transactionsOf", sender, page["next"])
+        assert ([each["nonce"] for each in page["items"]], page["next"]) == (["0x5"], None)
+        assert await client.call("open_transactionsOf", hexed(TARGET)) == {"items": [], "next": None}
+
+
+@trio_test
 async def test_a_search_that_takes_too_long_is_ended() -> None:
     async with running(busy_node(), {"log_timeout_s": -1.0}) as client:
         assert await client.error("eth_getLogs", {"fromBlock": "0x0"}) == (-32000, "execution aborted (timeout = -1s)")
