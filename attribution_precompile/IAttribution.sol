@@ -75,6 +75,10 @@ interface IAttribution {
     error VersionNotFinal(uint64 datanetId, uint32 version);
     error ModelInactive(uint64 modelId);
     error ModelNotAllowed(uint64 datanetId, uint64 modelId);
+    error BondTooLow(uint256 required, uint256 sent);
+    error BondLocked(uint64 contributionId, uint64 until);
+    error Complete(uint64 contributionId);
+    error NothingOffered(uint64 id, address caller);
     error FeeTooLow(uint256 required, uint256 sent);
     error BadSignature(string reason);
     error SignatureExpired(uint64 deadline, uint64 timestamp);
@@ -85,6 +89,12 @@ interface IAttribution {
     error InconsistentState(string reason);
 
     event DatanetCreated(uint64 indexed datanetId, address indexed owner, bytes32 termsHash);
+    event DatanetChanged(uint64 indexed datanetId, bytes32 termsHash);
+    event TransferOffered(bool indexed model, uint64 indexed id, address indexed to);
+    event Transferred(bool indexed model, uint64 indexed id, address indexed to);
+    event UsesSet(uint64 indexed modelId);
+    event BondReturned(uint64 indexed contributionId, address indexed contributor, uint256 amount);
+    event Completed(uint64 indexed contributionId, bytes32 contentRoot, uint64 tokens);
     event RoleSet(uint64 indexed datanetId, address indexed who, Role role);
     event ModelAllowed(uint64 indexed datanetId, uint64 indexed modelId, bool allowed);
     event Contributed(
@@ -128,6 +138,15 @@ interface IAttribution {
     /// @notice Open a datanet, owned by the caller. Tokenizer and minSpan are immutable.
     function createDatanet(DatanetParams calldata params) external returns (uint64 datanetId);
 
+    /// @notice Change a datanet's terms, by its owner; tokenizer, minSpan and commitOnly stay, useMask only loses bits.
+    function setDatanet(uint64 datanetId, DatanetParams calldata params) external;
+
+    /// @notice Offer a datanet to somebody, who becomes its owner by `acceptDatanet`; the zero address ends an offer.
+    function transferDatanet(uint64 datanetId, address to) external;
+
+    /// @notice Take over a datanet that was offered to the caller. Roles and terms stay as they are.
+    function acceptDatanet(uint64 datanetId) external;
+
     /// @notice Give or take a role: the owner any, an ADMIN that of CURATOR.
     function setRole(uint64 datanetId, address who, Role role) external;
 
@@ -146,6 +165,14 @@ interface IAttribution {
 
     /// @notice Add a segment to a pending contribution of the caller; its time for review starts again.
     function appendContent(uint64 contributionId, bytes calldata content) external payable;
+
+    /// @notice Say that a contribution is complete: nothing can be appended any more. By its contributor, while it is
+    /// pending.
+    function finalizeContent(uint64 contributionId) external;
+
+    /// @notice Credit a contribution's bond to its contributor, who calls this: once it is reviewed or past its
+    /// deadline.
+    function withdrawBond(uint64 contributionId) external returns (uint256 amount);
 
     /// @notice Redirect a contribution's income, by its contributor. Its pool share so far goes to the old payout.
     function setPayout(uint64 contributionId, address payout) external;
@@ -170,6 +197,15 @@ interface IAttribution {
         Parent[] calldata parents,
         Use[] calldata uses
     ) external returns (uint64 modelId);
+
+    /// @notice Name the versions a model is built from anew, by its owner, for the inferences that follow.
+    function setUses(uint64 modelId, Use[] calldata uses) external;
+
+    /// @notice Offer a model to somebody, who becomes its owner by `acceptModel`; the zero address ends an offer.
+    function transferModel(uint64 modelId, address to) external;
+
+    /// @notice Take over a model that was offered to the caller. Signer, prices and lineage stay as they are.
+    function acceptModel(uint64 modelId) external;
 
     /// @notice Change a model's signer (zero: none), prices and whether it takes inferences. By its owner.
     function setModel(

@@ -17,7 +17,7 @@ from attribution_precompile.layout import (
     Version,
 )
 from attribution_precompile.span_index import SpanIndex
-from evm_runtime.native import Frame, Slots
+from evm_runtime.native import Frame, Slots, Value
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import ZERO_ADDRESS, Address, Hash32, abi_words, keccak256
 
@@ -71,10 +71,17 @@ def require_role(frame: Frame, datanet_id: int, datanet: Datanet, needed: Role) 
         raise d.NOT_ALLOWED(frame.sender, f"the datanet's owner or the role {needed.name}")
 
 
-def require_no_value(frame: Frame, why: str) -> None:
-    """Payable in the interface, for what comes with bonds; until then wei would be lost."""
-    if frame.value:
-        raise d.INVALID_PARAMETER("value", why)
+def offer(frame: Frame, heirs: Value, entity: int, to: Address, *, model: bool) -> None:
+    """First step of a transfer; the second is `take_offer`, by whom it was offered to, so nothing is given to nobody."""
+    heirs.set(frame.storage, int.from_bytes(to, "big"), entity)
+    frame.emit(d.TRANSFER_OFFERED, model, entity, to)
+
+
+def take_offer(frame: Frame, heirs: Value, entity: int, *, model: bool) -> None:
+    if heirs.get(frame.storage, entity) != int.from_bytes(frame.sender, "big"):
+        raise d.NOTHING_OFFERED(entity, frame.sender)
+    heirs.set(frame.storage, 0, entity)
+    frame.emit(d.TRANSFERRED, model, entity, frame.sender)
 
 
 def check(good: bool, name: str, reason: str) -> None:

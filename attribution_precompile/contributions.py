@@ -7,6 +7,7 @@ pool.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from attribution_precompile import declarations as d
 from attribution_precompile import gas, pool
@@ -18,12 +19,12 @@ from attribution_precompile.base import (
     extend_chain,
     require_contribution,
     require_datanet,
-    require_no_value,
     require_role,
 )
 from attribution_precompile.declarations import Role, Status
 from attribution_precompile.fees import BPS
 from attribution_precompile.layout import (
+    BOND_PRICES,
     CHAINS,
     CONTRIBUTION_COUNT,
     CONTRIBUTIONS,
@@ -33,18 +34,21 @@ from attribution_precompile.layout import (
     REVIEWED,
     SEGMENT_COUNT,
     SEGMENTS,
+    UPLOADS,
     VERSIONS,
     Contribution,
     Datanet,
     Segment,
+    Upload,
     Version,
 )
-from attribution_precompile.money import settle_entry
+from attribution_precompile.money import credit, settle_entry
 from attribution_precompile.tokens import TextError, tokenize
 from evm_runtime.native import Frame, method
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, abi_words, keccak256
 
-NO_BOND = "there are no bonds to pay: send no wei"
+KIB: Final = 1_024
+"""Bonds are per KiB of a call's content, begun ones count."""
 
 
 def next_content_root(root: Hash32, content_hash: Hash32) -> Hash32:
@@ -65,13 +69,13 @@ class ContributionMethods(AttributionBase):
         self, frame: Frame, datanet_id: int, content: bytes, provenance: Hash32, payout: Address, salt: Hash32
     ) -> int:
         """Put content into a datanet; PENDING until reviewed or timed out. The salt is for commit-reveal: zero without."""
-        require_no_value(frame, NO_BOND)
         slots = frame.storage
         datanet = require_datanet(slots, datanet_id)
         check(payout != ZERO_ADDRESS, "payout", "nobody holds the zero address")
         if salt != ZERO_HASH:
             raise d.NOT_SUPPORTED("commit-reveal")
         contribution_id = CONTRIBUTION_COUNT.add(slots, 1)
+        upload = self._add_bytes(frame, datanet_id, Upload(0, 0, False), content)
         segment = self._add_segment(frame, datanet_id, datanet, contribution_id, content)
         record = Contribution(
             contributor=frame.sender,
@@ -89,6 +93,7 @@ class ContributionMethods(AttributionBase):
             provenance=provenance,
         )
         CONTRIBUTIONS.store(slots, record, contribution_id)
+        UPLOADS.store(slots, upload, contribution_id)
         DATANETS.store(slots, replace(datanet, contributions=datanet.contributions + 1), datanet_id)
         MEMBERS.append(slots, contribution_id, datanet_id)
         extend_chain(frame, datanet_id, CHAIN_CONTENT, contribution_id, record.content_root)
@@ -102,34 +107,60 @@ class ContributionMethods(AttributionBase):
     )
     def append_content(self, frame: Frame, contribution_id: int, content: bytes) -> None:
         """Add a segment to a pending contribution of the caller; its time for review starts again."""
-        require_no_value(frame, NO_BOND)
         slots = frame.storage
-        record = require_contribution(slots, contribution_id)
+        record, upload = self._require_open(frame, contribution_id)
+        datanet = require_datanet(slots, record.datanet_id)
+        upload = self._add_bytes(frame, record.datanet_id, upload, content)
+        segment = self._add_segment(frame, record.datanet_id, datanet, contribution_id, content)
+        record = replace(
+            record,
+            tokens=record.tokens + segment.tokens,
+            deadline=max(record.deadline, frame.timestamp + datanet.review_seconds),
+            last_block=frame.block_number,
+            content_root=next_content_root(record.content_root, segment.content_hash),
+        )
+        CONTRIBUTIONS.store(slots, record, contribution_id)
+        UPLOADS.store(slots, upload, contribution_id)
+        extend_chain(frame, record.datanet_id, CHAIN_CONTENT, contribution_id, record.content_root)
+        frame.emit(d.APPENDED, contribution_id, record.content_root, record.tokens)
+
+    @method("finalizeContent(uint64 contributionId)")
+    def finalize_content(self, frame: Frame, contribution_id: int) -> None:
+        """Say that a contribution is complete: nothing can be appended any more. By its contributor, while it is pending."""
+        record, upload = self._require_open(frame, contribution_id)
+        UPLOADS.store(frame.storage, replace(upload, complete=True), contribution_id)
+        frame.emit(d.COMPLETED, contribution_id, record.content_root, record.tokens)
+
+    def _require_open(self, frame: Frame, contribution_id: int) -> tuple[Contribution, Upload]:
+        """A contribution of the caller that may still grow."""
+        record = require_contribution(frame.storage, contribution_id)
         if frame.sender != record.contributor:
             raise d.NOT_ALLOWED(frame.sender, "the contributor")
         if record.status != Status.PENDING:
             raise d.WRONG_STATUS(contribution_id, record.status)
         if frame.timestamp >= record.deadline:
             raise d.DEADLINE_PASSED(contribution_id, record.deadline)
-        datanet = require_datanet(slots, record.datanet_id)
-        segment = self._add_segment(frame, record.datanet_id, datanet, contribution_id, content)
-        record = replace(
-            record,
-            tokens=record.tokens + segment.tokens,
-            deadline=frame.timestamp + datanet.review_seconds,
-            last_block=frame.block_number,
-            content_root=next_content_root(record.content_root, segment.content_hash),
-        )
-        CONTRIBUTIONS.store(slots, record, contribution_id)
-        extend_chain(frame, record.datanet_id, CHAIN_CONTENT, contribution_id, record.content_root)
-        frame.emit(d.APPENDED, contribution_id, record.content_root, record.tokens)
+        upload = UPLOADS.load(frame.storage, contribution_id)
+        if upload.complete:
+            raise d.COMPLETE(contribution_id)
+        return record, upload
+
+    def _add_bytes(self, frame: Frame, datanet_id: int, upload: Upload, content: bytes) -> Upload:
+        """Check sizes and take the bond for another piece of content; what was sent above it is credited back."""
+        limits, total = self.params, upload.content_bytes + len(content)
+        if len(content) > limits.call_bytes_max:
+            raise d.TOO_LONG("content of a call", len(content), limits.call_bytes_max)
+        if total > limits.contribution_bytes_max:
+            raise d.TOO_LONG("content of a contribution", total, limits.contribution_bytes_max)
+        bond = BOND_PRICES.get(frame.storage, datanet_id) * -(-len(content) // KIB)
+        if frame.value < bond:
+            raise d.BOND_TOO_LOW(bond, frame.value)
+        credit(frame.storage, {frame.sender: frame.value - bond})
+        return replace(upload, content_bytes=total, bond=upload.bond + bond)
 
     def _add_segment(
         self, frame: Frame, datanet_id: int, datanet: Datanet, contribution_id: int, content: bytes
     ) -> Segment:
-        limit = self.params.contribution_bytes_max
-        if len(content) > limit:
-            raise d.TOO_LONG("content", len(content), limit)
         try:
             tokens = len(tokenize(content, datanet.tokenizer))
         except TextError as error:
@@ -141,6 +172,21 @@ class ContributionMethods(AttributionBase):
         segment = Segment(contribution_id, order, frame.block_number, tokens, frame.put_blob(content))
         SEGMENTS.append(frame.storage, segment, datanet_id)
         return segment
+
+    @method("withdrawBond(uint64 contributionId) returns (uint256 amount)")
+    def withdraw_bond(self, frame: Frame, contribution_id: int) -> int:
+        """Credit a contribution's bond to its contributor, who calls this: once it is reviewed or past its deadline."""
+        record = require_contribution(frame.storage, contribution_id)
+        if frame.sender != record.contributor:
+            raise d.NOT_ALLOWED(frame.sender, "the contributor")
+        if record.status == Status.PENDING and frame.timestamp < record.deadline:
+            raise d.BOND_LOCKED(contribution_id, record.deadline)
+        upload = UPLOADS.load(frame.storage, contribution_id)
+        if upload.bond:
+            UPLOADS.store(frame.storage, replace(upload, bond=0), contribution_id)
+            credit(frame.storage, {frame.sender: upload.bond})
+            frame.emit(d.BOND_RETURNED, contribution_id, frame.sender, upload.bond)
+        return upload.bond
 
     @method("setPayout(uint64 contributionId, address payout)")
     def set_payout(self, frame: Frame, contribution_id: int, payout: Address) -> None:

@@ -1,12 +1,36 @@
-"""Datanets: who owns and curates them, their terms, which models they admit."""
+"""Datanets: who owns and curates them, their terms, which models they admit.
 
+Tokenizer, minSpan and commitOnly never change, and `useMask` can only lose bits: contributors consented to no more. The other
+terms are the owner's to change, and act at once: prices, shares and caps on the next inference, `bondPerKiB` and
+`reviewSeconds` on the next upload, `termsHash` on the next version (each version seals the terms it was published under). So
+who pays sends no more wei than the fee he accepts: what is sent bounds what a changed price can take.
+"""
+
+from dataclasses import replace
 from typing import Final
 
 from attribution_precompile import declarations as d
-from attribution_precompile.base import AttributionBase, check, require_datanet, require_model, require_role
+from attribution_precompile.base import (
+    AttributionBase,
+    check,
+    offer,
+    require_datanet,
+    require_model,
+    require_role,
+    take_offer,
+)
 from attribution_precompile.declarations import DatanetParams, Role
 from attribution_precompile.fees import BPS
-from attribution_precompile.layout import ALLOWED, DATANET_COUNT, DATANET_URIS, DATANETS, ROLES, Datanet
+from attribution_precompile.layout import (
+    ALLOWED,
+    BOND_PRICES,
+    DATANET_COUNT,
+    DATANET_HEIRS,
+    DATANET_URIS,
+    DATANETS,
+    ROLES,
+    Datanet,
+)
 from attribution_precompile.tokens import MAX_SPAN, MIN_SPAN
 from evm_runtime.native import Frame, method
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address
@@ -40,8 +64,53 @@ class DatanetMethods(AttributionBase):
         )
         DATANETS.store(slots, record, datanet_id)
         DATANET_URIS.set_once(slots, params.uri.encode(), datanet_id)
+        if params.bond_per_kib:
+            BOND_PRICES.set(slots, params.bond_per_kib, datanet_id)
         frame.emit(d.DATANET_CREATED, datanet_id, frame.sender, params.terms_hash)
         return datanet_id
+
+    @method("setDatanet(uint64 datanetId, DatanetParams params)")
+    def set_datanet(self, frame: Frame, datanet_id: int, params: DatanetParams) -> None:
+        """Change a datanet's terms, by its owner; tokenizer, minSpan and commitOnly stay, useMask only loses bits."""
+        slots = frame.storage
+        datanet = require_datanet(slots, datanet_id)
+        if frame.sender != datanet.owner:
+            raise d.NOT_ALLOWED(frame.sender, "the datanet's owner")
+        self._check_params(params)
+        check(params.tokenizer == datanet.tokenizer, "tokenizer", "it never changes: open another datanet")
+        check(params.min_span == datanet.min_span, "minSpan", "it never changes: open another datanet")
+        check(
+            params.use_mask & ~datanet.use_mask == 0, "useMask", "contributors consented to no more: bits can only go"
+        )
+        record = replace(
+            datanet,
+            open_to_models=params.open_to_models,
+            curator_bps=params.curator_bps,
+            soft_cap_bps=params.soft_cap_bps,
+            review_seconds=params.review_seconds,
+            min_fee_per_1k=params.min_fee_per_1k,
+            use_mask=params.use_mask,
+            terms_hash=params.terms_hash,
+        )
+        DATANETS.store(slots, record, datanet_id)
+        DATANET_URIS.set(slots, params.uri.encode(), datanet_id)
+        BOND_PRICES.set(slots, params.bond_per_kib, datanet_id)
+        frame.emit(d.DATANET_CHANGED, datanet_id, params.terms_hash)
+
+    @method("transferDatanet(uint64 datanetId, address to)")
+    def transfer_datanet(self, frame: Frame, datanet_id: int, to: Address) -> None:
+        """Offer a datanet to somebody, who becomes its owner by `acceptDatanet`; the zero address ends an offer."""
+        datanet = require_datanet(frame.storage, datanet_id)
+        if frame.sender != datanet.owner:
+            raise d.NOT_ALLOWED(frame.sender, "the datanet's owner")
+        offer(frame, DATANET_HEIRS, datanet_id, to, model=False)
+
+    @method("acceptDatanet(uint64 datanetId)")
+    def accept_datanet(self, frame: Frame, datanet_id: int) -> None:
+        """Take over a datanet that was offered to the caller. Roles and terms stay as they are."""
+        datanet = require_datanet(frame.storage, datanet_id)
+        take_offer(frame, DATANET_HEIRS, datanet_id, model=False)
+        DATANETS.store(frame.storage, replace(datanet, owner=frame.sender), datanet_id)
 
     def _check_params(self, params: DatanetParams) -> None:
         limits = self.params
@@ -50,8 +119,6 @@ class DatanetMethods(AttributionBase):
             raise d.TOO_LONG("uri", uri_bytes, limits.uri_bytes_max)
         if params.commit_only:
             raise d.NOT_SUPPORTED("commit-only datanets")
-        if params.bond_per_kib:
-            raise d.NOT_SUPPORTED("bonds")
         check(params.tokenizer != ZERO_HASH, "tokenizer", "name words-v1 or a uint32 vocabulary")
         check(MIN_SPAN <= params.min_span <= MAX_SPAN, "minSpan", f"{MIN_SPAN} to {MAX_SPAN} tokens")
         check(params.use_mask < 1 << USE_MASK_BITS, "useMask", f"only the lowest {USE_MASK_BITS} bits have a meaning")

@@ -117,6 +117,12 @@ TYPES: Final[Mapping[str, AbiType]] = {
 # ---------------------------------------------------------------- events
 
 DATANET_CREATED: Final = event("DatanetCreated(uint64 indexed datanetId, address indexed owner, bytes32 termsHash)")
+DATANET_CHANGED: Final = event("DatanetChanged(uint64 indexed datanetId, bytes32 termsHash)")
+TRANSFER_OFFERED: Final = event("TransferOffered(bool indexed model, uint64 indexed id, address indexed to)")
+TRANSFERRED: Final = event("Transferred(bool indexed model, uint64 indexed id, address indexed to)")
+USES_SET: Final = event("UsesSet(uint64 indexed modelId)")
+BOND_RETURNED: Final = event("BondReturned(uint64 indexed contributionId, address indexed contributor, uint256 amount)")
+COMPLETED: Final = event("Completed(uint64 indexed contributionId, bytes32 contentRoot, uint64 tokens)")
 ROLE_SET: Final = event("RoleSet(uint64 indexed datanetId, address indexed who, Role role)", _ENUMS)
 MODEL_ALLOWED: Final = event("ModelAllowed(uint64 indexed datanetId, uint64 indexed modelId, bool allowed)")
 CONTRIBUTED: Final = event(
@@ -145,6 +151,12 @@ CLAIMED: Final = event("Claimed(address indexed who, address indexed to, uint256
 
 EVENTS: Final = (
     DATANET_CREATED,
+    DATANET_CHANGED,
+    TRANSFER_OFFERED,
+    TRANSFERRED,
+    USES_SET,
+    BOND_RETURNED,
+    COMPLETED,
     ROLE_SET,
     MODEL_ALLOWED,
     CONTRIBUTED,
@@ -180,6 +192,10 @@ DEADLINE_PASSED: Final = ContractError("DeadlinePassed(uint64 contributionId, ui
 VERSION_NOT_FINAL: Final = ContractError("VersionNotFinal(uint64 datanetId, uint32 version)")
 MODEL_INACTIVE: Final = ContractError("ModelInactive(uint64 modelId)")
 MODEL_NOT_ALLOWED: Final = ContractError("ModelNotAllowed(uint64 datanetId, uint64 modelId)")
+BOND_TOO_LOW: Final = ContractError("BondTooLow(uint256 required, uint256 sent)")
+BOND_LOCKED: Final = ContractError("BondLocked(uint64 contributionId, uint64 until)")
+COMPLETE: Final = ContractError("Complete(uint64 contributionId)")
+NOTHING_OFFERED: Final = ContractError("NothingOffered(uint64 id, address caller)")
 FEE_TOO_LOW: Final = ContractError("FeeTooLow(uint256 required, uint256 sent)")
 BAD_SIGNATURE: Final = ContractError("BadSignature(string reason)")
 SIGNATURE_EXPIRED: Final = ContractError("SignatureExpired(uint64 deadline, uint64 timestamp)")
@@ -203,6 +219,10 @@ ERRORS: Final = (
     VERSION_NOT_FINAL,
     MODEL_INACTIVE,
     MODEL_NOT_ALLOWED,
+    BOND_TOO_LOW,
+    BOND_LOCKED,
+    COMPLETE,
+    NOTHING_OFFERED,
     FEE_TOO_LOW,
     BAD_SIGNATURE,
     SIGNATURE_EXPIRED,

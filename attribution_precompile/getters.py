@@ -9,7 +9,7 @@ from attribution_precompile.base import (
     require_version,
 )
 from attribution_precompile.declarations import DatanetParams, Use
-from attribution_precompile.layout import DATANET_URIS, MODEL_URIS, RECEIPTS, USES, Datanet
+from attribution_precompile.layout import BOND_PRICES, DATANET_URIS, MODEL_URIS, RECEIPTS, USES, Datanet
 from evm_runtime.native import Frame, Slots, method
 from genesis.primitives import ZERO_ADDRESS, Hash32
 
@@ -27,7 +27,7 @@ def params_of(slots: Slots, datanet_id: int, record: Datanet) -> DatanetParams:
         min_fee_per_1k=record.min_fee_per_1k,
         curator_bps=record.curator_bps,
         soft_cap_bps=record.soft_cap_bps,
-        bond_per_kib=0,
+        bond_per_kib=BOND_PRICES.get(slots, datanet_id),
         review_seconds=record.review_seconds,
     )
 

@@ -6,7 +6,8 @@
    12 model -> uses[]          13 receipt id -> record     14 account -> claimable    15 datanet -> account -> role
    16 datanet -> model -> may  17 datanet -> segments[]    18 datanet -> members[]    19 datanet -> reviewed[]
    20 datanet -> hash chain    21 datanet -> pool          22 contribution -> entry   23 model -> nonce bitmap
-   24 datanet -> uri           25 model -> uri
+   24 datanet -> uri           25 model -> uri            26 datanet -> bond per KiB 27 datanet -> heir
+   28 model -> heir            29 contribution -> upload
 
 Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at the end of each block.
 """
@@ -72,6 +73,18 @@ class Contribution:
     last_block: U64
     content_root: Word
     provenance: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a contribution brought in, beside its record: bytes of content so far, and the bond held for it in wei.
+
+    `complete` says that nothing can be appended any more.
+    """
+
+    content_bytes: U32
+    bond: U128
+    complete: Flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +187,7 @@ POOL_ENTRIES: Final = Records(22, PoolEntry)
 NONCES: Final = Value(23)
 DATANET_URIS: Final = Texts(24)
 MODEL_URIS: Final = Texts(25)
+BOND_PRICES: Final = Value(26)
+DATANET_HEIRS: Final = Value(27)
+MODEL_HEIRS: Final = Value(28)
+UPLOADS: Final = Records(29, Upload)

@@ -3,10 +3,18 @@
 from dataclasses import replace
 
 from attribution_precompile import declarations as d
-from attribution_precompile.base import AttributionBase, check, require_datanet, require_model, require_version
+from attribution_precompile.base import (
+    AttributionBase,
+    check,
+    offer,
+    require_datanet,
+    require_model,
+    require_version,
+    take_offer,
+)
 from attribution_precompile.declarations import Method, Parent, Use
 from attribution_precompile.fees import BPS
-from attribution_precompile.layout import MODEL_COUNT, MODEL_URIS, MODELS, USES, Model, ModelUse
+from attribution_precompile.layout import MODEL_COUNT, MODEL_HEIRS, MODEL_URIS, MODELS, USES, Model, ModelUse
 from evm_runtime.native import Frame, method
 from genesis.primitives import Address, Hash32
 
@@ -59,8 +67,7 @@ class ModelMethods(AttributionBase):
         )
         MODELS.store(slots, record, model_id)
         MODEL_URIS.set_once(slots, uri.encode(), model_id)
-        for use in uses:
-            USES.append(slots, ModelUse(use.datanet_id, use.version, use.stage, use.bps), model_id)
+        USES.replace(slots, [ModelUse(*use) for use in uses], model_id)
         frame.emit(d.MODEL_REGISTERED, model_id, frame.sender, weights)
         return model_id
 
@@ -79,6 +86,31 @@ class ModelMethods(AttributionBase):
                 raise d.VERSION_NOT_FINAL(use.datanet_id, use.version)
         check(len(tokenizers) == 1, "uses", "all uses of a model share one tokenizer")
         return tokenizers.pop()
+
+    @method("setUses(uint64 modelId, Use[] uses)")
+    def set_uses(self, frame: Frame, model_id: int, uses: tuple[Use, ...]) -> None:
+        """Name the versions a model is built from anew, by its owner, for the inferences that follow."""
+        record = require_model(frame.storage, model_id)
+        if frame.sender != record.owner:
+            raise d.NOT_ALLOWED(frame.sender, "the model's owner")
+        tokenizer = self._check_uses(frame, uses)
+        check(tokenizer == record.tokenizer, "uses", "a model keeps its tokenizer")
+        USES.replace(frame.storage, [ModelUse(*use) for use in uses], model_id)
+        frame.emit(d.USES_SET, model_id)
+
+    @method("transferModel(uint64 modelId, address to)")
+    def transfer_model(self, frame: Frame, model_id: int, to: Address) -> None:
+        """Offer a model to somebody, who becomes its owner by `acceptModel`; the zero address ends an offer."""
+        if frame.sender != require_model(frame.storage, model_id).owner:
+            raise d.NOT_ALLOWED(frame.sender, "the model's owner")
+        offer(frame, MODEL_HEIRS, model_id, to, model=True)
+
+    @method("acceptModel(uint64 modelId)")
+    def accept_model(self, frame: Frame, model_id: int) -> None:
+        """Take over a model that was offered to the caller. Signer, prices and lineage stay as they are."""
+        record = require_model(frame.storage, model_id)
+        take_offer(frame, MODEL_HEIRS, model_id, model=True)
+        MODELS.store(frame.storage, replace(record, owner=frame.sender), model_id)
 
     @method("setModel(uint64 modelId, address signer, uint128 inputPer1k, uint128 outputPer1k, bool active)")
     def set_model(

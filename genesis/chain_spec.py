@@ -64,12 +64,28 @@ class AttributionParams:
     curator_bps_max: int = 2_000
     output_tokens_max: int = 8_192
     call_bytes_max: int = 24 * 1024
+    """Of content or output in one call."""
     contribution_bytes_max: int = 1024 * 1024
+    """Of one contribution, all its segments together."""
     payees_max: int = 64
     pool_windows_max: int = 1_000_000
     uses_max: int = 16
     uri_bytes_max: int = 1_024
     review_seconds_max: int = 365 * 24 * 3_600
+
+
+FORKS: Final = ("prague", "osaka")
+"""The execution rules that a chain can follow, oldest first (`evm_runtime/hardforks.py`)."""
+BLOCK_RLP_BYTES_MAX: Final = 8 * 1024 * 1024
+"""EIP-7934: 10 MiB less a margin of 2 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForkActivation:
+    """From block `height` on the chain follows the rules of `fork`."""
+
+    fork: str
+    height: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +112,8 @@ class ChainSpec:
     block: BlockParams = field(default_factory=BlockParams)
     consensus: ConsensusParams = field(default_factory=ConsensusParams)
     attribution: AttributionParams = field(default_factory=AttributionParams)
+    forks: tuple[ForkActivation, ...] = (ForkActivation("osaka"),)
+    """The fork schedule, oldest first; the first one from block 0."""
     format: int = SPEC_FORMAT
 
     def __post_init__(self) -> None:
@@ -158,6 +176,11 @@ def _check(spec: ChainSpec) -> None:
         (timing.vote_timeout_ms > 0 and timing.precision_ms > 0, "consensus timeouts must be positive"),
         (spec.genesis_supply <= GENESIS_SUPPLY_MAX, "alloc exceeds 600,000,000 OPEN"),
         (len({a.address for a in spec.alloc}) == len(spec.alloc), "alloc names an address twice"),
+        (
+            block.bytes_max <= BLOCK_RLP_BYTES_MAX,
+            f"block.bytes_max is above {BLOCK_RLP_BYTES_MAX} bytes, the most that a block may have (EIP-7934)",
+        ),
+        *_fork_checks(spec.forks),
     ]
     for good, message in checks:
         if not good:
@@ -166,6 +189,17 @@ def _check(spec: ChainSpec) -> None:
         ValidatorSet(spec.validators)
     except ValueError as error:
         raise LocalError(f"genesis: {error}") from None
+
+
+def _fork_checks(schedule: tuple[ForkActivation, ...]) -> list[tuple[bool, str]]:
+    known = [activation.fork for activation in schedule if activation.fork in FORKS]
+    heights = [activation.height for activation in schedule]
+    return [
+        (len(known) == len(schedule), f"forks names a fork that this node does not know (it knows {', '.join(FORKS)})"),
+        (bool(schedule) and heights[0] == 0, "the first of forks must be at height 0"),
+        (heights == sorted(set(heights)), "the heights of forks must rise"),
+        (known == sorted(set(known), key=FORKS.index), "forks must be in their order, each once"),
+    ]
 
 
 # ---------------------------------------------------------------- JSON

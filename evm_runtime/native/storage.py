@@ -13,6 +13,7 @@ block, read-only for queries), so one layout serves them all.
 import dataclasses
 import enum
 import typing
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 
 from genesis.errors import InvariantError
@@ -181,6 +182,17 @@ class RecordLists(Generic[T]):
         self._packed.store(slots, array_slot(at) + index * self._packed.size, value)
         return index
 
+    def replace(self, slots: Slots, values: Sequence[T], *keys: Key) -> None:
+        """Put other records in place of all; what the old list had beyond them is cleared."""
+        at, size = mapping_slot(self.slot, *keys), self._packed.size
+        old = slots.load(at)
+        slots.store(at, len(values))
+        start = array_slot(at)
+        for i, value in enumerate(values):
+            self._packed.store(slots, start + i * size, value)
+        for i in range(len(values) * size, old * size):
+            slots.store(start + i, 0)
+
 
 class Uint64Lists:
     """A mapping to append-only `uint64[]`, four to a slot."""
@@ -221,14 +233,26 @@ class Texts:
         return b"".join(words)[:length]
 
     def set_once(self, slots: Slots, value: bytes, *keys: Key) -> None:
-        """Write a text where none was (a shorter text over a longer one would leave slots behind)."""
-        at = mapping_slot(self.slot, *keys)
-        if slots.load(at):
+        """Write a text where none was."""
+        if slots.load(mapping_slot(self.slot, *keys)):
             raise InvariantError("a stored text is written once")
+        self.set(slots, value, *keys)
+
+    def set(self, slots: Slots, value: bytes, *keys: Key) -> None:
+        """Write a text over another; what the old one had beyond it is cleared."""
+        at = mapping_slot(self.slot, *keys)
+        old = slots.load(at)
+        start = array_slot(at)
+        for i in range(_long_words(len(value)), _long_words(old // 2) if old & 1 else 0):
+            slots.store(start + i, 0)
         if len(value) < _WORD:
             slots.store(at, int.from_bytes(value.ljust(_WORD, b"\0"), "big") | len(value) * 2)
             return
         slots.store(at, len(value) * 2 + 1)
-        start = array_slot(at)
         for i in range(0, len(value), _WORD):
             slots.store(start + i // _WORD, int.from_bytes(value[i : i + _WORD].ljust(_WORD, b"\0"), "big"))
+
+
+def _long_words(length: int) -> int:
+    """Slots behind the first that a text of `length` bytes takes."""
+    return 0 if length < _WORD else (length + _WORD - 1) // _WORD

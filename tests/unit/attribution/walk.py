@@ -41,6 +41,7 @@ class Walk:
         actions = [
             (self._contribute, 10), (self._review, 10), (self._publish, 5), (self._register, 3), (self._infer, 45),
             (self._claim, 8), (self._claim_pool, 12), (self._set_payout, 3), (self._end_block, 4),
+            (self._append, 6), (self._withdraw_bond, 6), (self._change_terms, 2), (self._change_model, 2),
         ]  # fmt: skip
         [action] = self.rng.choices([a for a, _ in actions], [w for _, w in actions])
         with contextlib.suppress(ContractRevert):  # a refused call changes nothing, which check() sees
@@ -53,9 +54,10 @@ class Walk:
         claimable = sum(layout.CLAIMABLE.get(slots, who) for who in (*self.people, TREASURY))
         burned, stakers = layout.BURNED.get(slots), layout.STAKERS.get(slots)
         pooled = self._pooled(slots)
+        held = sum(layout.UPLOADS.load_field(slots, "bond", contribution) for contribution in self.contributions)
         balance = self.direct.state.balances.get(ATTRIBUTION_ADDRESS, 0)
-        assert balance == claimable + stakers + pooled, "the balance covers the books"
-        assert self.paid_in == self.paid_out + claimable + pooled + burned + stakers + self.drained, "in == out"
+        assert balance == claimable + stakers + pooled + held, "the balance covers the books"
+        assert self.paid_in == self.paid_out + claimable + pooled + held + burned + stakers + self.drained, "in == out"
 
     def _pooled(self, slots: ReaderSlots) -> int:
         """Wei in the pools: remainders, and what entries are owed and not yet paid, summed up exactly."""
@@ -80,12 +82,14 @@ class Walk:
         return self.rng.choice(self.people)
 
     def _create_datanet(self) -> None:
+        self.datanets.append(self.direct.call(self.people[0], "createDatanet", self._terms()))
+
+    def _terms(self) -> DatanetParams:
         rng = self.rng
-        given = DatanetParams(
+        return DatanetParams(
             "", ZERO32, WORDS_V1, 8, False, True, 0, rng.choice([0, 10**15]), rng.choice([0, 700]),
-            rng.choice([1, 3_000, 10_000]), 0, rng.choice([0, 20]),
+            rng.choice([1, 3_000, 10_000]), rng.choice([0, 12_345]), rng.choice([0, 20]),
         )  # fmt: skip
-        self.datanets.append(self.direct.call(self.people[0], "createDatanet", given))
 
     def _text(self, length: int) -> str:
         words: list[str] = []
@@ -102,8 +106,35 @@ class Walk:
         if len(self.contributions) < 60:
             text = self._text(self.rng.randint(8, 40))
             arguments = (self.rng.choice(self.datanets), text.encode(), ZERO32, self._who(), ZERO32)
-            self.contributions.append(self.direct.call(self._who(), "contribute", *arguments))
+            value = self.rng.choice([0, 12_345, 20_000])
+            self.contributions.append(self.direct.call(self._who(), "contribute", *arguments, value=value))
+            self.paid_in += value
             self.texts.append(text)
+
+    def _contributor(self, contribution: int) -> Address:
+        return layout.CONTRIBUTIONS.load(ReaderSlots(self.direct.state), contribution).contributor
+
+    def _append(self) -> None:
+        if self.contributions:
+            contribution = self.rng.choice(self.contributions[-8:])
+            text, value = self._text(self.rng.randint(8, 300)), self.rng.choice([0, 30_000])
+            self.direct.call(self._contributor(contribution), "appendContent", contribution, text.encode(), value=value)
+            self.paid_in += value
+
+    def _withdraw_bond(self) -> None:
+        if self.contributions:
+            contribution = self.rng.choice(self.contributions)
+            self.direct.call(self._contributor(contribution), "withdrawBond", contribution)
+
+    def _change_terms(self) -> None:
+        self.direct.call(self.people[0], "setDatanet", self.rng.choice(self.datanets), self._terms())
+
+    def _change_model(self) -> None:
+        if self.models:
+            model, heir = self.rng.choice(self.models), self._who()
+            owner = layout.MODELS.load(ReaderSlots(self.direct.state), model).owner
+            self.direct.call(owner, "transferModel", model, heir)
+            self.direct.call(heir, "acceptModel", model)
 
     def _review(self) -> None:
         if self.contributions:
@@ -163,8 +194,7 @@ class Walk:
     def _set_payout(self) -> None:
         if self.contributions:
             contribution = self.rng.choice(self.contributions)
-            record = layout.CONTRIBUTIONS.load(ReaderSlots(self.direct.state), contribution)
-            self.direct.call(record.contributor, "setPayout", contribution, self._who())
+            self.direct.call(self._contributor(contribution), "setPayout", contribution, self._who())
 
     def _end_block(self) -> None:
         self.drained += self.direct.contract.end_block(self.direct.state)

@@ -1,0 +1,95 @@
+"""Bonds with contributions, the bounds of content, and the end of appending."""
+
+import pytest
+
+from genesis.primitives import WEI_PER_OPEN
+from tests.unit.attribution.test_errors import refused
+from tests.unit.attribution.world import ALICE, BOB, REVIEW_SECONDS, ZERO32, World, params, words
+
+PRICE = WEI_PER_OPEN
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.datanet(bond_per_kib=PRICE)
+    return world
+
+
+def bonded(world: World, text: str, value: int) -> int:
+    return int(world.contribute(1, text.encode(), ZERO32, BOB, ZERO32, sender=ALICE, value=value))
+
+
+def test_a_bond_is_paid_for_each_kibibyte_begun_and_the_rest_credited_back(world: World) -> None:
+    small, large = words(0, 20), words(0, 300)
+    assert 1_024 < len(large) <= 2_048
+    refused(world, "BondTooLow", lambda: bonded(world, small, PRICE - 1), PRICE, PRICE - 1)
+    contribution = bonded(world, small, PRICE + 5)
+    assert world.balance(ALICE) == 5
+    refused(
+        world, "BondTooLow",
+        lambda: world.appendContent(contribution, large.encode(), sender=ALICE, value=PRICE), 2 * PRICE, PRICE,
+    )  # fmt: skip
+    world.appendContent(contribution, large.encode(), sender=ALICE, value=2 * PRICE + 1)
+    assert world.balance(ALICE) == 6
+    refused(world, "BondLocked", lambda: world.withdrawBond(contribution, sender=ALICE))
+    world.accept(contribution)
+    assert world.withdrawBond(contribution, sender=ALICE) == 3 * PRICE
+    assert world.events("BondReturned")[0]["amount"] == 3 * PRICE
+    assert world.balance(ALICE) == 3 * PRICE + 6, "the contributor's, not the payout's"
+    assert world.withdrawBond(contribution, sender=ALICE) == 0, "once"
+    assert world.events("BondReturned") == []
+
+
+@pytest.mark.parametrize("end", ["rejected", "timed out"])
+def test_a_bond_comes_back_however_the_review_ends(world: World, end: str) -> None:
+    contribution = bonded(world, words(0, 20), PRICE)
+    world.chain.next_block()
+    if end == "rejected":
+        world.review(contribution, False, 0)
+    else:
+        world.chain.next_block(REVIEW_SECONDS)
+    assert world.withdrawBond(contribution, sender=ALICE) == PRICE == world.balance(ALICE)
+
+
+def test_a_changed_price_holds_for_what_comes_later(world: World) -> None:
+    contribution = bonded(world, words(0, 20), PRICE)
+    world.setDatanet(1, params(bond_per_kib=0))
+    world.appendContent(contribution, words(0, 20).encode(), sender=ALICE, value=3)
+    assert world.balance(ALICE) == 3, "no bond: all of it comes back"
+    world.accept(contribution)
+    assert world.withdrawBond(contribution, sender=ALICE) == PRICE
+
+
+def test_a_call_and_a_contribution_have_bounds_of_their_own(world: World) -> None:
+    piece = b"word " * 4_900
+    world.setDatanet(1, params())
+    contribution = int(world.contribute(1, piece, ZERO32, ALICE, ZERO32, sender=ALICE))
+    limit = world.contract.params.contribution_bytes_max
+    for _ in range(limit // len(piece) - 1):
+        world.appendContent(contribution, piece, sender=ALICE)
+    room = limit % len(piece)
+    refused(
+        world, "TooLong", lambda: world.appendContent(contribution, b"x" * room + b" ", sender=ALICE),
+        "content of a contribution", limit + 1, limit,
+    )  # fmt: skip
+    world.appendContent(contribution, (b"ab " * room)[:room], sender=ALICE)
+    refused(world, "TooLong", lambda: world.appendContent(contribution, words(0, 8).encode(), sender=ALICE))
+    refused(
+        world, "TooLong", lambda: world.give(1, ALICE, b"x" * (24 * 1_024 + 1)),
+        "content of a call", 24 * 1_024 + 1, 24 * 1_024,
+    )  # fmt: skip
+
+
+def test_what_is_complete_takes_no_more(world: World) -> None:
+    contribution = bonded(world, words(0, 20), PRICE)
+    world.finalizeContent(contribution, sender=ALICE)
+    assert world.events("Completed")[0]["tokens"] == 20
+    more = words(0, 20).encode()
+    refused(world, "Complete", lambda: world.appendContent(contribution, more, sender=ALICE, value=PRICE), contribution)
+    refused(world, "Complete", lambda: world.finalizeContent(contribution, sender=ALICE))
+    world.accept(contribution)
+    refused(world, "WrongStatus", lambda: world.finalizeContent(contribution, sender=ALICE))
+    late = bonded(world, words(40, 20), PRICE)
+    world.chain.next_block(REVIEW_SECONDS)
+    refused(world, "DeadlinePassed", lambda: world.finalizeContent(late, sender=ALICE))
