@@ -1,5 +1,7 @@
-"""The command line as a person meets it: subprocesses, one clear line on stderr, no traceback."""
+"""The command line as a person meets it: one clear line on stderr, no traceback; real processes where nodes run."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -7,10 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from node.cli import main
 from node.storage.lock import DirectoryLock
 
 OPENLEDGER = [sys.executable, "-c", "from node.cli import main; main()"]
@@ -18,14 +23,47 @@ KEY = "0x" + "11" * 32
 ADDRESS = "0x19e7e376e7c213b7e7e7e46cc70a5dd086daff2a"
 
 
-def run(*arguments: object, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
-    env = {name: value for name, value in os.environ.items() if not name.startswith("OPENLEDGER_")} | environment
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: object, stdin: str = "", **environment: str) -> Done:
+    """The command in this process: as fast as it is, and exactly what the entry point does."""
+    out, err = io.StringIO(), io.StringIO()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENLEDGER_")}
+    with (
+        mock.patch.dict(os.environ, kept | environment, clear=True),
+        mock.patch.object(sys, "argv", ["openledger", *map(str, arguments)]),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def run_process(*arguments: object) -> Done:
+    """The command in a process of its own."""
     command = [*OPENLEDGER, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, input=stdin, check=False)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("OPENLEDGER_")}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=env, stdin=subprocess.DEVNULL, check=False
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def fails(message: str, *arguments: object, code: int = 1, **environment: str) -> str:
-    done = run(*arguments, **environment)
+    return refused(message, run(*arguments, **environment), code)
+
+
+def refused(message: str, done: Done, code: int = 1) -> str:
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert message in done.stderr
@@ -171,23 +209,23 @@ def test_start_refuses_with_one_clear_line(datadir: Path, tmp_path: Path, passwo
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        fails(str(port), *start, "--http.port", port)
-        fails(str(port), *start, "--http.port", 0, "--metrics.port", port)
-        fails(str(port), *start[:3], "--http.port", 0, "--p2p.addr", "127.0.0.1", "--p2p.port", port)
+        for flags in (("--http.port", port), ("--http.port", 0, "--p2p.addr", "127.0.0.1", "--p2p.port", port)):
+            text = refused(str(port), run_process(*start[:3], "--p2p.port", 0, "--log.level", "error", *flags))
+            assert len(text.splitlines()) == 1
 
     with DirectoryLock(datadir):
-        fails("is in use by another node", *start)
+        refused("is in use by another node", run_process(*start))
 
     record = datadir / "consensus" / f"{ADDRESS[2:]}.signed"
     kept = record.read_bytes()
     record.unlink()
-    fails("sign record", *start, "--http.port", 0)
+    refused("sign record", run_process(*start, "--http.port", 0))
     record.write_bytes(kept)
 
 
 def test_a_node_runs_until_its_halt_height_and_until_sigterm(datadir: Path) -> None:
     start = ("start", "--datadir", datadir, "--http.port", 0, "--p2p.port", 0, "--p2p.addr", "127.0.0.1")
-    done = run(*start, "--halt-height", 1, "--log.format", "json")
+    done = run_process(*start, "--halt-height", 1, "--log.format", "json")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert any("height 1 is final: halting" in line["message"] for line in lines)
