@@ -74,7 +74,7 @@ class BlockRun:
     def apply(self, tx: Transaction) -> None:
         """Execute one more transaction. Raises InvalidTransaction, and then nothing has changed."""
         base_fee = self._draft.base_fee_per_gas
-        check_transaction(tx, self._spec)
+        check_transaction(tx, self._spec, self._draft.number)
         if self.gas_used + tx.gas_limit > self._draft.gas_limit:
             raise InvalidTransaction(
                 f"gas limit reached: the block has {self._draft.gas_limit - self.gas_used} gas left, "

@@ -7,6 +7,7 @@ from eth.exceptions import OutOfGas, Revert
 from evm_runtime.calls import CallEnvironment, CallRequest, error_text, run_message
 from evm_runtime.fork import State
 from evm_runtime.gas import TRANSACTION_GAS
+from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
 from evm_runtime.transaction import GasTooLow
 from evm_runtime.transition import Outcome
@@ -27,7 +28,8 @@ class ExecutionReverted(InvalidTransaction):
 def estimate_gas(environment: CallEnvironment, header: Header, request: CallRequest, gas_cap: int) -> int:
     """Raises ExecutionReverted, InvalidTransaction if no gas within the bounds is enough, ExecutionInterrupted."""
     state = environment.state(header, request)
-    high = _most_gas(state, request, min(gas_cap, state.gas_limit))
+    fork = fork_at(environment.spec.forks, header.number)
+    high = _most_gas(state, request, min(gas_cap, state.gas_limit, fork.transaction_gas_max or gas_cap))
     if _is_plain_transfer(state, request) and high >= TRANSACTION_GAS and _try(state, request, TRANSACTION_GAS):
         return TRANSACTION_GAS
     outcome = _attempt(state, request, high)

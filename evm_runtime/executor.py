@@ -6,8 +6,9 @@ from typing import Final
 
 from evm_runtime import block_rules
 from evm_runtime.block import BlockResult, BlockRun
-from evm_runtime.fork import computation_class
+from evm_runtime.fork import Computation, computation_class
 from evm_runtime.gas import TRANSACTION_GAS
+from evm_runtime.hardforks import fork_at
 from evm_runtime.header import HEADER_BYTES_MAX, Header
 from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
@@ -70,7 +71,14 @@ class BlockExecutor:
         self._spec: Final = spec
         self._store = store
         self._natives = natives
-        self.computation: Final = computation_class(natives, tiers.make())
+        self._computations = {
+            activation.fork: computation_class(natives, tiers.make(), fork_at(spec.forks, activation.height))
+            for activation in spec.forks
+        }
+
+    def computation_at(self, height: int) -> type[Computation]:
+        """What runs code in block `height`."""
+        return self._computations[fork_at(self._spec.forks, height).name]
 
     def execute(
         self,
@@ -168,7 +176,7 @@ class BlockExecutor:
 
     def _begin(self, draft: Header) -> BlockRun:
         db = AccountDB(FlatSource(self._store), stored_root(self._store))
-        run = BlockRun(self._spec, db, self.computation, draft)
+        run = BlockRun(self._spec, db, self.computation_at(draft.number), draft)
         run.begin()
         return run
 

@@ -1,4 +1,4 @@
-"""Prague on py-evm: our State and Computation classes over the flat account database.
+"""Prague on py-evm: our State and Computation classes over the flat account database. (`hardforks.py` has what came later.)
 
 py-evm's opcodes and precompiles are the reference for what code does. Ours is what surrounds them: messages, snapshots,
 creation, the loop, native contracts. Where this differs from py-evm's own classes it is to avoid its traps:
@@ -23,19 +23,14 @@ from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.exceptions import Halt, InsufficientFunds, OutOfGas, StackDepthLimit, VMError
 from eth.vm.computation import BaseComputation
 from eth.vm.execution_context import ExecutionContext
-from eth.vm.forks.byzantium.opcodes import ensure_no_static
-from eth.vm.forks.cancun.logic import selfdestruct_eip6780
 from eth.vm.forks.prague.computation import PragueComputation
-from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
 from eth.vm.forks.prague.state import PragueState
-from eth.vm.logic.invalid import InvalidOpcode
-from eth.vm.opcode import as_opcode
 
 from evm_runtime import keccak_backend  # noqa: F401  # chooses the keccak back end before py-evm hashes
 from evm_runtime.code import Code
 from evm_runtime.gas import INITCODE_BYTES_MAX
+from evm_runtime.hardforks import PRAGUE, Fork
 from evm_runtime.native import NativePrecompile
-from evm_runtime.precompiles import PRECOMPILES
 from evm_runtime.receipt import Log
 from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import HISTORY_ADDRESS, HISTORY_WINDOW
@@ -44,8 +39,6 @@ from genesis.primitives import Address, Hash32
 CALL_DEPTH_MAX: Final = 1_024
 CODE_DEPOSIT_GAS: Final = 200
 BLOCKHASH_WINDOW: Final = 256
-_SELFDESTRUCT: Final = 0xFF
-_SELFDESTRUCT_GAS: Final = 5_000
 
 StepHook = Callable[["Computation"], None]
 """Called before each opcode, with the program counter still on it: the place of tracers. Such frames are interpreted."""
@@ -61,20 +54,13 @@ class Tier(Protocol):
         ...
 
 
-def _opcodes() -> dict[int, Any]:
-    """Prague's, with SELFDESTRUCT as it is (py-evm wraps it in a DeprecationWarning) and every hole an invalid opcode."""
-    selfdestruct = as_opcode(ensure_no_static(selfdestruct_eip6780), "SELFDESTRUCT", _SELFDESTRUCT_GAS)
-    known = {**PRAGUE_OPCODES, _SELFDESTRUCT: selfdestruct}
-    return {value: known.get(value) or InvalidOpcode(value) for value in range(256)}
-
-
 class Computation(PragueComputation):
-    """One call frame. Subclassed by `computation_class` with the native contracts of a chain."""
+    """One call frame. Subclassed by `computation_class` with a fork and the native contracts of a chain."""
 
-    opcodes = _opcodes()
+    opcodes = cast(Any, PRAGUE.opcodes)
     natives: ClassVar[Mapping[Address, NativePrecompile]] = {}
     tier: ClassVar[Tier | None] = None
-    _precompiles = cast(Any, PRECOMPILES)
+    _precompiles = cast(Any, PRAGUE.precompiles)
     state: "State"
 
     def __init__(self, state: StateAPI, message: MessageAPI, transaction_context: TransactionContextAPI) -> None:
@@ -210,15 +196,22 @@ def interpret(computation: Computation) -> None:
             opcodes[opcode](computation=computation)
 
 
-def computation_class(natives: Mapping[Address, NativePrecompile], tier: Tier | None = None) -> type[Computation]:
-    """A Computation class that knows `natives`, and runs code in `tier` where it can.
+def computation_class(
+    natives: Mapping[Address, NativePrecompile], tier: Tier | None = None, fork: Fork = PRAGUE
+) -> type[Computation]:
+    """A Computation class of a fork that knows `natives`, and runs code in `tier` where it can.
 
     Natives count as precompiles: warm from the start (EIP-2929).
     """
-    clash = sorted(address.hex() for address in natives if address in PRECOMPILES)
+    clash = sorted(address.hex() for address in natives if address in fork.precompiles)
     if clash:
         raise ValueError(f"0x{clash[0]} is the address of a precompile")
-    members = {"natives": dict(natives), "tier": tier, "_precompiles": {**PRECOMPILES, **natives}}
+    members = {
+        "natives": dict(natives),
+        "tier": tier,
+        "opcodes": fork.opcodes,
+        "_precompiles": {**fork.precompiles, **natives},
+    }
     return type("ChainComputation", (Computation,), members)
 
 

@@ -19,6 +19,7 @@ from evm_runtime.calls import (
 from evm_runtime.estimate import ExecutionReverted, estimate_gas
 from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock
 from evm_runtime.fork import Computation, computation_class
+from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.native import NativePrecompile
@@ -106,7 +107,7 @@ class Runtime:
     ) -> CallResult:
         """eth_call on the state after `header`. Raises InvalidTransaction if the message itself can't be sent,
         ExecutionInterrupted once `interrupt` (asked every few hundred opcodes) returns True."""
-        environment = self._environment(state_overrides, block_overrides, interrupt)
+        environment = self._environment(header, state_overrides, block_overrides, interrupt)
         return environment.call(header, request, gas_cap)
 
     def estimate_gas(
@@ -121,28 +122,29 @@ class Runtime:
     ) -> int:
         """eth_estimateGas: the least gas with which the message succeeds. Raises ExecutionReverted with the revert's data,
         InvalidTransaction where no gas within the cap is enough, ExecutionInterrupted as `call` does."""
-        environment = self._environment(state_overrides, block_overrides, interrupt)
+        environment = self._environment(header, state_overrides, block_overrides, interrupt)
         return estimate_gas(environment, header, request, gas_cap)
 
     def create_access_list(
         self, header: Header, request: CallRequest, *, gas_cap: int, interrupt: Callable[[], bool] | None = None
     ) -> tuple[AccessList, CallResult]:
         """eth_createAccessList: what the message touches beyond what is warm anyway, and its result with that list."""
-        return self._environment(None, None, interrupt).create_access_list(header, request, gas_cap)
+        return self._environment(header, None, None, interrupt).create_access_list(header, request, gas_cap)
 
     # ------------------------------------------------------------ inside
 
     def _computation(
-        self, state_overrides: Mapping[Address, AccountOverride], block_overrides: BlockOverrides
+        self, height: int, state_overrides: Mapping[Address, AccountOverride], block_overrides: BlockOverrides
     ) -> type[Computation]:
         """The chain's own. Where something is made up, natives keep nothing of it and revert instead of stopping the node."""
         if not state_overrides and block_overrides == BlockOverrides():
-            return self._executor.computation
+            return self._executor.computation_at(height)
         twins = {at: native.isolated(own_account=at in state_overrides) for at, native in self._natives.items()}
-        return computation_class(twins)
+        return computation_class(twins, fork=fork_at(self.spec.forks, height))
 
     def _environment(
         self,
+        header: Header,
         state_overrides: Mapping[Address, AccountOverride] | None,
         block_overrides: BlockOverrides | None,
         interrupt: Callable[[], bool] | None,
@@ -150,7 +152,7 @@ class Runtime:
         return CallEnvironment(
             spec=self.spec,
             store=self._store,
-            computation=self._computation(state_overrides or {}, block_overrides or BlockOverrides()),
+            computation=self._computation(header.number, state_overrides or {}, block_overrides or BlockOverrides()),
             state_overrides=state_overrides or {},
             block_overrides=block_overrides or BlockOverrides(),
             interrupt=interrupt,

@@ -17,6 +17,7 @@ from evm_runtime.fields import (
     read_uint,
 )
 from evm_runtime.gas import INITCODE_BYTES_MAX, floor_gas, intrinsic_gas
+from evm_runtime.hardforks import fork_at
 from genesis.chain_spec import ChainSpec
 from genesis.codec import decode_rlp, encode_rlp
 from genesis.crypto import SECP256K1_HALF_N, SECP256K1_N, recover
@@ -129,14 +130,17 @@ def decode_transaction(raw: bytes, *, chain_id: int) -> Transaction:
     return _decode_typed(kind, read_list(fields, what, _FIELD_COUNTS[kind]), raw, chain_id)
 
 
-def check_transaction(tx: Transaction, spec: ChainSpec) -> None:
-    """The rules that need no state. Raises InvalidTransaction."""
+def check_transaction(tx: Transaction, spec: ChainSpec, height: int | None = None) -> None:
+    """The rules that need no state, in block `height` (None: of the schedule's last fork). Raises InvalidTransaction."""
     if tx.chain_id is not None and tx.chain_id != spec.chain_id:
         raise InvalidTransaction(_wrong_chain(tx.chain_id, spec.chain_id))
     if tx.nonce > NONCE_MAX:
         raise InvalidTransaction(f"nonce has max value: address 0x{tx.sender.hex()}, nonce: {tx.nonce}")
     if tx.gas_limit > spec.block.gas_limit:
         raise InvalidTransaction(f"exceeds block gas limit: have {tx.gas_limit}, limit {spec.block.gas_limit}")
+    gas_max = fork_at(spec.forks, spec.forks[-1].height if height is None else height).transaction_gas_max
+    if gas_max is not None and tx.gas_limit > gas_max:
+        raise InvalidTransaction(f"transaction gas limit too high (cap: {gas_max}, tx: {tx.gas_limit})")
     if tx.max_priority_fee_per_gas > tx.max_fee_per_gas:
         raise InvalidTransaction(
             f"max priority fee per gas higher than max fee per gas: address 0x{tx.sender.hex()}, "

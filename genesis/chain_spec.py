@@ -72,6 +72,8 @@ class AttributionParams:
     uses_max: int = 16
     uri_bytes_max: int = 1_024
     review_seconds_max: int = 365 * 24 * 3_600
+    commit_seconds: int = 24 * 3_600
+    """For how long a commitment can be revealed."""
 
 
 FORKS: Final = ("prague", "osaka")

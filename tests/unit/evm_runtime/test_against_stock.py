@@ -10,7 +10,7 @@ from eth.db.trie import make_trie_root_and_nodes
 from eth_account import Account
 
 from evm_runtime.transaction import Transaction
-from genesis.chain_spec import BlockParams
+from genesis.chain_spec import BlockParams, ForkActivation
 from genesis.primitives import Address, Wei
 from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, KEYS, Chain, contract, make_spec, signed
 from tests.unit.evm_runtime.programs import deployer, random_program
@@ -82,7 +82,7 @@ def test_a_random_block_is_executed_as_by_stock_py_evm(seed: int) -> None:
     ]
     # Stock py-evm has Ethereum's denominator; withdrawals would change balances that it knows nothing of, and block 1 has none.
     params = BlockParams(base_fee_denominator=8, base_fee_floor=Wei(7))
-    chain = Chain(make_spec(*contracts, block=params))
+    chain = Chain(make_spec(*contracts, block=params, forks=(ForkActivation("prague"),)))
     nonces = [0] * 5
     transactions = [random_transaction(rng, nonces) for _ in range(12)]
     genesis = chain.tip

@@ -10,11 +10,11 @@ from eth.exceptions import Revert
 from eth_account import Account
 
 from evm_runtime.fork import computation_class
-from evm_runtime.precompiles import PRECOMPILES
+from evm_runtime.precompiles import OSAKA_PRECOMPILES, PRAGUE_PRECOMPILES
 from evm_runtime.runtime import CallRequest
 from evm_runtime.transaction import decode_transaction
 from evm_runtime.transition import DELEGATION_PREFIX, contract_address
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, ForkActivation
 from genesis.errors import InvalidTransaction, InvariantError
 from genesis.primitives import Address, Hash32, Wei, keccak256
 from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, KEYS, Chain, contract, make_spec, signed
@@ -414,10 +414,11 @@ def test_jumps_into_push_data_and_past_the_end_fail() -> None:
 )
 def test_modexp(sizes: tuple[int, int, int], body: bytes, expected: bytes) -> None:
     data = b"".join(size.to_bytes(32, "big") for size in sizes) + body
-    chain = Chain()
+    chain = Chain(make_spec(forks=(ForkActivation("prague"),)))
     result = chain.runtime.call(chain.tip, CallRequest(to=Address(bytes(19) + b"\x05"), data=data), gas_cap=1_000_000)
     assert (result.status, result.output) == ("success", expected)
 
 
 def test_every_precompile_of_prague_is_there() -> None:
-    assert sorted(int.from_bytes(address, "big") for address in PRECOMPILES) == list(range(1, 18))
+    assert sorted(int.from_bytes(address, "big") for address in PRAGUE_PRECOMPILES) == list(range(1, 18))
+    assert set(OSAKA_PRECOMPILES) - set(PRAGUE_PRECOMPILES) == {Address(bytes(18) + b"\x01\x00")}

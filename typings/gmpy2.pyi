@@ -1,0 +1,3 @@
+class mpz(int): ...  # noqa: N801
+
+def powmod(base: int, exponent: int, modulus: int, /) -> mpz: ...
