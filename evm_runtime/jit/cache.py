@@ -52,6 +52,7 @@ class UnitCache:
         self._limits: Final = limits
         self._codes: OrderedDict[bytes, CompiledCode] = OrderedDict()
         self._instructions = 0
+        self._opcodes: Final = opcodes
         self._static_gas: Final = {
             op: int(opcodes[op].gas_cost) for op in analysis.STACK_EFFECT if opcodes[op].mnemonic != "INVALID"
         }

@@ -11,15 +11,17 @@ from eth.vm.stack import to_int
 
 from evm_runtime.fork import Computation, interpret
 from evm_runtime.jit.analysis import JUMPDEST
-from evm_runtime.jit.cache import CompiledCode, JitLimits, Unit, UnitCache
+from evm_runtime.jit.cache import CompiledCode, JitLimits, UnitCache
 from evm_runtime.jit.runtime import RETREATED, Exit
 
 
 class JitTier:
-    """Runs frames of one fork's code. Gas, status, output, logs, refunds, warm sets and state are those of the reference."""
+    """Runs frames of any fork's code. Gas, status, output, logs, refunds, warm sets and state are those of the reference."""
 
     def __init__(self, limits: JitLimits | None = None) -> None:
-        self._cache: Final = UnitCache(Computation.opcodes, limits or JitLimits())
+        self._limits: Final = limits or JitLimits()
+        self._caches: Final[dict[int, UnitCache]] = {}
+        """By the identity of the fork's table of opcodes, which its cache keeps alive."""
 
     def run(self, computation: Computation) -> None:
         """Run a frame from its first instruction to its end; VM errors and Halt are raised as the opcodes raise them."""
@@ -27,13 +29,16 @@ class JitTier:
         if message.is_create:
             interpret(computation)
             return
-        compiled = self._cache.find(message.code)
+        cache = self._caches.get(id(computation.opcodes))
+        if cache is None:
+            cache = self._caches.setdefault(id(computation.opcodes), UnitCache(computation.opcodes, self._limits))
+        compiled = cache.find(message.code)
         poll = computation.state.poll
         where: Exit = (0, ())
         while True:
-            unit = self._cache.unit(compiled, (where[0], len(where[1])))
+            unit = cache.unit(compiled, (where[0], len(where[1])))
             if unit is None:
-                where = self._interpret(computation, compiled, where)
+                where = _interpret(computation, cache, compiled, where)
                 continue
             if poll is not None:
                 poll()
@@ -45,16 +50,19 @@ class JitTier:
                 return
             where = left
 
-    def _interpret(self, computation: Computation, compiled: CompiledCode, where: Exit) -> Exit:
-        """Run the reference loop until a block that is compiled, or can be now; the frame's end comes as an exception."""
-        stream, stack = computation.code, computation._stack.values  # type: ignore[attr-defined]  # py-evm's Stack
-        stack.extend(where[1])
-        stream.program_counter = where[0]
-        opcodes, poll, cache = computation.opcodes, computation.state.poll, self._cache
-        begun = 0
+
+def _interpret(computation: Computation, cache: UnitCache, compiled: CompiledCode, where: Exit) -> Exit:
+    """Run the reference loop until a block that is compiled, or can be now; the frame's end comes as an exception."""
+    stream, stack = computation.code, computation._stack.values  # type: ignore[attr-defined]  # py-evm's Stack
+    stack.extend(where[1])
+    stream.program_counter = where[0]
+    opcodes, poll = computation.opcodes, computation.state.poll
+    steps = 0
+    try:
         for opcode in stream:
-            compiled.steps += 1
-            if opcode == JUMPDEST and begun:
+            if opcode == JUMPDEST and steps:
+                compiled.steps += steps
+                steps = 0
                 pc = stream.program_counter - 1
                 if poll is not None:
                     poll()
@@ -62,9 +70,8 @@ class JitTier:
                     values = tuple(map(to_int, stack))
                     stack.clear()
                     return pc, values
-            begun = 1
+            steps += 1
             opcodes[opcode](computation=computation)
-        raise Halt("the code ended")
-
-
-__all__ = ["JitLimits", "JitTier", "Unit"]
+    finally:
+        compiled.steps += steps
+    raise Halt("the code ended")
