@@ -78,6 +78,11 @@ interface IAttribution {
     error BondTooLow(uint256 required, uint256 sent);
     error BondLocked(uint64 contributionId, uint64 until);
     error Complete(uint64 contributionId);
+    error NotRevealed(uint64 contributionId);
+    error UnknownCommitment(bytes32 commitment);
+    error CommitmentExists(bytes32 commitment, uint64 until);
+    error CommitmentTooNew(bytes32 commitment, uint64 blockNumber);
+    error CommitmentExpired(bytes32 commitment, uint64 deadline);
     error NothingOffered(uint64 id, address caller);
     error FeeTooLow(uint256 required, uint256 sent);
     error BadSignature(string reason);
@@ -97,6 +102,7 @@ interface IAttribution {
     event Completed(uint64 indexed contributionId, bytes32 contentRoot, uint64 tokens);
     event RoleSet(uint64 indexed datanetId, address indexed who, Role role);
     event ModelAllowed(uint64 indexed datanetId, uint64 indexed modelId, bool allowed);
+    event Committed(bytes32 indexed commitment, address indexed sender);
     event Contributed(
         uint64 indexed datanetId,
         uint64 indexed contributionId,
@@ -153,6 +159,10 @@ interface IAttribution {
     /// @notice Admit a model to a datanet that isn't open to all, or end its admission. By the owner or an ADMIN.
     function allowModel(uint64 datanetId, uint64 modelId, bool allowed) external;
 
+    /// @notice Take a place in the order for content to be revealed from the next block on, until it expires. The
+    /// caller's own: somebody else committing to the same hash changes nothing.
+    function commit(bytes32 commitment) external;
+
     /// @notice Put content into a datanet; PENDING until reviewed or timed out. The salt is for commit-reveal: zero
     /// without.
     function contribute(
@@ -167,7 +177,7 @@ interface IAttribution {
     function appendContent(uint64 contributionId, bytes calldata content) external payable;
 
     /// @notice Say that a contribution is complete: nothing can be appended any more. By its contributor, while it is
-    /// pending.
+    /// pending. For one given with a salt: its content must be what a commitment of the caller promised.
     function finalizeContent(uint64 contributionId) external;
 
     /// @notice Credit a contribution's bond to its contributor, who calls this: once it is reviewed or past its

@@ -7,6 +7,7 @@ other state, so one instance serves every thread.
 from contextlib import nullcontext
 from typing import Final
 
+from attribution_precompile.commitments import CommitmentMethods
 from attribution_precompile.contributions import ContributionMethods
 from attribution_precompile.datanets import DatanetMethods
 from attribution_precompile.declarations import ERRORS, EVENTS, TYPES
@@ -14,6 +15,7 @@ from attribution_precompile.getters import GetterMethods
 from attribution_precompile.inference import InferenceMethods
 from attribution_precompile.models import ModelMethods
 from attribution_precompile.money import MoneyMethods, drain_stakers
+from attribution_precompile.reviews import ReviewMethods
 from attribution_precompile.span_index import SpanIndex
 from evm_runtime.native import NativeContract, NativePrecompile, NativeState
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, ChainSpec
@@ -22,7 +24,9 @@ from genesis.primitives import Wei
 
 class AttributionContract(
     DatanetMethods,
+    CommitmentMethods,
     ContributionMethods,
+    ReviewMethods,
     ModelMethods,
     InferenceMethods,
     MoneyMethods,

@@ -1,52 +1,52 @@
-"""Contributions: content in segments, review, versions (rules 3 to 5 of attribution).
+"""Contributions: content in segments, their order, bonds (rules 3 and 4 of attribution).
 
 A contribution's life: PENDING, while its contributor may append and a curator may reject it; then ACCEPTED or REJECTED by
 review, or accepted by time-out: a version published at or after its deadline includes it although nobody has reviewed it.
 After the deadline nothing can be appended or rejected any more; a review then only gives it quality, and so weight in the
 pool.
+
+With a salt, the content was promised by a commitment: its segments are held until all of it is there, and then stand in the
+order where the commitment stands (`commitments.py`). One whose commitment is never found lapses at its deadline.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from attribution_precompile import declarations as d
-from attribution_precompile import gas, pool
+from attribution_precompile import gas
 from attribution_precompile.base import (
     CHAIN_CONTENT,
-    CHAIN_REVIEW,
     AttributionBase,
     check,
     extend_chain,
     require_contribution,
     require_datanet,
-    require_role,
 )
-from attribution_precompile.declarations import Role, Status
-from attribution_precompile.fees import BPS
+from attribution_precompile.commitments import commitment_hash, use_commitment
+from attribution_precompile.declarations import Status
 from attribution_precompile.layout import (
     BOND_PRICES,
-    CHAINS,
     CONTRIBUTION_COUNT,
     CONTRIBUTIONS,
     DATANETS,
+    HELD,
     MEMBERS,
-    POOLS,
-    REVIEWED,
+    SALTS,
     SEGMENT_COUNT,
     SEGMENTS,
     UPLOADS,
-    VERSIONS,
     Contribution,
     Datanet,
     Segment,
     Upload,
-    Version,
 )
 from attribution_precompile.money import credit, settle_entry
 from attribution_precompile.tokens import TextError, tokenize
 from evm_runtime.native import Frame, method
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, abi_words, keccak256
 
+NOTHING_YET: Final = Upload(content_bytes=0, bond=0, complete=False, hidden=False, end=0)
 KIB: Final = 1_024
 """Bonds are per KiB of a call's content, begun ones count."""
 
@@ -56,8 +56,12 @@ def next_content_root(root: Hash32, content_hash: Hash32) -> Hash32:
     return keccak256(abi_words(root, content_hash))
 
 
+def _commitment_of(record: Contribution, salt: Hash32) -> Hash32:
+    return commitment_hash(record.contributor, salt, record.datanet_id, record.content_root, record.payout)
+
+
 class ContributionMethods(AttributionBase):
-    """The part of the contract that keeps contributions and versions."""
+    """The part of the contract that takes content in."""
 
     @method(
         "contribute(uint64 datanetId, bytes content, bytes32 provenance, address payout, bytes32 salt) "
@@ -72,31 +76,35 @@ class ContributionMethods(AttributionBase):
         slots = frame.storage
         datanet = require_datanet(slots, datanet_id)
         check(payout != ZERO_ADDRESS, "payout", "nobody holds the zero address")
-        if salt != ZERO_HASH:
-            raise d.NOT_SUPPORTED("commit-reveal")
         contribution_id = CONTRIBUTION_COUNT.add(slots, 1)
-        upload = self._add_bytes(frame, datanet_id, Upload(0, 0, False), content)
-        segment = self._add_segment(frame, datanet_id, datanet, contribution_id, content)
+        upload = self._add_bytes(frame, datanet_id, NOTHING_YET, content)
+        piece = self._read_piece(frame, datanet, contribution_id, content)
         record = Contribution(
             contributor=frame.sender,
             datanet_id=datanet_id,
             quality=0,
             status=Status.PENDING,
             payout=payout,
-            first_order=segment.order,
+            first_order=0,
             accepted_version=0,
-            tokens=segment.tokens,
+            tokens=piece.tokens,
             owned_windows=0,
-            deadline=frame.timestamp + datanet.review_seconds,
+            deadline=0,
             last_block=frame.block_number,
-            content_root=next_content_root(ZERO_HASH, segment.content_hash),
+            content_root=next_content_root(ZERO_HASH, piece.content_hash),
             provenance=provenance,
         )
-        CONTRIBUTIONS.store(slots, record, contribution_id)
-        UPLOADS.store(slots, upload, contribution_id)
+        order = self._order_of(frame, record, salt)
+        if order:
+            upload = replace(upload, complete=salt != ZERO_HASH)
+            self._place(frame, contribution_id, record, upload, datanet, [piece], order)
+        else:
+            SALTS.set(slots, int.from_bytes(salt, "big"), contribution_id)
+            HELD.append(slots, piece, contribution_id)
+            record = replace(record, deadline=frame.timestamp + self.params.commit_seconds)
+            self._store(frame, contribution_id, record, replace(upload, hidden=True))
         DATANETS.store(slots, replace(datanet, contributions=datanet.contributions + 1), datanet_id)
         MEMBERS.append(slots, contribution_id, datanet_id)
-        extend_chain(frame, datanet_id, CHAIN_CONTENT, contribution_id, record.content_root)
         frame.emit(d.CONTRIBUTED, datanet_id, contribution_id, payout, record.content_root, record.tokens)
         return contribution_id
 
@@ -111,25 +119,75 @@ class ContributionMethods(AttributionBase):
         record, upload = self._require_open(frame, contribution_id)
         datanet = require_datanet(slots, record.datanet_id)
         upload = self._add_bytes(frame, record.datanet_id, upload, content)
-        segment = self._add_segment(frame, record.datanet_id, datanet, contribution_id, content)
+        piece = self._read_piece(frame, datanet, contribution_id, content)
         record = replace(
             record,
-            tokens=record.tokens + segment.tokens,
-            deadline=max(record.deadline, frame.timestamp + datanet.review_seconds),
-            last_block=frame.block_number,
-            content_root=next_content_root(record.content_root, segment.content_hash),
+            tokens=record.tokens + piece.tokens,
+            content_root=next_content_root(record.content_root, piece.content_hash),
         )
-        CONTRIBUTIONS.store(slots, record, contribution_id)
-        UPLOADS.store(slots, upload, contribution_id)
-        extend_chain(frame, record.datanet_id, CHAIN_CONTENT, contribution_id, record.content_root)
+        if upload.hidden:
+            HELD.append(slots, piece, contribution_id)
+            self._store(frame, contribution_id, record, upload)
+        else:
+            order = SEGMENT_COUNT.add(slots, 1)
+            self._place(frame, contribution_id, record, upload, datanet, [piece], order)
         frame.emit(d.APPENDED, contribution_id, record.content_root, record.tokens)
 
     @method("finalizeContent(uint64 contributionId)")
     def finalize_content(self, frame: Frame, contribution_id: int) -> None:
-        """Say that a contribution is complete: nothing can be appended any more. By its contributor, while it is pending."""
+        """Say that a contribution is complete: nothing can be appended any more. By its contributor, while it is pending.
+        For one given with a salt: its content must be what a commitment of the caller promised."""
         record, upload = self._require_open(frame, contribution_id)
-        UPLOADS.store(frame.storage, replace(upload, complete=True), contribution_id)
+        upload = replace(upload, complete=True)
+        if upload.hidden:
+            self._reveal(frame, contribution_id, record, upload)
+        else:
+            UPLOADS.store(frame.storage, upload, contribution_id)
         frame.emit(d.COMPLETED, contribution_id, record.content_root, record.tokens)
+
+    def _reveal(self, frame: Frame, contribution_id: int, record: Contribution, upload: Upload) -> None:
+        slots = frame.storage
+        salt = Hash32(SALTS.get(slots, contribution_id).to_bytes(32, "big"))
+        order = self._order_of(frame, record, salt)
+        if order == 0:
+            raise d.UNKNOWN_COMMITMENT(_commitment_of(record, salt))
+        pieces = [HELD.get(slots, i, contribution_id) for i in range(HELD.length(slots, contribution_id))]
+        datanet = require_datanet(slots, record.datanet_id)
+        record = replace(record, deadline=0)
+        self._place(frame, contribution_id, record, replace(upload, hidden=False), datanet, pieces, order)
+
+    def _order_of(self, frame: Frame, record: Contribution, salt: Hash32) -> int:
+        """The content's place in the chain's order: the next, or with a salt that of its commitment; 0 if there is none."""
+        if salt == ZERO_HASH:
+            return SEGMENT_COUNT.add(frame.storage, 1)
+        return use_commitment(frame, _commitment_of(record, salt), self.params.commit_seconds)
+
+    def _place(
+        self,
+        frame: Frame,
+        contribution_id: int,
+        record: Contribution,
+        upload: Upload,
+        datanet: Datanet,
+        pieces: Sequence[Segment],
+        order: int,
+    ) -> None:
+        """Put segments into the datanet, where reviews and versions see them; the time for review starts anew."""
+        for piece in pieces:
+            placed = replace(piece, order=order, block_number=frame.block_number)
+            end = SEGMENTS.append(frame.storage, placed, record.datanet_id) + 1
+        record = replace(
+            record,
+            first_order=record.first_order or order,
+            deadline=max(record.deadline, frame.timestamp + datanet.review_seconds),
+            last_block=frame.block_number,
+        )
+        self._store(frame, contribution_id, record, replace(upload, end=end))
+        extend_chain(frame, record.datanet_id, CHAIN_CONTENT, contribution_id, record.content_root)
+
+    def _store(self, frame: Frame, contribution_id: int, record: Contribution, upload: Upload) -> None:
+        CONTRIBUTIONS.store(frame.storage, record, contribution_id)
+        UPLOADS.store(frame.storage, upload, contribution_id)
 
     def _require_open(self, frame: Frame, contribution_id: int) -> tuple[Contribution, Upload]:
         """A contribution of the caller that may still grow."""
@@ -158,20 +216,18 @@ class ContributionMethods(AttributionBase):
         credit(frame.storage, {frame.sender: frame.value - bond})
         return replace(upload, content_bytes=total, bond=upload.bond + bond)
 
-    def _add_segment(
-        self, frame: Frame, datanet_id: int, datanet: Datanet, contribution_id: int, content: bytes
-    ) -> Segment:
+    def _read_piece(self, frame: Frame, datanet: Datanet, contribution_id: int, content: bytes) -> Segment:
+        """Check content and keep it as a blob: a segment without its place in the order."""
         try:
-            tokens = len(tokenize(content, datanet.tokenizer))
+            tokens = tokenize(content, datanet.tokenizer)
         except TextError as error:
             raise d.INVALID_CONTENT(str(error)) from None
-        if tokens < datanet.min_span:
-            raise d.TOO_SHORT("content (tokens)", tokens, datanet.min_span)
-        frame.charge(gas.index_gas(tokens), "indexing")
-        order = SEGMENT_COUNT.add(frame.storage, 1)
-        segment = Segment(contribution_id, order, frame.block_number, tokens, frame.put_blob(content))
-        SEGMENTS.append(frame.storage, segment, datanet_id)
-        return segment
+        count = len(tokens)
+        if count < datanet.min_span:
+            raise d.TOO_SHORT("content (tokens)", count, datanet.min_span)
+        frame.charge(gas.index_gas(count), "indexing")
+        windows_hash = keccak256(b"".join(tokens.window_ids(datanet.min_span)))
+        return Segment(contribution_id, 0, 0, count, frame.put_blob(content), windows_hash)
 
     @method("withdrawBond(uint64 contributionId) returns (uint256 amount)")
     def withdraw_bond(self, frame: Frame, contribution_id: int) -> int:
@@ -195,72 +251,8 @@ class ContributionMethods(AttributionBase):
         if frame.sender != record.contributor:
             raise d.NOT_ALLOWED(frame.sender, "the contributor")
         check(payout != ZERO_ADDRESS, "payout", "nobody holds the zero address")
+        if UPLOADS.load_field(frame.storage, "hidden", contribution_id):
+            raise d.NOT_REVEALED(contribution_id)
         settle_entry(frame, contribution_id, record, self.params.pool_windows_max)
         CONTRIBUTIONS.store(frame.storage, replace(record, payout=payout), contribution_id)
         frame.emit(d.PAYOUT_SET, contribution_id, payout)
-
-    @method("review(uint64 contributionId, bool accept, uint16 quality)")
-    def review(self, frame: Frame, contribution_id: int, accept: bool, quality: int) -> None:
-        """Accept a contribution with a quality of 0 to 10000, or reject it. By a curator, in a later block than its content."""
-        slots = frame.storage
-        record = require_contribution(slots, contribution_id)
-        datanet = require_datanet(slots, record.datanet_id)
-        require_role(frame, record.datanet_id, datanet, Role.CURATOR)
-        check(quality <= BPS, "quality", f"0 to {BPS}")
-        check(accept or quality == 0, "quality", "what is rejected has none")
-        if record.status != Status.PENDING:
-            raise d.WRONG_STATUS(contribution_id, record.status)
-        if record.last_block >= frame.block_number:
-            raise d.REVIEW_TOO_EARLY(contribution_id, record.last_block)
-        if not accept and frame.timestamp >= record.deadline:
-            raise d.DEADLINE_PASSED(contribution_id, record.deadline)
-        if accept:
-            record = self._accept(frame, contribution_id, record, datanet, quality)
-        else:
-            record = replace(record, status=Status.REJECTED)
-        CONTRIBUTIONS.store(slots, record, contribution_id)
-        extend_chain(frame, record.datanet_id, CHAIN_REVIEW, contribution_id, record.status << 16 | quality)
-        frame.emit(d.REVIEWED, contribution_id, accept, quality)
-
-    def _accept(
-        self, frame: Frame, contribution_id: int, record: Contribution, datanet: Datanet, quality: int
-    ) -> Contribution:
-        """Count what the contribution brought, and let its weight wait for the next version."""
-        frame.charge(gas.review_gas(record.tokens), "counting owned windows")
-        owned = self.index.owned_windows(frame.plain, frame.state, contribution_id, frame.block_number)
-        accepted = replace(
-            record,
-            status=Status.ACCEPTED,
-            quality=quality,
-            owned_windows=owned,
-            accepted_version=datanet.versions + 1,
-        )
-        REVIEWED.append(frame.storage, contribution_id, record.datanet_id)
-        weight = pool.weight_of(quality, owned, self.params.pool_windows_max)
-        if weight:
-            state = POOLS.load(frame.storage, record.datanet_id)
-            POOLS.store(frame.storage, pool.add_pending(state, weight), record.datanet_id)
-        return accepted
-
-    @method("publishVersion(uint64 datanetId) returns (uint32 version)")
-    def publish_version(self, frame: Frame, datanet_id: int) -> int:
-        """Seal what is accepted now as a version that models can use from the next block on. By a curator."""
-        slots = frame.storage
-        datanet = require_datanet(slots, datanet_id)
-        require_role(frame, datanet_id, datanet, Role.CURATOR)
-        version = datanet.versions + 1
-        state = pool.fold(POOLS.load(slots, datanet_id))
-        root = Hash32(CHAINS.get(slots, datanet_id).to_bytes(32, "big"))
-        record = Version(
-            time=frame.timestamp,
-            block_number=frame.block_number,
-            segments=SEGMENTS.length(slots, datanet_id),
-            contributions=datanet.contributions,
-            content_root=root,
-            pool_accumulator=state.accumulator,
-        )
-        POOLS.store(slots, state, datanet_id)
-        VERSIONS.store(slots, record, datanet_id, version)
-        DATANETS.store(slots, replace(datanet, versions=version), datanet_id)
-        frame.emit(d.VERSION_PUBLISHED, datanet_id, version, root)
-        return version

@@ -125,6 +125,7 @@ BOND_RETURNED: Final = event("BondReturned(uint64 indexed contributionId, addres
 COMPLETED: Final = event("Completed(uint64 indexed contributionId, bytes32 contentRoot, uint64 tokens)")
 ROLE_SET: Final = event("RoleSet(uint64 indexed datanetId, address indexed who, Role role)", _ENUMS)
 MODEL_ALLOWED: Final = event("ModelAllowed(uint64 indexed datanetId, uint64 indexed modelId, bool allowed)")
+COMMITTED: Final = event("Committed(bytes32 indexed commitment, address indexed sender)")
 CONTRIBUTED: Final = event(
     "Contributed(uint64 indexed datanetId, uint64 indexed contributionId, address indexed payout, "
     "bytes32 contentRoot, uint64 tokens)"
@@ -159,6 +160,7 @@ EVENTS: Final = (
     COMPLETED,
     ROLE_SET,
     MODEL_ALLOWED,
+    COMMITTED,
     CONTRIBUTED,
     APPENDED,
     PAYOUT_SET,
@@ -195,6 +197,11 @@ MODEL_NOT_ALLOWED: Final = ContractError("ModelNotAllowed(uint64 datanetId, uint
 BOND_TOO_LOW: Final = ContractError("BondTooLow(uint256 required, uint256 sent)")
 BOND_LOCKED: Final = ContractError("BondLocked(uint64 contributionId, uint64 until)")
 COMPLETE: Final = ContractError("Complete(uint64 contributionId)")
+NOT_REVEALED: Final = ContractError("NotRevealed(uint64 contributionId)")
+UNKNOWN_COMMITMENT: Final = ContractError("UnknownCommitment(bytes32 commitment)")
+COMMITMENT_EXISTS: Final = ContractError("CommitmentExists(bytes32 commitment, uint64 until)")
+COMMITMENT_TOO_NEW: Final = ContractError("CommitmentTooNew(bytes32 commitment, uint64 blockNumber)")
+COMMITMENT_EXPIRED: Final = ContractError("CommitmentExpired(bytes32 commitment, uint64 deadline)")
 NOTHING_OFFERED: Final = ContractError("NothingOffered(uint64 id, address caller)")
 FEE_TOO_LOW: Final = ContractError("FeeTooLow(uint256 required, uint256 sent)")
 BAD_SIGNATURE: Final = ContractError("BadSignature(string reason)")
@@ -222,6 +229,11 @@ ERRORS: Final = (
     BOND_TOO_LOW,
     BOND_LOCKED,
     COMPLETE,
+    NOT_REVEALED,
+    UNKNOWN_COMMITMENT,
+    COMMITMENT_EXISTS,
+    COMMITMENT_TOO_NEW,
+    COMMITMENT_EXPIRED,
     NOTHING_OFFERED,
     FEE_TOO_LOW,
     BAD_SIGNATURE,

@@ -10,8 +10,8 @@ TEXT_BYTE: Final = 8
 """Checking and splitting a byte of text into tokens."""
 STORED_BYTE: Final = 24
 """Keeping a byte of content for good, as a blob beside the state."""
-INDEX_TOKEN: Final = 400
-"""Both tables' entries for the window that begins at a token, with the later reading and hashing of it."""
+INDEX_TOKEN: Final = 550
+"""Hashing the window that begins at a token, both tables' entries for it, with the later reading and hashing of it."""
 REVIEW_TOKEN: Final = 350
 """Counting the owned windows of a contribution, per token."""
 TRACE_TOKEN: Final = 100

@@ -1,13 +1,14 @@
 """Where the attribution contract keeps what, slot by slot (Solidity's layout; see `evm_runtime/native/storage.py`).
 
     0 datanets created          1 contributions             2 models                  3 receipts
-    4 segments, chain-wide      5 wei burned, cumulative    6 wei owed to stakers     7 (free)
+    4 orders, chain-wide        5 wei burned, cumulative    6 wei owed to stakers     7 (free)
     8 datanet -> record         9 contribution -> record   10 datanet -> version      11 model -> record
    12 model -> uses[]          13 receipt id -> record     14 account -> claimable    15 datanet -> account -> role
    16 datanet -> model -> may  17 datanet -> segments[]    18 datanet -> members[]    19 datanet -> reviewed[]
    20 datanet -> hash chain    21 datanet -> pool          22 contribution -> entry   23 model -> nonce bitmap
    24 datanet -> uri           25 model -> uri            26 datanet -> bond per KiB 27 datanet -> heir
-   28 model -> heir            29 contribution -> upload
+   28 model -> heir            29 contribution -> upload  30 account -> commitment   31 contribution -> held[]
+   32 contribution -> salt
 
 Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at the end of each block.
 """
@@ -79,23 +80,39 @@ class Contribution:
 class Upload:
     """What a contribution brought in, beside its record: bytes of content so far, and the bond held for it in wei.
 
-    `complete` says that nothing can be appended any more.
+    `complete` says that nothing can be appended any more; `hidden` that its segments are held until a commitment to all of
+    them is found, and no review or version sees it before. `end` is how many segments its datanet had with its last one.
     """
 
     content_bytes: U32
     bond: U128
     complete: Flag
+    hidden: Flag
+    end: U64
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """A place in the order, taken in a block at a time (seconds). Order 0: there is none."""
+
+    order: U64
+    block_number: U64
+    time: U64
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One piece of content. `order` counts all segments of the chain; windows belong to the smallest."""
+    """One piece of content. `order` counts all segments and commitments of the chain; windows belong to the smallest.
+
+    `windows_hash` is keccak over its window ids, in order: they are what is left of content that a node has erased.
+    """
 
     contribution_id: U64
     order: U64
     block_number: U64
     tokens: U64
     content_hash: Word
+    windows_hash: Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,3 +208,6 @@ BOND_PRICES: Final = Value(26)
 DATANET_HEIRS: Final = Value(27)
 MODEL_HEIRS: Final = Value(28)
 UPLOADS: Final = Records(29, Upload)
+COMMITMENTS: Final = Records(30, Commitment)
+HELD: Final = RecordLists(31, Segment)
+SALTS: Final = Value(32)

@@ -17,6 +17,7 @@ same answers on older states. It must not be shown states that never were: a cal
 (`AttributionContract.isolated`).
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from heapq import heappop, heappush
@@ -136,13 +137,22 @@ class _DatanetIndex:
             self._held_segments += 1
 
     def _hold(self, window: bytes, entry: int) -> None:
-        """Append an entry, but for a contribution's repetition of its own window."""
+        """Keep the entry in order, but for a contribution's repetition of its own window.
+
+        Most entries are the latest yet; content that was committed to comes in late and stands further in front.
+        """
         found = self._holders.get(window)
         if found is None:
             self._holders[window] = entry
             return
         last = found if isinstance(found, int) else found[-1]
-        if (last ^ entry) & _ID_MASK:
+        if entry <= last:
+            entries = [found] if isinstance(found, int) else found
+            at = bisect_left(entries, entry)
+            if entries[at] != entry:
+                entries.insert(at, entry)
+                self._holders[window] = entries
+        elif (last ^ entry) & _ID_MASK:
             if isinstance(found, int):
                 self._holders[window] = [found, entry]
             else:

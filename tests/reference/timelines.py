@@ -4,11 +4,13 @@ import random
 from dataclasses import dataclass, field
 
 from attribution_precompile import reference
+from attribution_precompile.commitments import commitment_hash
+from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import DatanetParams, Method, Use
 from attribution_precompile.layout import CONTRIBUTIONS, DATANETS
 from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.tokens import WORDS_V1
-from genesis.primitives import Address, Hash32
+from genesis.primitives import Address, Hash32, keccak256
 from tests.unit.attribution.direct import Direct
 from tests.unit.native.harness import address
 
@@ -30,6 +32,7 @@ class Written:
     rejected: bool = False
     reviewed: bool = False
     quality: int = 0
+    closed: bool = False
     last_block: int = 0
 
 
@@ -59,6 +62,7 @@ class Timeline:
         self.direct = Direct()
         self.uint32 = rng.random() < 0.2
         self.order = 0
+        self.promised: list[tuple[DatanetHistory, Address, Hash32, int, list[bytes], int]] = []
         self.pieces: list[list[object]] = []
         self.datanets = [self._create() for _ in range(rng.randint(1, 3))]
 
@@ -114,7 +118,11 @@ class Timeline:
             self._contribute(datanet)
         elif action < 0.6:
             self._append(datanet)
-        elif action < 0.8:
+        elif action < 0.65:
+            self._commit(datanet)
+        elif action < 0.7:
+            self._reveal()
+        elif action < 0.85:
             self._review(datanet)
         else:
             self.publish(datanet)
@@ -142,12 +150,41 @@ class Timeline:
             )
         )
 
+    def _commit(self, datanet: DatanetHistory) -> None:
+        """Promise content in one to three pieces; its place in the order is the one of now."""
+        pieces = [self._piece(datanet) for _ in range(self.rng.randint(1, 3))]
+        root = ZERO32
+        for piece in pieces:
+            root = next_content_root(root, keccak256(piece))
+        who, salt = address(100 + self.rng.randrange(4)), Hash32(self.order.to_bytes(31, "big") + b"s")
+        self.direct.call(who, "commit", commitment_hash(who, salt, datanet.id, root, who))
+        self.order += 1
+        self.promised.append((datanet, who, salt, self.order, pieces, self.direct.state.block_number))
+
+    def _reveal(self) -> None:
+        state = self.direct.state
+        ready = [promise for promise in self.promised if promise[5] < state.block_number]
+        if not ready:
+            return
+        promise = self.rng.choice(ready)
+        self.promised.remove(promise)
+        datanet, who, salt, order, pieces, _ = promise
+        contribution = int(self.direct.call(who, "contribute", datanet.id, pieces[0], ZERO32, who, salt))
+        for piece in pieces[1:]:
+            self.direct.call(who, "appendContent", contribution, piece)
+        if len(pieces) > 1:
+            self.direct.call(who, "finalizeContent", contribution)
+        deadline = state.timestamp + datanet.review_seconds
+        written = Written(contribution, [(order, piece) for piece in pieces], deadline, closed=True)
+        written.last_block = state.block_number
+        datanet.written.append(written)
+
     def _contributor(self, contribution: int) -> Address:
         return CONTRIBUTIONS.load(ReaderSlots(self.direct.state), contribution).contributor
 
     def _append(self, datanet: DatanetHistory) -> None:
         state = self.direct.state
-        open_ones = [w for w in datanet.written if not w.reviewed and state.timestamp < w.deadline]
+        open_ones = [w for w in datanet.written if not (w.reviewed or w.closed) and state.timestamp < w.deadline]
         if open_ones:
             written = self.rng.choice(open_ones)
             content = self._piece(datanet)

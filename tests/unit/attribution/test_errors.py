@@ -148,7 +148,6 @@ def test_content(world: World) -> None:
         refused(world, name, lambda c=content, d=datanet: world.give(d, ALICE, c))
     good = words(0, 8).encode()
     refused(world, "InvalidParameter", lambda: world.contribute(text, good, ZERO32, NOBODY, ZERO32))
-    refused(world, "NotSupported", lambda: world.contribute(text, good, ZERO32, ALICE, b"\1" * 32))
     contribution = world.give(text, ALICE, good)
     refused(world, "InvalidParameter", lambda: world.setPayout(contribution, NOBODY, sender=ALICE))
     refused(world, "TooShort", lambda: world.appendContent(contribution, b"one two", sender=ALICE))

@@ -6,15 +6,23 @@ from typing import Any
 import vyper
 from eth_abi import encode
 
-from genesis.primitives import keccak256
+from attribution_precompile.commitments import commitment_hash
+from attribution_precompile.contributions import next_content_root
+from genesis.primitives import ZERO_HASH, Address, Hash32, keccak256
 from tests.unit.attribution.world import ALICE, BOB, NONE, OWNER, USER, ZERO32, World, params, words
 from tests.unit.native.harness import address
 from tests.unit.native.test_contract import CALLER
 
 NOBODY = bytes(20)
+SALT = b"\x05" * 32
 CALL = (1, 0, ZERO32, 0, words(0, 12).encode(), NONE)
 PAID_OUTPUT = words(0, 12) + " " + words(0, 30, "x")
 Step = tuple[str, tuple[Any, ...]] | Callable[[], object]
+
+
+def promise(player: bytes, content: bytes) -> bytes:
+    root = next_content_root(ZERO_HASH, keccak256(content))
+    return commitment_hash(Address(player), Hash32(SALT), 1, root, Address(player))
 
 
 def steps(world: World, player: bytes) -> list[Step]:
@@ -50,6 +58,9 @@ def steps(world: World, player: bytes) -> list[Step]:
         lambda: world.contribute(1, words(60, 20).encode(), ZERO32, player, ZERO32, value=1),
         lambda: world.accept(2),
         ("withdrawBond", (2,)),
+        ("commit", (promise(player, CALL[4]),)),
+        lambda: world.setDatanet(1, params()),
+        ("contribute", (1, CALL[4], ZERO32, player, SALT)),
     ]
 
 

@@ -4,6 +4,8 @@ import contextlib
 import random
 
 from attribution_precompile import layout
+from attribution_precompile.commitments import commitment_hash
+from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import Call, DatanetParams, Method, Signed, Use
 from attribution_precompile.layout import Pool
 from attribution_precompile.pool import SCALE_BITS
@@ -11,12 +13,13 @@ from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.tokens import WORDS_V1
 from evm_runtime.native import ContractRevert
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
-from genesis.primitives import Address, Hash32
+from genesis.primitives import Address, Hash32, keccak256
 from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.world import TREASURY
 from tests.unit.native.harness import address
 
 ZERO32 = Hash32(bytes(32))
+SALT = Hash32(b"\x05" * 32)
 FUNDS = 10**30
 
 
@@ -33,6 +36,7 @@ class Walk:
         self.contributions: list[int] = []
         self.models: list[int] = []
         self.texts: list[str] = []
+        self.promised: list[tuple[Address, int, bytes]] = []
         self.paid_in = self.paid_out = self.drained = self.inferences = 0
         for _ in range(3):
             self._create_datanet()
@@ -42,6 +46,7 @@ class Walk:
             (self._contribute, 10), (self._review, 10), (self._publish, 5), (self._register, 3), (self._infer, 45),
             (self._claim, 8), (self._claim_pool, 12), (self._set_payout, 3), (self._end_block, 4),
             (self._append, 6), (self._withdraw_bond, 6), (self._change_terms, 2), (self._change_model, 2),
+            (self._commit, 3), (self._reveal, 3),
         ]  # fmt: skip
         [action] = self.rng.choices([a for a, _ in actions], [w for _, w in actions])
         with contextlib.suppress(ContractRevert):  # a refused call changes nothing, which check() sees
@@ -119,6 +124,22 @@ class Walk:
             contribution = self.rng.choice(self.contributions[-8:])
             text, value = self._text(self.rng.randint(8, 300)), self.rng.choice([0, 30_000])
             self.direct.call(self._contributor(contribution), "appendContent", contribution, text.encode(), value=value)
+            self.paid_in += value
+
+    def _commit(self) -> None:
+        who, text, datanet = self._who(), self._text(20).encode(), self.rng.choice(self.datanets)
+        root = next_content_root(ZERO32, keccak256(text))
+        self.direct.call(who, "commit", commitment_hash(who, SALT, datanet, root, who))
+        self.promised.append((who, datanet, text))
+
+    def _reveal(self) -> None:
+        if self.promised and len(self.contributions) < 80:
+            who, datanet, text = self.promised.pop(self.rng.randrange(len(self.promised)))
+            if self.rng.random() < 0.2:
+                text += b" and never found"
+            value = 20_000
+            arguments = (datanet, text, ZERO32, who, SALT)
+            self.contributions.append(self.direct.call(who, "contribute", *arguments, value=value))
             self.paid_in += value
 
     def _withdraw_bond(self) -> None:

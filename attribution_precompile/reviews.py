@@ -1,0 +1,104 @@
+"""Reviews and versions (rule 5): what is accepted, with which quality, from which version on."""
+
+from dataclasses import replace
+
+from attribution_precompile import declarations as d
+from attribution_precompile import gas, pool
+from attribution_precompile.base import (
+    CHAIN_REVIEW,
+    AttributionBase,
+    check,
+    extend_chain,
+    require_contribution,
+    require_datanet,
+    require_role,
+)
+from attribution_precompile.declarations import Role, Status
+from attribution_precompile.fees import BPS
+from attribution_precompile.layout import (
+    CHAINS,
+    CONTRIBUTIONS,
+    DATANETS,
+    POOLS,
+    REVIEWED,
+    SEGMENTS,
+    UPLOADS,
+    VERSIONS,
+    Contribution,
+    Datanet,
+    Version,
+)
+from evm_runtime.native import Frame, method
+from genesis.primitives import Hash32
+
+
+class ReviewMethods(AttributionBase):
+    """The part of the contract that reviews contributions and publishes versions."""
+
+    @method("review(uint64 contributionId, bool accept, uint16 quality)")
+    def review(self, frame: Frame, contribution_id: int, accept: bool, quality: int) -> None:
+        """Accept a contribution with a quality of 0 to 10000, or reject it. By a curator, in a later block than its content."""
+        slots = frame.storage
+        record = require_contribution(slots, contribution_id)
+        datanet = require_datanet(slots, record.datanet_id)
+        require_role(frame, record.datanet_id, datanet, Role.CURATOR)
+        check(quality <= BPS, "quality", f"0 to {BPS}")
+        check(accept or quality == 0, "quality", "what is rejected has none")
+        if record.status != Status.PENDING:
+            raise d.WRONG_STATUS(contribution_id, record.status)
+        if UPLOADS.load_field(slots, "hidden", contribution_id):
+            raise d.NOT_REVEALED(contribution_id)
+        if record.last_block >= frame.block_number:
+            raise d.REVIEW_TOO_EARLY(contribution_id, record.last_block)
+        if not accept and frame.timestamp >= record.deadline:
+            raise d.DEADLINE_PASSED(contribution_id, record.deadline)
+        if accept:
+            record = self._accept(frame, contribution_id, record, datanet, quality)
+        else:
+            record = replace(record, status=Status.REJECTED)
+        CONTRIBUTIONS.store(slots, record, contribution_id)
+        extend_chain(frame, record.datanet_id, CHAIN_REVIEW, contribution_id, record.status << 16 | quality)
+        frame.emit(d.REVIEWED, contribution_id, accept, quality)
+
+    def _accept(
+        self, frame: Frame, contribution_id: int, record: Contribution, datanet: Datanet, quality: int
+    ) -> Contribution:
+        """Count what the contribution brought, and let its weight wait for the next version."""
+        frame.charge(gas.review_gas(record.tokens), "counting owned windows")
+        owned = self.index.owned_windows(frame.plain, frame.state, contribution_id, frame.block_number)
+        accepted = replace(
+            record,
+            status=Status.ACCEPTED,
+            quality=quality,
+            owned_windows=owned,
+            accepted_version=datanet.versions + 1,
+        )
+        REVIEWED.append(frame.storage, contribution_id, record.datanet_id)
+        weight = pool.weight_of(quality, owned, self.params.pool_windows_max)
+        if weight:
+            state = POOLS.load(frame.storage, record.datanet_id)
+            POOLS.store(frame.storage, pool.add_pending(state, weight), record.datanet_id)
+        return accepted
+
+    @method("publishVersion(uint64 datanetId) returns (uint32 version)")
+    def publish_version(self, frame: Frame, datanet_id: int) -> int:
+        """Seal what is accepted now as a version that models can use from the next block on. By a curator."""
+        slots = frame.storage
+        datanet = require_datanet(slots, datanet_id)
+        require_role(frame, datanet_id, datanet, Role.CURATOR)
+        version = datanet.versions + 1
+        state = pool.fold(POOLS.load(slots, datanet_id))
+        root = Hash32(CHAINS.get(slots, datanet_id).to_bytes(32, "big"))
+        record = Version(
+            time=frame.timestamp,
+            block_number=frame.block_number,
+            segments=SEGMENTS.length(slots, datanet_id),
+            contributions=datanet.contributions,
+            content_root=root,
+            pool_accumulator=state.accumulator,
+        )
+        POOLS.store(slots, state, datanet_id)
+        VERSIONS.store(slots, record, datanet_id, version)
+        DATANETS.store(slots, replace(datanet, versions=version), datanet_id)
+        frame.emit(d.VERSION_PUBLISHED, datanet_id, version, root)
+        return version

@@ -1,0 +1,159 @@
+"""Commit and reveal: the place in the order is the one of the commitment, whatever was shown and indexed in between."""
+
+from contextlib import nullcontext
+
+import pytest
+
+from attribution_precompile.span_index import SpanIndex
+from evm_runtime.native import PlainSlots
+from genesis.primitives import Address, keccak256
+from tests.unit.attribution.test_errors import refused
+from tests.unit.attribution.world import ALICE, BOB, CAROL, ZERO32, World, params, words
+
+SALT = b"\x07" * 32
+EXPIRY = 24 * 3_600
+
+
+def root_of(*pieces: bytes) -> bytes:
+    root = ZERO32
+    for piece in pieces:
+        root = keccak256(root + keccak256(piece))
+    return root
+
+
+def promise(
+    who: Address, datanet: int, pieces: list[bytes], payout: Address | None = None, salt: bytes = SALT
+) -> bytes:
+    """keccak256(abi.encode(sender, salt, datanetId, contentRoot, payout)), written out by hand."""
+    pad = bytes(12)
+    return keccak256(pad + who + salt + datanet.to_bytes(32, "big") + root_of(*pieces) + pad + (payout or who))
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.datanet()
+    return world
+
+
+def scores(world: World, text: str, version: int = 1) -> dict[int, int]:
+    model = world.model([(1, version, 0, 10_000)])
+    return dict(world.trace(model, text.encode())[0])
+
+
+def reveal(world: World, who: Address, content: bytes, salt: bytes = SALT) -> int:
+    return int(world.contribute(1, content, ZERO32, who, salt, sender=who))
+
+
+def test_a_front_runner_gets_nothing(world: World) -> None:
+    text = words(0, 30)
+    world.commit(promise(ALICE, 1, [text.encode()]), sender=ALICE)
+    assert world.events("Committed")[0]["sender"] == "0x" + ALICE.hex()
+    world.chain.next_block()
+    thief = world.give(1, BOB, text)
+    author = reveal(world, ALICE, text.encode())
+    world.accept(thief)
+    world.accept(author)
+    assert (world.getContribution(thief)[5], world.getContribution(author)[5]) == (0, 23)
+    world.publish(1)
+    assert scores(world, text) == {author: 30}
+
+
+def test_content_in_pieces_stands_where_its_root_was_committed(world: World) -> None:
+    pieces = [words(0, 20).encode(), words(13, 20).encode(), words(26, 20).encode()]
+    commitment = promise(ALICE, 1, pieces)
+    world.commit(commitment, sender=ALICE)
+    world.chain.next_block()
+    author = reveal(world, ALICE, pieces[0])
+    world.chain.next_block()
+    thieves = [world.give(1, BOB, pieces[0]), world.give(1, CAROL, words(0, 46))]
+    world.appendContent(author, pieces[1], sender=ALICE)
+    refused(world, "UnknownCommitment", lambda: world.finalizeContent(author, sender=ALICE))
+    for act in (lambda: world.review(author, True, 1), lambda: world.setPayout(author, BOB, sender=ALICE)):
+        refused(world, "NotRevealed", act, author)
+    for thief in thieves:
+        world.accept(thief)
+    world.publish(1)
+    world.appendContent(author, pieces[2], sender=ALICE)
+    world.finalizeContent(author, sender=ALICE)
+    assert world.events("Completed")[0]["contentRoot"] == root_of(*pieces)
+    refused(world, "Complete", lambda: world.appendContent(author, pieces[0], sender=ALICE), author)
+    world.accept(author)
+    assert world.getContribution(author)[5] == 39
+    world.publish(1)
+    text = words(0, 46)
+    copied = {thieves[1]: 33, thieves[0]: 13}
+    assert scores(world, text, 1) == copied, "published before the author was accepted"
+    assert scores(world, text, 2) == {author: 46}
+    world.contract.index = SpanIndex(nullcontext())
+    assert scores(world, text, 2) == {author: 46} and scores(world, text, 1) == copied
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_an_index_that_read_later_content_first_counts_the_same(world: World, warm: bool) -> None:
+    """Holders of a window stay in the order of the chain, not in that of reading."""
+    text = words(0, 20)
+    early, later = (promise(who, 1, [text.encode()]) for who in (ALICE, BOB))
+    world.commit(early, sender=ALICE)
+    world.commit(later, sender=BOB)
+    world.chain.next_block()
+    contributions = []
+    for who in (CAROL, BOB, ALICE):
+        contributions.append(world.give(1, who, text) if who == CAROL else reveal(world, who, text.encode()))
+        world.chain.next_block()
+        if warm:
+            state = world.chain.state
+            world.contract.index.warm(PlainSlots(state, world.contract.address), state, 1, world.chain.number)
+    for contribution in contributions:
+        world.review(contribution, True, 10_000)
+    assert [world.getContribution(c)[5] for c in contributions] == [0, 0, 13]
+    world.publish(1)
+    assert scores(world, text) == {contributions[2]: 20}
+
+
+def test_a_reveal_in_the_block_of_the_commitment_hides_nothing_and_is_refused(world: World) -> None:
+    content = words(0, 20).encode()
+    world.commit(promise(ALICE, 1, [content]), sender=ALICE)
+    refused(world, "CommitmentTooNew", lambda: reveal(world, ALICE, content))
+
+
+def test_a_commitment_expires_and_can_then_be_made_again(world: World) -> None:
+    content = words(0, 20).encode()
+    commitment = promise(ALICE, 1, [content])
+    world.commit(commitment, sender=ALICE)
+    refused(world, "CommitmentExists", lambda: world.commit(commitment, sender=ALICE))
+    world.chain.next_block(EXPIRY)
+    refused(world, "CommitmentExists", lambda: world.commit(commitment, sender=ALICE))
+    world.chain.next_block(1)
+    refused(world, "CommitmentExpired", lambda: reveal(world, ALICE, content))
+    first = world.give(1, BOB, content)
+    world.commit(commitment, sender=ALICE)
+    world.chain.next_block(EXPIRY)
+    second = reveal(world, ALICE, content)
+    world.accept(first)
+    world.accept(second)
+    assert (world.getContribution(first)[5], world.getContribution(second)[5]) == (13, 0), "the place is the new one"
+
+
+def test_a_commitment_is_its_senders_and_used_once(world: World) -> None:
+    content = words(0, 20).encode()
+    world.commit(promise(ALICE, 1, [content]), sender=BOB)  # somebody else's hash gives nobody anything
+    world.commit(promise(ALICE, 1, [content]), sender=ALICE)
+    world.chain.next_block()
+    stolen = reveal(world, BOB, content)  # not found: waits for more content
+    refused(world, "UnknownCommitment", lambda: world.finalizeContent(stolen, sender=BOB))
+    reveal(world, ALICE, content)
+    again = reveal(world, ALICE, content)
+    refused(world, "UnknownCommitment", lambda: world.finalizeContent(again, sender=ALICE))
+
+
+def test_what_is_never_found_lapses_and_gives_its_bond_back(world: World) -> None:
+    world.setDatanet(1, params(bond_per_kib=5, review_seconds=0))
+    lost = int(world.contribute(1, words(0, 20).encode(), ZERO32, ALICE, SALT, sender=ALICE, value=5))
+    refused(world, "BondLocked", lambda: world.withdrawBond(lost, sender=ALICE))
+    world.chain.next_block(EXPIRY)
+    refused(world, "DeadlinePassed", lambda: world.finalizeContent(lost, sender=ALICE))
+    refused(world, "NotRevealed", lambda: world.review(lost, True, 1))
+    assert world.withdrawBond(lost, sender=ALICE) == 5
+    world.publish(1)
+    assert scores(world, words(0, 20)) == {}
