@@ -7,13 +7,20 @@ from typing import Any, Final
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS
 from genesis.primitives import Address, Hash32
 from node.rpc.params import (
+    ADDRESS_SCHEMA,
+    DATA_SCHEMA,
+    HASH_SCHEMA,
+    QUANTITY_SCHEMA,
+    UINT64_SCHEMA,
     BadParam,
     Kind,
+    Schema,
     address,
     array,
     data,
     hash32,
     json_type,
+    members,
     obj,
     quantity,
     storage_key,
@@ -225,6 +232,58 @@ def _word(value: Any) -> Hash32:
     return Hash32(storage_key(value).to_bytes(32, "big"))
 
 
-CALL: Final = Kind("call object", call_args, {"type": "object"})
-STATE_OVERRIDES: Final = Kind("state overrides", state_overrides, {"type": "object"})
-BLOCK_OVERRIDES: Final = Kind("block overrides", block_overrides, {"type": "object"})
+_LIST_SCHEMA: Final[Schema] = {
+    "type": "array",
+    "items": members(address=ADDRESS_SCHEMA, storageKeys={"type": "array", "items": HASH_SCHEMA}),
+}
+_AUTHORIZATIONS_SCHEMA: Final[Schema] = {
+    "type": "array",
+    "items": members(
+        chainId=QUANTITY_SCHEMA,
+        address=ADDRESS_SCHEMA,
+        nonce=UINT64_SCHEMA,
+        yParity=UINT64_SCHEMA,
+        r=QUANTITY_SCHEMA,
+        s=QUANTITY_SCHEMA,
+    ),
+}
+_STORAGE_SCHEMA: Final[Schema] = {"type": "object", "additionalProperties": HASH_SCHEMA}
+
+CALL_SCHEMA: Final = members(
+    **{"from": ADDRESS_SCHEMA},
+    to=ADDRESS_SCHEMA,
+    gas=UINT64_SCHEMA,
+    gasPrice=QUANTITY_SCHEMA,
+    maxFeePerGas=QUANTITY_SCHEMA,
+    maxPriorityFeePerGas=QUANTITY_SCHEMA,
+    value=QUANTITY_SCHEMA,
+    nonce=UINT64_SCHEMA,
+    input=DATA_SCHEMA,
+    data=DATA_SCHEMA,
+    chainId=QUANTITY_SCHEMA,
+    accessList=_LIST_SCHEMA,
+    authorizationList=_AUTHORIZATIONS_SCHEMA,
+)
+STATE_SCHEMA: Final[Schema] = {
+    "type": "object",
+    "maxProperties": OVERRIDDEN_ACCOUNTS_MAX,
+    "additionalProperties": members(
+        balance=QUANTITY_SCHEMA,
+        nonce=UINT64_SCHEMA,
+        code=DATA_SCHEMA,
+        state=_STORAGE_SCHEMA,
+        stateDiff=_STORAGE_SCHEMA,
+    ),
+}
+BLOCK_SCHEMA: Final = members(
+    number=UINT64_SCHEMA,
+    time=UINT64_SCHEMA,
+    gasLimit=UINT64_SCHEMA,
+    feeRecipient=ADDRESS_SCHEMA,
+    prevRandao=HASH_SCHEMA,
+    baseFeePerGas=QUANTITY_SCHEMA,
+)
+
+CALL: Final = Kind("call object", call_args, CALL_SCHEMA)
+STATE_OVERRIDES: Final = Kind("state overrides", state_overrides, STATE_SCHEMA)
+BLOCK_OVERRIDES: Final = Kind("block overrides", block_overrides, BLOCK_SCHEMA)

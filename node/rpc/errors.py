@@ -11,6 +11,7 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 SERVER_ERROR: Final = -32000
 """geth's code for everything that has no code of its own: refused transactions above all."""
+UNAUTHORIZED: Final = -32001
 TIMEOUT: Final = -32002
 RESPONSE_TOO_LARGE: Final = -32003
 LIMIT_EXCEEDED: Final = -32005

@@ -308,20 +308,69 @@ def uint64(value: Any) -> int:
     return quantity(value, bits=64)
 
 
-_HEX_SCHEMA: Final = {"type": "string", "pattern": "^0x[0-9a-f]*$"}
+Schema = dict[str, Any]
 
-QUANTITY: Final = Kind("quantity", quantity, {"type": "string", "pattern": "^0x(0|[1-9a-f][0-9a-f]{0,63})$"})
-UINT64: Final = Kind("uint64", uint64, {"type": "string", "pattern": "^0x(0|[1-9a-f][0-9a-f]{0,15})$"})
-COUNT: Final = Kind("count", number_or_quantity, {"oneOf": [{"type": "integer"}, {"type": "string"}]})
-DATA: Final = Kind("data", data, {**_HEX_SCHEMA, "maxLength": 2 * JSON_BODY_BYTES_MAX})
-ADDRESS: Final = Kind("address", address, {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"})
-HASH: Final = Kind("hash", hash32, {"type": "string", "pattern": "^0x[0-9a-f]{64}$"})
-STORAGE_KEY: Final = Kind("storage key", storage_key, {"type": "string", "pattern": "^0x[0-9a-fA-F]{0,64}$"})
+
+def string(pattern: str) -> Schema:
+    return {"type": "string", "pattern": pattern}
+
+
+def members(**entries: Schema) -> Schema:
+    """An object all of whose members may be left out; others are ignored."""
+    return {"type": "object", "properties": entries}
+
+
+QUANTITY_SCHEMA: Final = string("^0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})$")
+UINT64_SCHEMA: Final = string("^0x(0|[1-9a-fA-F][0-9a-fA-F]{0,15})$")
+DATA_SCHEMA: Final[Schema] = {**string("^0x([0-9a-fA-F]{2})*$"), "maxLength": 2 * JSON_BODY_BYTES_MAX}
+ADDRESS_SCHEMA: Final = string("^0x[0-9a-fA-F]{40}$")
+HASH_SCHEMA: Final = string("^0x[0-9a-fA-F]{64}$")
+_TAG_SCHEMA: Final[Schema] = {"type": "string", "enum": list(TAGS)}
+_NUMBER_SCHEMA: Final[Schema] = {"anyOf": [UINT64_SCHEMA, _TAG_SCHEMA]}
+_REF_SCHEMA: Final[Schema] = {
+    "anyOf": [
+        UINT64_SCHEMA,
+        _TAG_SCHEMA,
+        HASH_SCHEMA,
+        members(blockNumber=_NUMBER_SCHEMA, blockHash=HASH_SCHEMA, requireCanonical={"type": "boolean"}),
+    ]
+}
+
+
+def _one_or_list(schema: Schema, count_max: int) -> Schema:
+    return {"anyOf": [schema, {"type": "array", "items": schema, "maxItems": count_max}, {"type": "null"}]}
+
+
+_FILTER_SCHEMA: Final = members(
+    fromBlock=_NUMBER_SCHEMA,
+    toBlock=_NUMBER_SCHEMA,
+    blockHash=HASH_SCHEMA,
+    address=_one_or_list(ADDRESS_SCHEMA, ADDRESSES_MAX),
+    topics={"type": "array", "items": _one_or_list(HASH_SCHEMA, TOPIC_CHOICES_MAX), "maxItems": TOPICS_MAX},
+)
+
+QUANTITY: Final = Kind("quantity", quantity, QUANTITY_SCHEMA)
+UINT64: Final = Kind("uint64", uint64, UINT64_SCHEMA)
+COUNT: Final = Kind("count", number_or_quantity, {"anyOf": [{"type": "integer", "minimum": 0}, UINT64_SCHEMA]})
+DATA: Final = Kind("data", data, DATA_SCHEMA)
+ADDRESS: Final = Kind("address", address, ADDRESS_SCHEMA)
+HASH: Final = Kind("hash", hash32, HASH_SCHEMA)
+STORAGE_KEY: Final = Kind("storage key", storage_key, string("^(0x)?[0-9a-fA-F]{0,64}$"))
 BOOLEAN: Final = Kind("boolean", boolean, {"type": "boolean"})
 TEXT: Final = Kind("text", text, {"type": "string"})
-BLOCK_NUMBER: Final = Kind("block number or tag", block_number, {"type": "string"})
-BLOCK_REF: Final = Kind("block number, tag or hash", block_ref, {"oneOf": [{"type": "string"}, {"type": "object"}]})
-LOG_FILTER: Final = Kind("log filter", log_filter, {"type": "object"})
-PERCENTILES: Final = Kind("percentiles", percentiles, {"type": "array", "items": {"type": "number"}})
-PROOF_KEYS: Final = Kind("storage keys", proof_keys, {"type": "array", "items": {"type": "string"}})
+BLOCK_NUMBER: Final = Kind("block number or tag", block_number, _NUMBER_SCHEMA)
+BLOCK_REF: Final = Kind("block number, tag or hash", block_ref, _REF_SCHEMA)
+LOG_FILTER: Final = Kind("log filter", log_filter, _FILTER_SCHEMA)
+PERCENTILES: Final = Kind(
+    "percentiles",
+    percentiles,
+    {
+        "type": "array",
+        "items": {"type": "number", "minimum": 0, "maximum": 100},
+        "maxItems": FEE_PERCENTILES_MAX,
+    },
+)
+PROOF_KEYS: Final = Kind(
+    "storage keys", proof_keys, {"type": "array", "items": STORAGE_KEY.schema, "maxItems": PROOF_KEYS_MAX}
+)
 ANYTHING: Final[Kind[Any]] = Kind("anything", lambda value: value, {})

@@ -60,14 +60,14 @@ class Method:
     name: str
     params: tuple[Param, ...]
     result: str
-    """What it answers, in words of the execution-apis specification: `quantity`, `block or null`…"""
+    """What it answers, as a shape of `schemas.py`: `quantity`, `block or null`…"""
     runs: Runs
     handler: Handler
     summary: str
 
     @property
     def namespace(self) -> str:
-        return self.name.partition("_")[0]
+        return self.name.replace(".", "_").partition("_")[0]
 
     def parse(self, raw: object) -> list[Any]:
         """The arguments as values. Raises RpcError (-32602) that names the argument and what was expected."""
@@ -121,16 +121,20 @@ def method(name: str, *params: Param, result: str, runs: Runs = Runs.LOOP) -> Ca
     return declare
 
 
+def declared() -> tuple[Method, ...]:
+    """Every method there is, whether its namespace is switched on or not."""
+    import node.rpc.methods  # noqa: F401  (its import declares every method)
+
+    return tuple(_DECLARED.values())
+
+
 class Registry:
     """The methods of the namespaces that are switched on."""
 
     def __init__(self, namespaces: Sequence[str], methods: Iterable[Method] | None = None) -> None:
-        if methods is None:
-            import node.rpc.methods  # noqa: F401  (its import declares every method)
-
-            methods = _DECLARED.values()
         self.namespaces = tuple(namespaces)
-        self.methods = {each.name: each for each in methods if each.namespace in self.namespaces}
+        given = declared() if methods is None else methods
+        self.methods = {each.name: each for each in given if each.namespace in self.namespaces}
 
     def find(self, name: str) -> Method:
         """Raises RpcError (-32601) for a method that does not exist or is switched off."""

@@ -1,6 +1,9 @@
 """rpc: what this server speaks."""
 
+from typing import Any
+
 from node.rpc.backend import Context
+from node.rpc.openrpc import document
 from node.rpc.registry import method
 
 
@@ -8,3 +11,9 @@ from node.rpc.registry import method
 def modules(context: Context) -> dict[str, str]:
     """The namespaces that are switched on."""
     return dict.fromkeys(sorted(context.services.registry.namespaces), "1.0")
+
+
+@method("rpc.discover", result="anything")
+def discover(context: Context) -> dict[str, Any]:
+    """The API as an OpenRPC document: every method with its parameters, its result and its errors."""
+    return document()
