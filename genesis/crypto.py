@@ -17,7 +17,9 @@ def address_of_public_key(public_key: coincurve.PublicKey) -> Address:
 
 
 def address_of_private_key(private_key: bytes) -> Address:
-    """The address of a 32-byte private key. Raises ValueError if it is not in 1 .. n-1."""
+    """The address of a 32-byte private key. Raises ValueError if it has another length or is not in 1 .. n-1."""
+    if len(private_key) != 32:
+        raise ValueError(f"a private key has 32 bytes, not {len(private_key)}")  # coincurve would pad it in silence
     return address_of_public_key(coincurve.PrivateKey(private_key).public_key)
 
 

@@ -59,6 +59,8 @@ def demo(rpc: str, own_devnet: bool, rpc_port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="openledger-demo-") as directory:
         options = DevnetOptions(directory=Path(directory), rpc_port=rpc_port)
         code = run_devnet(
-            options, click.echo, when_ready=lambda network: 0 if run_demo(network.nodes[0].rpc, click.echo) else 1
+            options,
+            click.echo,
+            when_ready=lambda network: 0 if run_demo(network.nodes[0].rpc, click.echo, stays=False) else 1,
         )
     raise SystemExit(code)

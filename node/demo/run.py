@@ -39,8 +39,11 @@ class Checks:
         self.equal(what, good, True)
 
 
-def run_demo(url: str, say: Say) -> bool:
-    """Run against a node; True if every figure was equal to the reference's. Raises LocalError if it could not run."""
+def run_demo(url: str, say: Say, *, stays: bool = True) -> bool:
+    """Run against a node; True if every figure was equal to the reference's. Raises LocalError if it could not run.
+
+    `stays`: the chain outlives the demo, so it is worth saying how to go on by hand.
+    """
     client = RpcClient(url)
     spec = ChainSpec.from_json(str(client.call("open_chainSpec")["json"]).encode())
     generator = random.Random(SEED)  # noqa: S311 - reproducible text, not secrets
@@ -81,8 +84,11 @@ def run_demo(url: str, say: Say) -> bool:
     for line in checks.failed:
         say(f"FAILED  {line}")
     say("Every figure is equal." if not checks.failed else f"{len(checks.failed)} figures differ.")
-    say("")
-    say(by_hand(url, scenario))
+    if stays:
+        say("")
+        say(by_hand(url, scenario))
+    else:
+        say("To do the same by hand: `make devnet`, then `.venv/bin/openledger demo`, which ends with the commands.")
     return not checks.failed
 
 

@@ -183,6 +183,12 @@ def test_signatures_agree_with_eth_keys() -> None:
     assert recover(digest, signature) == address_of_private_key(secret) == reference.public_key.to_canonical_address()
 
 
+def test_a_short_private_key_is_not_padded() -> None:
+    for bad in (b"\x07", b"", bytes(32), b"\x07" * 33, SECP256K1_N.to_bytes(32, "big")):
+        with pytest.raises(ValueError, match=r"."):
+            address_of_private_key(bad)
+
+
 def test_malleable_and_broken_signatures_are_refused() -> None:
     digest = keccak256(b"message")
     signature = sign(b"\x07" * 32, digest)
