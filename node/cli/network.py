@@ -44,7 +44,7 @@ def devnet(validators: int, datadir: str, rpc_port: int, accounts: int, block_in
     "--rpc", metavar="URL", default="http://127.0.0.1:8545", show_default=True, help="JSON-RPC of a devnet's node"
 )
 @click.option("--own-devnet", is_flag=True, help="start a devnet for the demo and stop it afterwards")
-@click.option("--rpc-port", type=int, default=8545, show_default=True, help="first port of an own devnet")
+@click.option("--rpc-port", type=int, default=18545, show_default=True, help="first port of an own devnet")
 def demo(rpc: str, own_devnet: bool, rpc_port: int) -> None:
     """Pay real contributors for real text, every figure checked against a reference."""
     from node.demo.run import run_demo
