@@ -12,7 +12,7 @@ from consensus.events import ProposalReceived, VoteReceived
 from consensus.messages import Step
 from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD
 from consensus.vote_set import FUTURE_ROUNDS_PER_VALIDATOR, PAST_ROUNDS_KEPT
-from consensus.wal import HeldBlock, PolkaSeen, encode_record
+from consensus.wal import HeldBlock, PolkaSeen, encode_record, read_records
 from genesis.errors import WireError
 from genesis.primitives import NO_ROUND, ZERO_HASH, Address, Hash32
 from genesis.types import Block, Commit, Evidence, Proposal, ValidatorSet, Vote, VoteType, evidence_hash
@@ -121,14 +121,17 @@ class Monitor:
             raise Violation(f"{node.name} broke its lock of {lock.height}/{lock.round} in round {vote.round}")
 
     def _check_durable(self, node: Watched, vote: Vote) -> None:
-        """A precommit implies a durable polka and block."""
-        state = node.driver.state
-        if (state.valid_round, state.valid_value) != (vote.round, vote.block_hash):
-            return  # it has moved on within one input; the polka was checked when it was signed or will not be asked again
+        """A precommit implies a durable lock and block."""
         durable = bytes(node.log.data[: node.log.durable])
-        polka = encode_record(PolkaSeen(vote.height, vote.round, vote.block_hash, True, state.valid_polka))
-        if polka not in durable or encode_record(HeldBlock(node.driver.blocks[vote.block_hash])) not in durable:
-            raise Violation(f"{node.name} precommitted {vote.height}/{vote.round} before polka and block were durable")
+        records, _ = read_records(durable)
+        place = (vote.height, vote.round, vote.block_hash)
+        locks = any(
+            isinstance(record, PolkaSeen) and record.locks and (record.height, record.round, record.block_hash) == place
+            for record in records
+        )
+        held = any(isinstance(record, HeldBlock) and record.block.hash == vote.block_hash for record in records)
+        if not locks or not held:
+            raise Violation(f"{node.name} precommitted {vote.height}/{vote.round} before lock and block were durable")
 
     def accepted(self, node: Watched, evidence: tuple[Evidence, ...], votes: dict[tuple[object, ...], Hash32]) -> None:
         """Whoever voted twice before this node's eyes is in its evidence."""
