@@ -1,15 +1,16 @@
 """What a piece of code is made of: instructions, basic blocks, the stack that they need and leave, and their static gas.
 
 A *block* is a straight run of instructions: it begins at a JUMPDEST, after a JUMPI or at the start, and ends with a jump, an
-end, or before the next JUMPDEST. A *node* is a block together with the height of the stack at its entry: the same block
-reached with another height is another node. A *segment* is a run of instructions of one block whose static gas is charged at
-once; it ends after each instruction that observes the gas or may fail otherwise than for want of gas.
+end, or before the next JUMPDEST (or where it grows too long). A *node* is a block together with the height of the stack at
+its entry: the same block reached with another height is another node. A *segment* is a run of instructions of one block whose
+static gas is charged at once; it ends after each instruction that observes the gas or may fail otherwise than for want of gas.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, NamedTuple
+
+from evm_runtime.code import jump_destinations
 
 Node = tuple[int, int]
 """(program counter of the block, height of the stack at its entry)."""
@@ -27,9 +28,18 @@ _ENDS: Final = frozenset({STOP, JUMP, JUMPI, 0xF3, 0xFD, 0xFF})
 
 STACK_HEIGHT_MAX: Final = 1_024
 
-_COST_MAX: Final = 4_000
-"""Of one plan, in instructions; what lies beyond is reached through the trampoline."""
-_PROGRAMS_KEPT: Final = 128
+_LINES: Final[Mapping[int, int]] = {
+    **dict.fromkeys((JUMPDEST, 0x50, *range(PUSH0, SWAP1 + 16)), 1),
+    **dict.fromkeys((0x20, 0x51, 0x52, 0x53, 0x55, 0x5A, 0x5D, *range(0xA0, 0xA5)), 8),
+    **dict.fromkeys((0x31, 0x3B, 0x3C, 0x3F, 0x40, 0x49, 0xF0, 0xF1, 0xF2, 0xF4, 0xF5, 0xFA, JUMPI), 20),
+    **dict.fromkeys(range(0x10, 0x15), 1),
+}
+"""About how many half lines of Python an instruction becomes, where it is not two; what becomes none has to be read."""
+
+COST_MAX: Final = 3_000
+"""Of one plan, in lines; what lies beyond is reached through the trampoline."""
+_BLOCK_INSTRUCTIONS_MAX: Final = 256
+"""Longer straight code is cut, so that nothing has to be compiled in one piece."""
 
 _EFFECTS_BY_COUNT: Final = {
     (0, 0): (STOP, JUMPDEST),
@@ -77,49 +87,37 @@ class Block:
     """Where its jump goes, if the block itself pushes that."""
     next_start: int | None
     """Where it goes on without a jump; None if it never does."""
+    cost: int
+    """About how many lines of Python it becomes."""
 
     def fits(self, height: int) -> bool:
         """Whether it neither underflows nor overflows a stack of this height."""
         return height >= self.needs and height + self.grows <= STACK_HEIGHT_MAX
 
 
-@dataclass(frozen=True, slots=True)
 class Program:
-    """Code, cut into blocks."""
+    """Code as blocks, each read when it is first asked for."""
 
-    code: bytes
-    blocks: Mapping[int, Block]
-    destinations: frozenset[int]
-    instructions: int
+    def __init__(self, code: bytes) -> None:
+        self.code: Final = code
+        self.destinations: Final = jump_destinations(code)
+        self._blocks: dict[int, Block] = {}
+
+    def block(self, start: int) -> Block:
+        """The block that begins at `start`: any instruction of the code, or its end, where there is a STOP."""
+        found = self._blocks.get(start)
+        if found is None:
+            found = self._blocks[start] = _read_block(self.code, self.destinations, start)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one unit compiles: its nodes, from how many places each is reached, and what that costs (in instructions)."""
+    """What one unit compiles: its nodes, from how many places each is reached, and about how many lines that will be."""
 
     entry: Node
     arrivals: Mapping[Node, int]
     cost: int
-
-
-@lru_cache(maxsize=_PROGRAMS_KEPT)
-def read_program(code: bytes) -> Program:
-    """Cut code into blocks. Past its end there is a STOP."""
-    instructions = [*_instructions(code), Instruction(len(code), STOP, 0)]
-    blocks: dict[int, Block] = {}
-    destinations: set[int] = set()
-    current: list[Instruction] = []
-    for instruction in instructions:
-        if instruction.op == JUMPDEST:
-            destinations.add(instruction.pc)
-            if current:
-                _close(blocks, current, instruction.pc)
-                current = []
-        current.append(instruction)
-        if instruction.op in _ENDS or instruction.op not in STACK_EFFECT:
-            _close(blocks, current, instruction.pc + 1 if instruction.op == JUMPI else None)
-            current = []
-    return Program(code, blocks, frozenset(destinations), len(instructions))
 
 
 def make_plan(program: Program, entry: Node, height_max: int) -> Plan:
@@ -127,12 +125,12 @@ def make_plan(program: Program, entry: Node, height_max: int) -> Plan:
     arrivals: dict[Node, int] = {entry: 1}
     pending = [entry]
     cost = 0
-    while pending and cost < _COST_MAX:
+    while pending and cost < COST_MAX:
         start, height = pending.pop()
-        block = program.blocks[start]
+        block = program.block(start)
         successors = _successors(program, block, height)
         # An edge may have to move the whole stack.
-        cost += len(block.instructions) + len(successors) * height // 4
+        cost += block.cost + len(successors) * height // 8
         for successor in successors:
             if successor in arrivals:
                 arrivals[successor] += 1
@@ -162,28 +160,31 @@ def segments(
     return found
 
 
-def _instructions(code: bytes) -> list[Instruction]:
-    found: list[Instruction] = []
-    pc, size = 0, len(code)
-    while pc < size:
-        op = code[pc]
+def _read_block(code: bytes, destinations: frozenset[int], start: int) -> Block:
+    instructions: list[Instruction] = []
+    pc = start
+    while True:
+        op = code[pc] if pc < len(code) else STOP
         count = op - PUSH0 if PUSH0 <= op <= PUSH32 else 0
         data = code[pc + 1 : pc + 1 + count]
-        found.append(Instruction(pc, op, int.from_bytes(data, "big") << 8 * (count - len(data))))
+        instructions.append(Instruction(pc, op, int.from_bytes(data, "big") << 8 * (count - len(data))))
         pc += 1 + count
-    return found
+        if op in _ENDS or op not in STACK_EFFECT:
+            return _close(instructions, pc if op == JUMPI else None)
+        if pc in destinations or len(instructions) == _BLOCK_INSTRUCTIONS_MAX:
+            return _close(instructions, pc)
 
 
-def _close(blocks: dict[int, Block], instructions: list[Instruction], next_start: int | None) -> None:
-    low = high = height = 0
+def _close(instructions: list[Instruction], next_start: int | None) -> Block:
+    low = high = height = cost = 0
     for _, op, _ in instructions:
         pops, pushes = STACK_EFFECT.get(op, (0, 0))
         low = min(low, height - pops)
         height += pushes - pops
         high = max(high, height)
-    start = instructions[0].pc
+        cost += _LINES.get(op, 2)
     target = _target(instructions, -low) if instructions[-1].op in (JUMP, JUMPI) else None
-    blocks[start] = Block(start, tuple(instructions), -low, high, height, target, next_start)
+    return Block(instructions[0].pc, tuple(instructions), -low, high, height, target, next_start, cost // 2 + 4)
 
 
 def _target(instructions: list[Instruction], needs: int) -> int | None:

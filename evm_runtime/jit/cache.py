@@ -23,12 +23,12 @@ Unit = Callable[..., Exit | Retreated | None]
 class JitLimits:
     """The budgets of one cache."""
 
-    steps_per_instruction: int = 8
-    """Steps of the reference loop that pay for compiling one instruction: about as long as it takes. 0 compiles at once."""
+    steps_per_line: int = 20
+    """Steps of the reference loop that pay for compiling one line of Python: about as long as it takes. 0 compiles at once."""
     codes_max: int = 512
     """Contracts in the cache; the one that was not used for longest goes first."""
-    instructions_max: int = 400_000
-    """Compiled instructions in the cache, all contracts together (about 1 kB of memory each)."""
+    lines_max: int = 200_000
+    """Compiled lines in the cache, all contracts together."""
     units_per_code_max: int = 64
 
 
@@ -42,7 +42,7 @@ class CompiledCode:
     """Of nodes that can't pay yet."""
     steps: int = 0
     """Steps of the reference loop in this code that have not paid for anything."""
-    instructions: int = 0
+    lines: int = 0
 
 
 class UnitCache:
@@ -51,7 +51,7 @@ class UnitCache:
     def __init__(self, opcodes: Mapping[int, Any], limits: JitLimits) -> None:
         self._limits: Final = limits
         self._codes: OrderedDict[bytes, CompiledCode] = OrderedDict()
-        self._instructions = 0
+        self._lines = 0
         self._opcodes: Final = opcodes
         self._static_gas: Final = {
             op: int(opcodes[op].gas_cost) for op in analysis.STACK_EFFECT if opcodes[op].mnemonic != "INVALID"
@@ -62,7 +62,7 @@ class UnitCache:
         """The entry of a code (the code itself is the key: its hash would have to be computed, or believed)."""
         found = self._codes.get(code)
         if found is None:
-            found = self._codes[code] = CompiledCode(analysis.read_program(code))
+            found = self._codes[code] = CompiledCode(Program(code))
             self._evict()
         elif len(self._codes) > self._limits.codes_max // 2:
             self._codes.move_to_end(code)
@@ -75,9 +75,9 @@ class UnitCache:
             return unit
         if node[1] > HEIGHT_MAX or len(compiled.units) >= self._limits.units_per_code_max:
             return None
-        price = self._limits.steps_per_instruction
+        price = self._limits.steps_per_line
         # A plan costs a fraction of compiling, but not nothing.
-        if compiled.steps < price * min(compiled.program.instructions, _PLAN_INSTRUCTIONS):
+        if compiled.steps < price * min(len(compiled.program.code) // 4, _PLAN_LINES):
             return None
         plan = compiled.plans.get(node)
         if plan is None:
@@ -96,19 +96,17 @@ class UnitCache:
         unit: Unit = names["unit"]
         compiled.units[plan.entry] = unit
         compiled.plans.pop(plan.entry, None)
-        compiled.steps -= self._limits.steps_per_instruction * source.written
-        compiled.instructions += source.written
-        self._instructions += source.written
+        compiled.steps -= self._limits.steps_per_line * source.written
+        compiled.lines += source.written
+        self._lines += source.written
         self._evict()
         return unit
 
     def _evict(self) -> None:
         limits = self._limits
-        while len(self._codes) > limits.codes_max or (
-            self._instructions > limits.instructions_max and len(self._codes) > 1
-        ):
+        while len(self._codes) > limits.codes_max or (self._lines > limits.lines_max and len(self._codes) > 1):
             _, gone = self._codes.popitem(last=False)
-            self._instructions -= gone.instructions
+            self._lines -= gone.lines
 
 
-_PLAN_INSTRUCTIONS: Final = 500
+_PLAN_LINES: Final = 100

@@ -12,7 +12,7 @@ reference loop takes over at an exact (pc, stack, gas).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from evm_runtime.jit import analysis
@@ -46,12 +46,11 @@ from evm_runtime.jit.runtime import WORD, Retreat
 
 HEIGHT_MAX: Final = 96
 """Of the stack at the entry of a unit or head: deeper code is left to the reference loop."""
-INSTRUCTIONS_MAX: Final = 4_000
-"""Written into one unit, duplicates included; then it leaves by the trampoline."""
 _INDENT_MAX: Final = 60
 _SMALL: Final = 14
 """A block of so few instructions that ends the frame is written out wherever it is reached."""
 _AND: Final = 0x16
+_LINE_LENGTH: Final = 80
 _MEMORY_OFFSET_MAX: Final = 1 << 40
 
 _LOCALS: Final = {
@@ -89,14 +88,6 @@ class _Path:
         return replace(self, stack=list(self.stack), indent=self.indent + 1)
 
 
-@dataclass(slots=True)
-class _Source:
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, indent: int, line: str) -> None:
-        self.lines.append(" " * indent + line)
-
-
 @dataclass(frozen=True, slots=True)
 class UnitSource:
     """`names` are the constants and places that `text` refers to."""
@@ -104,7 +95,7 @@ class UnitSource:
     text: str
     names: Mapping[str, object]
     written: int
-    """How many instructions it holds: what compiling it costs."""
+    """How many lines it has, long ones counted more than once: what compiling it costs."""
 
 
 def generate(program: Program, plan: Plan, static_gas: Mapping[int, int]) -> UnitSource:
@@ -122,11 +113,11 @@ class _Unit:
         self._numbers: dict[analysis.Node, int] = {}
         self._pending: list[analysis.Node] = []
         self._head: analysis.Node = plan.entry
-        self._out = _Source()
+        self._lines: list[str] = []
         self._temporaries = 0
         self._written = 0
         # Constants that reach a jump through several blocks may let the same block be written again: not more than twice.
-        self._written_max = min(2 * plan.cost + 2 * _SMALL, INSTRUCTIONS_MAX)
+        self._written_max = min(2 * plan.cost + 2 * _SMALL, analysis.COST_MAX)
 
     # ------------------------------------------------------------ the function
 
@@ -134,24 +125,24 @@ class _Unit:
         self._number(self._plan.entry)
         while self._pending:
             node = self._pending.pop()
-            self._head, self._out = node, _Source()
+            self._head, self._lines = node, []
             if self._written < self._written_max:
                 self._region(node)
             else:
                 self._leave(_entry_path(node), str(node[0]), _entry_path(node).stack)
-            self._heads[node] = self._out.lines
+            self._heads[node] = self._lines
         parameters = "".join(f", s{place}" for place in range(self._plan.entry[1]))
-        self._out = _Source([f"def unit(computation{parameters}):"])
+        self._lines = [f"def unit(computation{parameters}):"]
         bodies = [self._heads[node] for node in self._numbers]
         text = "\n".join(line for body in bodies for line in body)
         for name, expression in _LOCALS.items():
             if name in ("meter", "gas", "memory", "size") or name in text:
-                self._out.add(1, f"{name} = {expression}")
+                self._add(1, f"{name} = {expression}")
         if len(bodies) > 1:
-            self._out.add(1, "at = 0")
-            self._out.add(1, "while True:")
+            self._add(1, "at = 0")
+            self._add(1, "while True:")
         self._dispatch(bodies, 0, 2 if len(bodies) > 1 else 1)
-        return UnitSource("\n".join(self._out.lines) + "\n", self._names, self._written)
+        return UnitSource("\n".join(self._lines) + "\n", self._names, self._written)
 
     def _number(self, node: analysis.Node) -> int:
         """The number of a head, which will be written if it is new."""
@@ -163,14 +154,13 @@ class _Unit:
     def _dispatch(self, bodies: list[list[str]], first: int, indent: int) -> None:
         """A binary tree of branches on `at`, one loop per head: `continue` is a jump to itself, `break` one to another."""
         if len(bodies) == 1:
-            self._out.add(indent, "while True:")
-            for line in bodies[0]:
-                self._out.add(indent + 1, line)
+            self._add(indent, "while True:")
+            self._lines += [" " * (indent + 1) + line for line in bodies[0]]
             return
         middle = len(bodies) // 2
-        self._out.add(indent, f"if at < {first + middle}:")
+        self._add(indent, f"if at < {first + middle}:")
         self._dispatch(bodies[:middle], first, indent + 1)
-        self._out.add(indent, "else:")
+        self._add(indent, "else:")
         self._dispatch(bodies[middle:], first + middle, indent + 1)
 
     def _region(self, node: analysis.Node) -> None:
@@ -178,16 +168,16 @@ class _Unit:
         path = _entry_path(node)
         following: int | None = node[0]
         while following is not None:
-            following = self._block(self._program.blocks[following], path)
+            following = self._block(self._program.block(following), path)
 
     # ------------------------------------------------------------ blocks
 
     def _block(self, block: Block, path: _Path) -> int | None:
         """Write one block; returns the block that follows at the same place, if one does."""
-        self._written += len(block.instructions)
         if not block.fits(len(path.stack)):
             self._retreat(path, block.start, 0)
             return None
+        self._written += len(block.instructions) // 4
         charges = analysis.segments(block, self._static_gas, BY_REFERENCE, SEGMENT_ENDS)
         for index, instruction in enumerate(block.instructions):
             if charges.get(index):
@@ -206,8 +196,8 @@ class _Unit:
         return self._edge(block.next_start, path, block.instructions[-1].pc)
 
     def _charge(self, path: _Path, pc: int, gas: int) -> None:
-        self._out.add(path.indent, f"gas -= {gas}")
-        self._out.add(path.indent, "if gas < 0:")
+        self._add(path.indent, f"gas -= {gas}")
+        self._add(path.indent, "if gas < 0:")
         path.indent += 1
         self._retreat(path, pc, gas)
         path.indent -= 1
@@ -217,12 +207,12 @@ class _Unit:
         stack: list[str | int] = []
         for place, value in enumerate(path.stack):
             if value.condition:
-                self._out.add(path.indent, f"c{place} = {value.condition}")
+                self._add(path.indent, f"c{place} = {value.condition}")
                 stack.append(f"c{place}")
             else:
                 stack.append(value.text if value.constant is None else value.constant)
         name = self._name("P", Retreat(pc, charged, tuple(stack)))
-        self._out.add(path.indent, f"return retreat(locals(), {name})")
+        self._add(path.indent, f"return retreat(locals(), {name})")
 
     # ------------------------------------------------------------ jumps
 
@@ -240,7 +230,7 @@ class _Unit:
     def _jump_if(self, instruction: Instruction, path: _Path) -> None:
         """The branch that jumps; the other goes on in `_block`."""
         target, test = path.stack[-1], path.stack[-2]
-        self._out.add(path.indent, f"if {test.condition or test.text}:")
+        self._add(path.indent, f"if {test.condition or test.text}:")
         taken = path.branch()
         cost = self._static_gas[JUMPI]
         if target.constant is None:
@@ -251,12 +241,12 @@ class _Unit:
             del taken.stack[-2:]
             following = self._edge(target.constant, taken, instruction.pc)
             while following is not None:
-                following = self._block(self._program.blocks[following], taken)
+                following = self._block(self._program.block(following), taken)
         del path.stack[-2:]
 
     def _dynamic_jump(self, path: _Path, pc: int, charged: int, rest: list[Value]) -> None:
         target = self._text(path, len(path.stack) - 1)
-        self._out.add(path.indent, f"if {target} not in DESTINATIONS:")
+        self._add(path.indent, f"if {target} not in DESTINATIONS:")
         path.indent += 1
         self._retreat(path, pc, charged)
         path.indent -= 1
@@ -264,17 +254,16 @@ class _Unit:
 
     def _leave(self, path: _Path, target: str, rest: list[Value]) -> None:
         """To the trampoline."""
-        self._written += len(rest) // 4
         stack = "".join(f"{_number_text(value)}, " for value in rest)
-        self._out.add(path.indent, "meter.gas_remaining = gas")
-        self._out.add(path.indent, f"return {target}, ({stack})")
+        self._add(path.indent, "meter.gas_remaining = gas")
+        self._add(path.indent, f"return {target}, ({stack})")
 
     def _edge(self, start: int, path: _Path, origin: int) -> int | None:
         """Go on at `start`: returns it if its block is to be written right here, else writes the jump."""
         node = (start, len(path.stack))
-        block = self._program.blocks[start]
+        block = self._program.block(start)
         if start <= origin:
-            self._out.add(path.indent, "if poll: poll()")
+            self._add(path.indent, "if poll: poll()")
         room = self._written < self._written_max
         arrives_once = self._plan.arrivals.get(node) == 1 or _is_small_end(block)
         if node not in self._numbers and arrives_once and room and path.indent < _INDENT_MAX:
@@ -285,14 +274,13 @@ class _Unit:
         moves = [
             (f"s{place}", _number_text(value)) for place, value in enumerate(path.stack) if value.text != f"s{place}"
         ]
-        self._written += len(moves) // 4
         if moves:
             names, values = zip(*moves, strict=True)
-            self._out.add(path.indent, f"{', '.join(names)} = {', '.join(values)}")
+            self._add(path.indent, f"{', '.join(names)} = {', '.join(values)}")
         if node == self._head:
-            self._out.add(path.indent, "continue")
+            self._add(path.indent, "continue")
         else:
-            self._out.add(path.indent, f"at = {self._number(node)}; break")
+            self._add(path.indent, f"at = {self._number(node)}; break")
         return None
 
     # ------------------------------------------------------------ instructions
@@ -330,11 +318,11 @@ class _Unit:
             _MEMORY[op](self, path)
         elif op in STATEMENTS:
             count, template = STATEMENTS[op]
-            self._out.add(path.indent, template.format(*self._pop(path, count)))
+            self._add(path.indent, template.format(*self._pop(path, count)))
         elif op in RESULTS:
             count, template = RESULTS[op]
             result = self._temporary()
-            self._out.add(path.indent, template.format(*self._pop(path, count), result=result))
+            self._add(path.indent, template.format(*self._pop(path, count), result=result))
             stack.append(Value(result))
         elif op in BY_REFERENCE:
             return self._by_reference(path, op)
@@ -345,10 +333,10 @@ class _Unit:
 
     def _finish(self, path: _Path, pc: int, op: int) -> None:
         if op == STOP:
-            self._out.add(path.indent, "meter.gas_remaining = gas")
-            self._out.add(path.indent, "return None")
+            self._add(path.indent, "meter.gas_remaining = gas")
+            self._add(path.indent, "return None")
         elif op in FINISHES:
-            self._out.add(path.indent, FINISHES[op].format(*self._pop(path, 2)))
+            self._add(path.indent, FINISHES[op].format(*self._pop(path, 2)))
         else:
             self._retreat(path, pc, 0)
 
@@ -356,21 +344,21 @@ class _Unit:
         """Let py-evm's own function run on the real stack and gas meter."""
         pops, pushes = analysis.STACK_EFFECT[op]
         arguments = self._pop(path, pops)
-        self._out.add(path.indent, "meter.gas_remaining = gas")
-        self._out.add(path.indent, f"stack.extend(({''.join(f'{text}, ' for text in reversed(arguments))}))")
-        self._out.add(path.indent, f"opcode_{op:02x}(computation=computation)")
+        self._add(path.indent, "meter.gas_remaining = gas")
+        self._add(path.indent, f"stack.extend(({''.join(f'{text}, ' for text in reversed(arguments))}))")
+        self._add(path.indent, f"opcode_{op:02x}(computation=computation)")
         if op == SELFDESTRUCT:
             return False
-        self._out.add(path.indent, "gas = meter.gas_remaining")
-        self._out.add(path.indent, "memory = computation._memory._bytes")
-        self._out.add(path.indent, "size = len(memory)")
+        self._add(path.indent, "gas = meter.gas_remaining")
+        self._add(path.indent, "memory = computation._memory._bytes")
+        self._add(path.indent, "size = len(memory)")
         if pushes:
             self._assign(path, "to_int(stack.pop())", WORD)
         return True
 
     # ------------------------------------------------------------ arithmetic
 
-    def _add(self, path: _Path) -> None:
+    def _sum(self, path: _Path) -> None:
         left, right = path.stack[-1], path.stack[-2]
         if left.constant is not None and right.constant is not None:
             self._replace(path, 2, self._constant(left.constant + right.constant & WORD))
@@ -378,7 +366,7 @@ class _Unit:
         limit = left.limit + right.limit
         result = self._assign(path, "{} + {}".format(*self._pop(path, 2)), min(limit, WORD))
         if limit > WORD:
-            self._out.add(path.indent, f"if {result} > WORD: {result} &= WORD")
+            self._add(path.indent, f"if {result} > WORD: {result} &= WORD")
 
     def _subtract(self, path: _Path) -> None:
         left, right = path.stack[-1], path.stack[-2]
@@ -386,7 +374,7 @@ class _Unit:
             self._replace(path, 2, self._constant(left.constant - right.constant & WORD))
             return
         result = self._assign(path, "{} - {}".format(*self._pop(path, 2)), WORD)
-        self._out.add(path.indent, f"if {result} < 0: {result} &= WORD")
+        self._add(path.indent, f"if {result} < 0: {result} &= WORD")
 
     def _multiply(self, path: _Path) -> None:
         left, right = path.stack[-1], path.stack[-2]
@@ -459,13 +447,13 @@ class _Unit:
                 path.memory = end
             return str(end)
         end_text = self._temporary()
-        self._out.add(path.indent, f"{end_text} = {text} + {count}")
+        self._add(path.indent, f"{end_text} = {text} + {count}")
         self._grow(path, end_text, text, f"{count}")
         return end_text
 
     def _grow(self, path: _Path, end: str, offset: str, count: str) -> None:
         call = f"gas, memory, size = grow(computation, memory, {offset}, {count}, gas)"
-        self._out.add(path.indent, f"if {end} > size: {call}")
+        self._add(path.indent, f"if {end} > size: {call}")
 
     def _load(self, path: _Path) -> None:
         offset = path.stack[-1]
@@ -479,31 +467,35 @@ class _Unit:
         end = self._reach(path, offset, text, 32)
         if value.constant is not None:
             word = self._name("B", value.constant.to_bytes(32, "big"))
-            self._out.add(path.indent, f"memory[{text}:{end}] = {word}")
+            self._add(path.indent, f"memory[{text}:{end}] = {word}")
         else:
-            self._out.add(path.indent, f"memory[{text}:{end}] = {value_text}.to_bytes(32, 'big')")
+            self._add(path.indent, f"memory[{text}:{end}] = {value_text}.to_bytes(32, 'big')")
 
     def _store_byte(self, path: _Path) -> None:
         offset = path.stack[-1]
         text, value_text = self._pop(path, 2)
         self._reach(path, offset, text, 1)
-        self._out.add(path.indent, f"memory[{text}] = {value_text} & 255")
+        self._add(path.indent, f"memory[{text}] = {value_text} & 255")
 
     def _keccak(self, path: _Path) -> None:
         offset, count = path.stack[-1], path.stack[-2]
         text, count_text = self._pop(path, 2)
         result = self._temporary()
         if count.constant is not None and 0 < count.constant < _MEMORY_OFFSET_MAX:
-            self._out.add(path.indent, f"gas -= {6 * ((count.constant + 31) // 32)}")
-            self._out.add(path.indent, "if gas < 0: raise OutOfGas('KECCAK256')")
+            self._add(path.indent, f"gas -= {6 * ((count.constant + 31) // 32)}")
+            self._add(path.indent, "if gas < 0: raise OutOfGas('KECCAK256')")
             end = self._reach(path, offset, text, count.constant)
-            self._out.add(path.indent, f"{result} = integer(keccak_256(memory[{text}:{end}]).digest(), 'big')")
+            self._add(path.indent, f"{result} = integer(keccak_256(memory[{text}:{end}]).digest(), 'big')")
         else:
             call = f"keccak(computation, memory, {text}, {count_text}, gas)"
-            self._out.add(path.indent, f"{result}, gas, memory, size = {call}")
+            self._add(path.indent, f"{result}, gas, memory, size = {call}")
         path.stack.append(Value(result))
 
-    # ------------------------------------------------------------ values
+    # ------------------------------------------------------------ lines and values
+
+    def _add(self, indent: int, line: str) -> None:
+        self._written += 1 + len(line) // _LINE_LENGTH
+        self._lines.append(" " * indent + line)
 
     def _pop(self, path: _Path, count: int) -> list[str]:
         """Take items off the stack as text, the top first; conditions become numbers before."""
@@ -515,13 +507,13 @@ class _Unit:
         value = path.stack[place]
         if value.condition:
             name = self._temporary()
-            self._out.add(path.indent, f"{name} = 1 if {value.condition} else 0")
+            self._add(path.indent, f"{name} = 1 if {value.condition} else 0")
             value = path.stack[place] = Value(name, limit=1)
         return value.text
 
     def _assign(self, path: _Path, expression: str, limit: int) -> str:
         name = self._temporary()
-        self._out.add(path.indent, f"{name} = {expression}")
+        self._add(path.indent, f"{name} = {expression}")
         path.stack.append(Value(name, limit=limit))
         return name
 
@@ -553,5 +545,5 @@ def _number_text(value: Value) -> str:
     return f"(1 if {value.condition} else 0)" if value.condition else value.text
 
 
-_ARITHMETIC: Final = {0x01: _Unit._add, 0x02: _Unit._multiply, 0x03: _Unit._subtract, 0x15: _Unit._is_zero}
+_ARITHMETIC: Final = {0x01: _Unit._sum, 0x02: _Unit._multiply, 0x03: _Unit._subtract, 0x15: _Unit._is_zero}
 _MEMORY: Final = {0x20: _Unit._keccak, 0x51: _Unit._load, 0x52: _Unit._store, 0x53: _Unit._store_byte}

@@ -28,8 +28,8 @@ GAS_LIMIT = 30_000_000
 
 TIERS = {
     "interpreted": Tiers(jit=False),
-    "compiled": Tiers(jit_limits=JitLimits(steps_per_instruction=0)),
-    "compiled while running": Tiers(jit_limits=JitLimits(steps_per_instruction=1)),
+    "compiled": Tiers(jit_limits=JitLimits(steps_per_line=0)),
+    "compiled while running": Tiers(jit_limits=JitLimits(steps_per_line=1)),
 }
 
 
