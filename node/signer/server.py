@@ -41,13 +41,12 @@ from node.signer.protocol import (
     decode_request,
     encode_answer,
 )
-from p2p.frames import FrameReader
+from p2p.frames import LENGTH_BYTES, FrameReader
 
 logger = logging.getLogger(__name__)
 
 CONNECTIONS_MAX: Final = 8
 SEND_TIMEOUT_S: Final = 5.0
-_LENGTH_BYTES: Final = 4
 
 
 class SignerServer:
@@ -73,8 +72,7 @@ class SignerServer:
 
     async def _take(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
         if self._connections >= CONNECTIONS_MAX:
-            logger.warning("a connection more than %d is not served", CONNECTIONS_MAX)
-            await stream.aclose()
+            await self._turn_away(stream)
             return
         self._connections += 1
         try:
@@ -94,6 +92,13 @@ class SignerServer:
             self._connections -= 1
             await trio.aclose_forcefully(stream)
 
+    async def _turn_away(self, stream: trio.SocketStream) -> None:
+        logger.warning("a connection more than %d is not served", CONNECTIONS_MAX)
+        content = encode_answer(Refused(f"the signer serves {CONNECTIONS_MAX} connections already"))
+        with trio.move_on_after(SEND_TIMEOUT_S), contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(len(content).to_bytes(LENGTH_BYTES, "big") + content)
+        await trio.aclose_forcefully(stream)
+
     async def _converse(self, stream: trio.SocketStream) -> None:
         reader = FrameReader(_Source(stream), REQUEST_BYTES_MAX)
         introduced = False
@@ -105,7 +110,7 @@ class SignerServer:
             introduced = introduced or isinstance(answer, Introduced)
             content = encode_answer(answer)
             with trio.move_on_after(SEND_TIMEOUT_S) as patience:
-                await stream.send_all(len(content).to_bytes(_LENGTH_BYTES, "big") + content)
+                await stream.send_all(len(content).to_bytes(LENGTH_BYTES, "big") + content)
             if patience.cancelled_caught:
                 raise PeerFault("it does not read its answers")
 
