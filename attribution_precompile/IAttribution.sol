@@ -62,6 +62,7 @@ interface IAttribution {
     error UnknownContribution(uint64 contributionId);
     error UnknownVersion(uint64 datanetId, uint32 version);
     error UnknownModel(uint64 modelId);
+    error UnknownAgent(uint64 agentId);
     error UnknownReceipt(bytes32 receiptId);
     error NotAllowed(address caller, string needed);
     error NotSupported(string feature);
@@ -83,6 +84,11 @@ interface IAttribution {
     error CommitmentExists(bytes32 commitment, uint64 until);
     error CommitmentTooNew(bytes32 commitment, uint64 blockNumber);
     error CommitmentExpired(bytes32 commitment, uint64 deadline);
+    error RoyaltyTooLow(uint64 modelId, uint16 needed);
+    error MissingUse(uint64 datanetId, uint32 version);
+    error AgentModelNotAllowed(uint64 agentId, uint64 modelId);
+    error DepositTooLow(uint64 agentId, uint256 required, uint256 available);
+    error DailyCapExceeded(uint64 agentId, uint256 spent, uint256 cap);
     error NothingOffered(uint64 id, address caller);
     error FeeTooLow(uint256 required, uint256 sent);
     error BadSignature(string reason);
@@ -122,6 +128,10 @@ interface IAttribution {
         uint128 outputPer1k,
         bool active
     );
+    event AgentRegistered(uint64 indexed agentId, address indexed wallet);
+    event AgentChanged(uint64 indexed agentId, address indexed wallet, uint128 dailyCap);
+    event AgentDeposited(uint64 indexed agentId, address indexed payer, uint256 amount);
+    event AgentWithdrawn(uint64 indexed agentId, uint256 amount);
     event Inferred(
         bytes32 indexed receiptId,
         uint64 indexed modelId,
@@ -137,6 +147,7 @@ interface IAttribution {
         uint256 weight,
         uint256 amount
     );
+    event RoyaltyPaid(bytes32 indexed receiptId, uint64 indexed modelId, uint256 amount);
     event Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint256 amount);
     event PoolClaimed(uint64 indexed contributionId, address indexed payout, uint256 amount);
     event Claimed(address indexed who, address indexed to, uint256 amount);
@@ -194,8 +205,8 @@ interface IAttribution {
     /// @notice Seal what is accepted now as a version that models can use from the next block on. By a curator.
     function publishVersion(uint64 datanetId) external returns (uint32 version);
 
-    /// @notice Register a model, owned by the caller, with prices in wei per 1000 tokens and the versions it was built
-    /// from.
+    /// @notice Register a model, owned by the caller, with prices in wei per 1000 tokens, the models it was made from,
+    /// and the versions it was built from: its own and those of all its ancestors.
     function registerModel(
         string calldata uri,
         bytes32 weights,
@@ -226,6 +237,28 @@ interface IAttribution {
         bool active
     ) external;
 
+    /// @notice Register an agent, owned by the caller, that may use the models named, for up to dailyCap wei a day.
+    function registerAgent(
+        string calldata uri,
+        address wallet,
+        uint128 dailyCap,
+        uint64[] calldata models
+    ) external returns (uint64 agentId);
+
+    /// @notice Change an agent's wallet, cap and list of models, by its owner. What was spent today stays spent.
+    function setAgent(uint64 agentId, address wallet, uint128 dailyCap, uint64[] calldata models) external;
+
+    /// @notice Add the wei sent to an agent's deposit. Anybody may.
+    function depositAgent(uint64 agentId) external payable;
+
+    /// @notice Move a part of an agent's deposit to its owner's balance, who calls this.
+    function withdrawAgent(uint64 agentId, uint256 amount) external;
+
+    /// @notice An agent as it stands.
+    function getAgent(
+        uint64 agentId
+    ) external view returns (address owner, address wallet, uint256 deposit, uint128 dailyCap, uint128 spentToday);
+
     /// @notice The fee of an inference in wei: the model's price, but at least the sum of its datanets' floors.
     function quote(uint64 modelId, uint32 inputTokens, uint32 outputTokens) external view returns (uint256 fee);
 
@@ -236,6 +269,7 @@ interface IAttribution {
     ) external view returns (Score[] memory scores, uint256 tokens, uint256 unmatched);
 
     /// @notice Attribute an output and pay for it in OPEN; what is sent above the fee is credited back to the caller.
+    /// With an agentId the fee comes out of that agent's deposit.
     function infer(Call calldata call) external payable returns (bytes32 receiptId);
 
     /// @notice Several inferences paid together: all of them, or none.
@@ -283,6 +317,9 @@ interface IAttribution {
 
     /// @notice The datanet versions a model was built from, with their shares.
     function getUses(uint64 modelId, uint256 cursor) external view returns (Use[] memory uses, uint256 next);
+
+    /// @notice All ancestors of a model, by id, and what each gets of its owner's part.
+    function getRoyalties(uint64 modelId) external view returns (uint64[] memory models, uint16[] memory bps);
 
     /// @notice What was inferred and paid; `scoresHash` is keccak(abi.encode(Score[])) over all scores, best first.
     function getReceipt(

@@ -7,6 +7,7 @@ other state, so one instance serves every thread.
 from contextlib import nullcontext
 from typing import Final
 
+from attribution_precompile.agents import AgentMethods
 from attribution_precompile.commitments import CommitmentMethods
 from attribution_precompile.contributions import ContributionMethods
 from attribution_precompile.datanets import DatanetMethods
@@ -28,6 +29,7 @@ class AttributionContract(
     ContributionMethods,
     ReviewMethods,
     ModelMethods,
+    AgentMethods,
     InferenceMethods,
     MoneyMethods,
     GetterMethods,

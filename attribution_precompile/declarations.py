@@ -138,6 +138,10 @@ MODEL_REGISTERED: Final = event("ModelRegistered(uint64 indexed modelId, address
 MODEL_CHANGED: Final = event(
     "ModelChanged(uint64 indexed modelId, address signer, uint128 inputPer1k, uint128 outputPer1k, bool active)"
 )
+AGENT_REGISTERED: Final = event("AgentRegistered(uint64 indexed agentId, address indexed wallet)")
+AGENT_CHANGED: Final = event("AgentChanged(uint64 indexed agentId, address indexed wallet, uint128 dailyCap)")
+AGENT_DEPOSITED: Final = event("AgentDeposited(uint64 indexed agentId, address indexed payer, uint256 amount)")
+AGENT_WITHDRAWN: Final = event("AgentWithdrawn(uint64 indexed agentId, uint256 amount)")
 INFERRED: Final = event(
     "Inferred(bytes32 indexed receiptId, uint64 indexed modelId, address indexed payer, uint256 fee, "
     "uint32 tokens, uint32 unmatched)"
@@ -146,6 +150,7 @@ ATTRIBUTED: Final = event(
     "Attributed(bytes32 indexed receiptId, uint64 indexed contributionId, address indexed payout, "
     "uint256 weight, uint256 amount)"
 )
+ROYALTY_PAID: Final = event("RoyaltyPaid(bytes32 indexed receiptId, uint64 indexed modelId, uint256 amount)")
 POOLED: Final = event("Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint256 amount)")
 POOL_CLAIMED: Final = event("PoolClaimed(uint64 indexed contributionId, address indexed payout, uint256 amount)")
 CLAIMED: Final = event("Claimed(address indexed who, address indexed to, uint256 amount)")
@@ -168,8 +173,13 @@ EVENTS: Final = (
     VERSION_PUBLISHED,
     MODEL_REGISTERED,
     MODEL_CHANGED,
+    AGENT_REGISTERED,
+    AGENT_CHANGED,
+    AGENT_DEPOSITED,
+    AGENT_WITHDRAWN,
     INFERRED,
     ATTRIBUTED,
+    ROYALTY_PAID,
     POOLED,
     POOL_CLAIMED,
     CLAIMED,
@@ -181,6 +191,7 @@ UNKNOWN_DATANET: Final = ContractError("UnknownDatanet(uint64 datanetId)")
 UNKNOWN_CONTRIBUTION: Final = ContractError("UnknownContribution(uint64 contributionId)")
 UNKNOWN_VERSION: Final = ContractError("UnknownVersion(uint64 datanetId, uint32 version)")
 UNKNOWN_MODEL: Final = ContractError("UnknownModel(uint64 modelId)")
+UNKNOWN_AGENT: Final = ContractError("UnknownAgent(uint64 agentId)")
 UNKNOWN_RECEIPT: Final = ContractError("UnknownReceipt(bytes32 receiptId)")
 NOT_ALLOWED: Final = ContractError("NotAllowed(address caller, string needed)")
 NOT_SUPPORTED: Final = ContractError("NotSupported(string feature)")
@@ -202,6 +213,11 @@ UNKNOWN_COMMITMENT: Final = ContractError("UnknownCommitment(bytes32 commitment)
 COMMITMENT_EXISTS: Final = ContractError("CommitmentExists(bytes32 commitment, uint64 until)")
 COMMITMENT_TOO_NEW: Final = ContractError("CommitmentTooNew(bytes32 commitment, uint64 blockNumber)")
 COMMITMENT_EXPIRED: Final = ContractError("CommitmentExpired(bytes32 commitment, uint64 deadline)")
+ROYALTY_TOO_LOW: Final = ContractError("RoyaltyTooLow(uint64 modelId, uint16 needed)")
+MISSING_USE: Final = ContractError("MissingUse(uint64 datanetId, uint32 version)")
+AGENT_MODEL_NOT_ALLOWED: Final = ContractError("AgentModelNotAllowed(uint64 agentId, uint64 modelId)")
+DEPOSIT_TOO_LOW: Final = ContractError("DepositTooLow(uint64 agentId, uint256 required, uint256 available)")
+DAILY_CAP_EXCEEDED: Final = ContractError("DailyCapExceeded(uint64 agentId, uint256 spent, uint256 cap)")
 NOTHING_OFFERED: Final = ContractError("NothingOffered(uint64 id, address caller)")
 FEE_TOO_LOW: Final = ContractError("FeeTooLow(uint256 required, uint256 sent)")
 BAD_SIGNATURE: Final = ContractError("BadSignature(string reason)")
@@ -213,6 +229,7 @@ ERRORS: Final = (
     UNKNOWN_CONTRIBUTION,
     UNKNOWN_VERSION,
     UNKNOWN_MODEL,
+    UNKNOWN_AGENT,
     UNKNOWN_RECEIPT,
     NOT_ALLOWED,
     NOT_SUPPORTED,
@@ -234,6 +251,11 @@ ERRORS: Final = (
     COMMITMENT_EXISTS,
     COMMITMENT_TOO_NEW,
     COMMITMENT_EXPIRED,
+    ROYALTY_TOO_LOW,
+    MISSING_USE,
+    AGENT_MODEL_NOT_ALLOWED,
+    DEPOSIT_TOO_LOW,
+    DAILY_CAP_EXCEEDED,
     NOTHING_OFFERED,
     FEE_TOO_LOW,
     BAD_SIGNATURE,

@@ -20,6 +20,8 @@ TRACE_TOKEN_USE: Final = 250
 """Hashing the window at an output token and looking up its owner, for each use of the model."""
 PAYEE: Final = 1_500
 """The share of one contribution: ordering, division, cap."""
+ROYALTY: Final = 600
+"""The royalty of one ancestor of a model."""
 SIGNATURE: Final = 9_000
 """EIP-712 hashing and recovery of a model signer's signature."""
 
@@ -48,3 +50,7 @@ def trace_gas(tokens: int, uses: int) -> int:
 
 def settlement_gas(payees: int) -> int:
     return PAYEE * payees
+
+
+def royalty_gas(ancestors: int) -> int:
+    return ROYALTY * ancestors

@@ -10,6 +10,7 @@ from attribution_precompile.base import (
 )
 from attribution_precompile.declarations import DatanetParams, Use
 from attribution_precompile.layout import BOND_PRICES, DATANET_URIS, MODEL_URIS, RECEIPTS, USES, Datanet
+from attribution_precompile.lineage import load_lineage
 from evm_runtime.native import Frame, Slots, method
 from genesis.primitives import ZERO_ADDRESS, Hash32
 
@@ -93,6 +94,12 @@ class GetterMethods(AttributionBase):
         count = USES.length(frame.storage, model_id)
         records = [USES.get(frame.storage, i, model_id) for i in range(min(cursor, count), count)]
         return [Use(record.datanet_id, record.version, record.stage, record.bps) for record in records], 0
+
+    @method("getRoyalties(uint64 modelId) returns (uint64[] models, uint16[] bps)", view=True)
+    def get_royalties(self, frame: Frame, model_id: int) -> tuple[object, ...]:
+        """All ancestors of a model, by id, and what each gets of its owner's part."""
+        royalties = load_lineage(frame.storage, model_id, require_model(frame.storage, model_id))
+        return [royalty.model_id for royalty in royalties], [royalty.bps for royalty in royalties]
 
     @method(
         "getReceipt(bytes32 receiptId) returns (uint64 modelId, uint64 agentId, address payer, uint256 fee, "

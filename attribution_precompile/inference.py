@@ -8,6 +8,7 @@ from typing import Final
 
 from attribution_precompile import declarations as d
 from attribution_precompile import gas
+from attribution_precompile.agents import require_usable, spend
 from attribution_precompile.base import AttributionBase, check, require_model
 from attribution_precompile.declarations import TYPES, Call, Score
 from attribution_precompile.fees import quote, split_fee
@@ -21,6 +22,7 @@ from attribution_precompile.layout import (
     Model,
     Receipt,
 )
+from attribution_precompile.lineage import load_lineage, royalties_due
 from attribution_precompile.money import burn, credit, pay_pool
 from attribution_precompile.settlement import UseTerms, divide
 from attribution_precompile.signing import SignatureError, inference_digest, recover_signer
@@ -77,9 +79,10 @@ class InferenceMethods(AttributionBase):
         gas=lambda call: gas.output_gas(len(call.output)),
     )
     def infer(self, frame: Frame, call: Call) -> Hash32:
-        """Attribute an output and pay for it in OPEN; what is sent above the fee is credited back to the caller."""
-        receipt_id, fee = self._infer(frame, call, frame.value)
-        credit(frame.storage, {frame.sender: frame.value - fee})
+        """Attribute an output and pay for it in OPEN; what is sent above the fee is credited back to the caller. With an
+        agentId the fee comes out of that agent's deposit."""
+        receipt_id, taken = self._infer(frame, call, frame.value)
+        credit(frame.storage, {frame.sender: frame.value - taken})
         return receipt_id
 
     @method(
@@ -92,20 +95,21 @@ class InferenceMethods(AttributionBase):
         receipts = []
         left = frame.value
         for call in calls:
-            receipt_id, fee = self._infer(frame, call, left)
+            receipt_id, taken = self._infer(frame, call, left)
             receipts.append(receipt_id)
-            left = Wei(left - fee)
+            left = Wei(left - taken)
         credit(frame.storage, {frame.sender: left})
         return tuple(receipts)
 
     # ---------------------------------------------------------------- the steps
 
     def _infer(self, frame: Frame, call: Call, sent: Wei) -> tuple[Hash32, Wei]:
+        """The receipt, and what was taken of the wei sent: the fee, or nothing where an agent pays."""
         model = require_model(frame.storage, call.model_id)
         if not model.active:
             raise d.MODEL_INACTIVE(call.model_id)
         if call.agent_id:
-            raise d.NOT_SUPPORTED("agents")
+            require_usable(frame, call.agent_id, call.model_id)
         uses = load_uses(frame.storage, call.model_id)
         for loaded in uses:
             datanet_id = loaded.use.datanet_id
@@ -114,13 +118,15 @@ class InferenceMethods(AttributionBase):
         tokens = self._tokens(model, call.output)
         self._check_signature(frame, model, call)
         fee = self._fee(model, uses, call.input_tokens, len(tokens))
-        if sent < fee:
+        if not call.agent_id and sent < fee:
             raise d.FEE_TOO_LOW(fee, sent)
         check(fee < 1 << FEE_BITS, "fee", "more wei than there are")
+        if call.agent_id:
+            spend(frame, call.agent_id, fee)
         traced = self._trace(frame, uses, tokens)
         receipt_id = self._write_receipt(frame, call, fee, traced.attribution)
-        self._settle(frame, receipt_id, model, uses, fee, traced)
-        return receipt_id, fee
+        self._settle(frame, receipt_id, call.model_id, model, uses, fee, traced)
+        return receipt_id, Wei(0) if call.agent_id else fee
 
     def _tokens(self, model: Model, output: bytes) -> Tokens:
         """Rule 6: 1 <= n <= the chain's limit, else revert."""
@@ -193,7 +199,14 @@ class InferenceMethods(AttributionBase):
         return receipt_id
 
     def _settle(
-        self, frame: Frame, receipt_id: Hash32, model: Model, uses: list[LoadedUse], fee: Wei, traced: Traced
+        self,
+        frame: Frame,
+        receipt_id: Hash32,
+        model_id: int,
+        model: Model,
+        uses: list[LoadedUse],
+        fee: Wei,
+        traced: Traced,
     ) -> None:
         slots, found = frame.storage, traced.attribution
         frame.charge(gas.settlement_gas(min(len(found.scores), self.params.payees_max)), "settlement")
@@ -215,7 +228,15 @@ class InferenceMethods(AttributionBase):
             add(self.treasury, unplaced)
             if pool_part > unplaced:
                 frame.emit(d.POOLED, receipt_id, loaded.use.datanet_id, pool_part)
-        add(model.owner, parts.owner)
+        owner_part = parts.owner
+        if owner_part:
+            frame.charge(gas.royalty_gas(model.ancestors), "royalties")
+            royalties = load_lineage(slots, model_id, model)
+            for ancestor, owner, amount in royalties_due(slots, royalties, parts.owner):
+                add(owner, amount)
+                owner_part = Wei(owner_part - amount)
+                frame.emit(d.ROYALTY_PAID, receipt_id, ancestor, amount)
+        add(model.owner, owner_part)
         add(self.treasury, parts.treasury)
         credit(slots, owed)
         if parts.stakers:

@@ -1,14 +1,15 @@
 """Where the attribution contract keeps what, slot by slot (Solidity's layout; see `evm_runtime/native/storage.py`).
 
     0 datanets created          1 contributions             2 models                  3 receipts
-    4 orders, chain-wide        5 wei burned, cumulative    6 wei owed to stakers     7 (free)
+    4 orders, chain-wide        5 wei burned, cumulative    6 wei owed to stakers     7 agents
     8 datanet -> record         9 contribution -> record   10 datanet -> version      11 model -> record
    12 model -> uses[]          13 receipt id -> record     14 account -> claimable    15 datanet -> account -> role
    16 datanet -> model -> may  17 datanet -> segments[]    18 datanet -> members[]    19 datanet -> reviewed[]
    20 datanet -> hash chain    21 datanet -> pool          22 contribution -> entry   23 model -> nonce bitmap
    24 datanet -> uri           25 model -> uri            26 datanet -> bond per KiB 27 datanet -> heir
    28 model -> heir            29 contribution -> upload  30 account -> commitment   31 contribution -> held[]
-   32 contribution -> salt
+   32 contribution -> salt     33 model -> royalties[]    34 agent -> record         35 agent -> uri
+   36 agent -> generation -> model -> may
 
 Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at the end of each block.
 """
@@ -133,6 +134,8 @@ class Model:
     active: Flag
     method: Annotated[Method, 8]
     min_royalty_bps: U16
+    depth: U8
+    ancestors: U8
     signer: Account
     input_per_1k: U128
     output_per_1k: U128
@@ -146,6 +149,27 @@ class ModelUse:
     version: U32
     stage: U8
     bps: U16
+
+
+@dataclass(frozen=True, slots=True)
+class Royalty:
+    """What a model owes an ancestor, in basis points of its owner's part."""
+
+    model_id: U64
+    bps: U16
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """`spent` is that of `day`, in days since 1970; `generation` tells its list of models."""
+
+    owner: Account
+    generation: U32
+    day: U64
+    wallet: Account
+    deposit: U96
+    daily_cap: U128
+    spent: U128
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +210,7 @@ RECEIPT_COUNT: Final = Value(3)
 SEGMENT_COUNT: Final = Value(4)
 BURNED: Final = Value(BURNED_SLOT)
 STAKERS: Final = Value(STAKERS_SLOT)
+AGENT_COUNT: Final = Value(7)
 DATANETS: Final = Records(8, Datanet)
 CONTRIBUTIONS: Final = Records(9, Contribution)
 VERSIONS: Final = Records(10, Version)
@@ -211,3 +236,7 @@ UPLOADS: Final = Records(29, Upload)
 COMMITMENTS: Final = Records(30, Commitment)
 HELD: Final = RecordLists(31, Segment)
 SALTS: Final = Value(32)
+LINEAGES: Final = RecordLists(33, Royalty)
+AGENTS: Final = Records(34, Agent)
+AGENT_URIS: Final = Texts(35)
+AGENT_MODELS: Final = Value(36)

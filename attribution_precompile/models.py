@@ -1,6 +1,8 @@
 """Models: who owns and signs for them, their prices, and the datanet versions they were built from."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from attribution_precompile import declarations as d
 from attribution_precompile.base import (
@@ -14,13 +16,23 @@ from attribution_precompile.base import (
 )
 from attribution_precompile.declarations import Method, Parent, Use
 from attribution_precompile.fees import BPS
-from attribution_precompile.layout import MODEL_COUNT, MODEL_HEIRS, MODEL_URIS, MODELS, USES, Model, ModelUse
+from attribution_precompile.layout import (
+    LINEAGES,
+    MODEL_COUNT,
+    MODEL_HEIRS,
+    MODEL_URIS,
+    MODELS,
+    USES,
+    Model,
+    ModelUse,
+    Royalty,
+)
+from attribution_precompile.lineage import found_lineage, inherited_uses, load_lineage
 from evm_runtime.native import Frame, method
 from genesis.primitives import Address, Hash32
 
-STAGE_MAX = 2
+STAGE_MAX: Final = 2
 """0 pre-training, 1 fine-tuning, 2 retrieval."""
-ROYALTY_BPS_MAX = 5_000
 
 
 class ModelMethods(AttributionBase):
@@ -43,22 +55,25 @@ class ModelMethods(AttributionBase):
         parents: tuple[Parent, ...],
         uses: tuple[Use, ...],
     ) -> int:
-        """Register a model, owned by the caller, with prices in wei per 1000 tokens and the versions it was built from."""
+        """Register a model, owned by the caller, with prices in wei per 1000 tokens, the models it was made from, and the
+        versions it was built from: its own and those of all its ancestors."""
         if len(uri.encode()) > self.params.uri_bytes_max:
             raise d.TOO_LONG("uri", len(uri.encode()), self.params.uri_bytes_max)
         if kind != Method.SPAN:
             raise d.NOT_SUPPORTED(f"attribution by {kind.name}")
-        if parents:
-            raise d.NOT_SUPPORTED("royalties to parents")
-        check(min_royalty_bps <= ROYALTY_BPS_MAX, "minRoyaltyBps", f"at most {ROYALTY_BPS_MAX}")
-        tokenizer = self._check_uses(frame, uses)
+        royalty_max = self.params.royalty_bps_max
+        check(min_royalty_bps <= royalty_max, "minRoyaltyBps", f"at most {royalty_max}")
         slots = frame.storage
+        royalties, depth = found_lineage(slots, parents, self.params)
+        tokenizer = self._check_uses(frame, uses, royalties)
         model_id = MODEL_COUNT.add(slots, 1)
         record = Model(
             owner=frame.sender,
             active=True,
             method=kind,
             min_royalty_bps=min_royalty_bps,
+            depth=depth,
+            ancestors=len(royalties),
             signer=signer,
             input_per_1k=input_per_1k,
             output_per_1k=output_per_1k,
@@ -68,11 +83,13 @@ class ModelMethods(AttributionBase):
         MODELS.store(slots, record, model_id)
         MODEL_URIS.set_once(slots, uri.encode(), model_id)
         USES.replace(slots, [ModelUse(*use) for use in uses], model_id)
+        if royalties:
+            LINEAGES.replace(slots, royalties, model_id)
         frame.emit(d.MODEL_REGISTERED, model_id, frame.sender, weights)
         return model_id
 
-    def _check_uses(self, frame: Frame, uses: tuple[Use, ...]) -> Hash32:
-        """Uses must exist, be final, share a tokenizer and sum to all; returns the tokenizer."""
+    def _check_uses(self, frame: Frame, uses: tuple[Use, ...], royalties: Sequence[Royalty]) -> Hash32:
+        """Uses must exist, be final, share a tokenizer, sum to all and have the ancestors' uses; returns the tokenizer."""
         if len(uses) > self.params.uses_max:
             raise d.TOO_LONG("uses", len(uses), self.params.uses_max)
         check(len(uses) > 0, "uses", "a model traced by SPAN needs at least one")
@@ -84,6 +101,9 @@ class ModelMethods(AttributionBase):
             tokenizers.add(require_datanet(frame.storage, use.datanet_id).tokenizer)
             if require_version(frame.storage, use.datanet_id, use.version).block_number >= frame.block_number:
                 raise d.VERSION_NOT_FINAL(use.datanet_id, use.version)
+        missing = inherited_uses(frame.storage, royalties) - {(use.datanet_id, use.version) for use in uses}
+        if missing:
+            raise d.MISSING_USE(*min(missing))
         check(len(tokenizers) == 1, "uses", "all uses of a model share one tokenizer")
         return tokenizers.pop()
 
@@ -93,7 +113,7 @@ class ModelMethods(AttributionBase):
         record = require_model(frame.storage, model_id)
         if frame.sender != record.owner:
             raise d.NOT_ALLOWED(frame.sender, "the model's owner")
-        tokenizer = self._check_uses(frame, uses)
+        tokenizer = self._check_uses(frame, uses, load_lineage(frame.storage, model_id, record))
         check(tokenizer == record.tokenizer, "uses", "a model keeps its tokenizer")
         USES.replace(frame.storage, [ModelUse(*use) for use in uses], model_id)
         frame.emit(d.USES_SET, model_id)

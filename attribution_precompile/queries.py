@@ -11,6 +11,7 @@ from attribution_precompile import layout
 from attribution_precompile.declarations import DatanetParams, Method, Status
 from attribution_precompile.getters import params_of
 from attribution_precompile.inference import receipt_id_of
+from attribution_precompile.lineage import load_lineage
 from attribution_precompile.tracing import load_uses
 from evm_runtime.native import Slots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
@@ -137,6 +138,19 @@ class ReceiptInfo:
     scores_hash: Hash32
 
 
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    id: int
+    owner: Address
+    wallet: Address
+    uri: str
+    deposit: Wei
+    daily_cap: Wei
+    spent: Wei
+    """On `day`, in days since 1970: nothing yet on any later day."""
+    day: int
+
+
 class Queries:
     """Reads over one state."""
 
@@ -239,6 +253,26 @@ class Queries:
             output_per_1k=Wei(record.output_per_1k),
             tokenizer=record.tokenizer,
             uses=tuple(uses),
+        )
+
+    def royalties(self, model_id: int) -> tuple[tuple[int, int], ...]:
+        """(ancestor, basis points of the owner's part) of a model; empty if it has none or is unknown."""
+        record = layout.MODELS.load(self._slots, model_id)
+        return tuple((royalty.model_id, royalty.bps) for royalty in load_lineage(self._slots, model_id, record))
+
+    def agent(self, agent_id: int) -> AgentInfo | None:
+        record = layout.AGENTS.load(self._slots, agent_id)
+        if record.owner == ZERO_ADDRESS:
+            return None
+        return AgentInfo(
+            id=agent_id,
+            owner=record.owner,
+            wallet=record.wallet,
+            uri=layout.AGENT_URIS.get(self._slots, agent_id).decode(),
+            deposit=Wei(record.deposit),
+            daily_cap=Wei(record.daily_cap),
+            spent=Wei(record.spent),
+            day=record.day,
         )
 
     def receipt(self, receipt_id: Hash32) -> ReceiptInfo | None:

@@ -211,3 +211,17 @@ def pay(
     pools = [int(Fraction(pool * use.bps, 10_000)) for use in uses]
     pools[0] += pool - sum(pools)
     return Payout(contributions, tuple(curators), tuple(pools))
+
+
+def lineage(parents: Mapping[int, int], lineages: Mapping[int, Mapping[int, int]]) -> dict[int, int]:
+    """What a new model owes each ancestor, in basis points: the best rate on any path. `lineages` has every parent's."""
+    ancestors = set(parents).union(*(lineages[parent] for parent in parents))
+    return {
+        ancestor: max([parents.get(ancestor, 0), *(lineages[parent].get(ancestor, 0) for parent in parents)])
+        for ancestor in ancestors
+    }
+
+
+def royalties(owner_part: int, owed: Mapping[int, int]) -> dict[int, int]:
+    """What each ancestor's owner gets out of the owner's part of a fee; the rest stays with the model's owner."""
+    return {ancestor: int(Fraction(owner_part * bps, 10_000)) for ancestor, bps in owed.items()}

@@ -71,6 +71,12 @@ class AttributionParams:
     pool_windows_max: int = 1_000_000
     uses_max: int = 16
     uri_bytes_max: int = 1_024
+    ancestors_max: int = 64
+    """Of a model, parents included."""
+    lineage_depth_max: int = 16
+    royalty_bps_max: int = 5_000
+    """Of a model owner's part, to all ancestors together."""
+    agent_models_max: int = 64
     review_seconds_max: int = 365 * 24 * 3_600
     commit_seconds: int = 24 * 3_600
     """For how long a commitment can be revealed."""

@@ -94,6 +94,12 @@ def test_unknown_ids(ready: World) -> None:
             lambda: world.getModel(9), lambda: world.getUses(9, 0), lambda: world.allowModel(1, 9, True),
             lambda: world.setModel(9, NOBODY, 0, 0, True), lambda: world.setUses(9, []),
             lambda: world.transferModel(9, BOB), lambda: world.acceptModel(9),
+            lambda: world.getRoyalties(9), lambda: world.model([(1, 1, 0, 10_000)], parents=[(9, 1)]),
+            lambda: world.registerAgent("", ALICE, 1, [1, 9]),
+        ],
+        "UnknownAgent": [
+            lambda: world.getAgent(9), lambda: world.setAgent(9, ALICE, 0, []), lambda: world.depositAgent(9, value=1),
+            lambda: world.withdrawAgent(9, 0), lambda: world.infer((1, 9, ZERO32, 0, b"x", NONE)),
         ],
         "UnknownReceipt": [lambda: world.getReceipt(ZERO32)],
     }  # fmt: skip
@@ -191,7 +197,6 @@ def test_models(ready: World) -> None:
         (("u" * 1_025, ZERO32, 0, NOBODY, 0, 0, 0, [], full), "TooLong"),
         (("", ZERO32, 1, NOBODY, 0, 0, 0, [], full), "NotSupported"),
         (("", ZERO32, 3, NOBODY, 0, 0, 0, [], full), "NotSupported"),
-        (("", ZERO32, 0, NOBODY, 0, 0, 0, [(1, 100)], full), "NotSupported"),
         (("", ZERO32, 0, NOBODY, 0, 0, 5_001, [], full), "InvalidParameter"),
         (("", ZERO32, 0, NOBODY, 0, 0, 0, [], []), "InvalidParameter"),
         (("", ZERO32, 0, NOBODY, 0, 0, 0, [], [(1, 1, 0, 9_999)]), "InvalidParameter"),
@@ -216,9 +221,6 @@ def test_inference(ready: World) -> None:
     refused(world, "TooLong", lambda: world.run(1, b"a" * (24 * 1024 + 1), fee))
     refused(world, "TooLong", lambda: world.run(1, b"a " * 8_193, fee))
     refused(world, "TooShort", lambda: world.trace(1, b""))
-    refused(
-        world, "NotSupported", lambda: world.infer((1, 1, ZERO32, 0, output.encode(), NONE), value=fee, sender=USER)
-    )
     refused(world, "BadSignature", lambda: world.run(1, output, fee, signed=(0, 0, b"x")))
     batch = [(1, 0, ZERO32, 0, output.encode(), NONE)] * 3
     refused(world, "FeeTooLow", lambda: world.inferBatch(batch, value=3 * fee - 1, sender=USER), fee, fee - 1)

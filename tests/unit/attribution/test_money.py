@@ -32,7 +32,7 @@ def test_a_random_walk_of_the_whole_contract_conserves_every_wei(seed: int) -> N
             walk.check()
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, step {step}: {error}") from error
-    assert walk.inferences > 300 and walk.paid_out > 0 and walk.drained > 0
+    assert walk.inferences > 300 and walk.paid_out > 0 and walk.drained > 0 and walk.by_agents > 5
 
 
 @pytest.mark.parametrize("seed", [21, 22])

@@ -58,6 +58,12 @@ def steps(world: World, player: bytes) -> list[Step]:
         lambda: world.contribute(1, words(60, 20).encode(), ZERO32, player, ZERO32, value=1),
         lambda: world.accept(2),
         ("withdrawBond", (2,)),
+        ("registerAgent", ("u", player, 10**18, [1])),
+        lambda: world.depositAgent(1, value=10**18),
+        ("infer", ((1, 1, *CALL[2:]),)),
+        ("setAgent", (1, player, 1, [1])),
+        ("withdrawAgent", (1, 5)),
+        ("registerModel", ("u", ZERO32, 0, NOBODY, 0, 10**18, 0, [(1, 70)], [(1, 1, 0, 10_000)])),
         ("commit", (promise(player, CALL[4]),)),
         lambda: world.setDatanet(1, params()),
         ("contribute", (1, CALL[4], ZERO32, player, SALT)),
@@ -92,4 +98,5 @@ def test_each_mutating_method_reverts_cleanly_inside_a_try_and_catch() -> None:
         assert world.chain.state.make_state_root() != before[0], name
         world.chain.next_block()
         tried.add(name)
-    assert {m.signature.name for m in world.contract.methods.values() if not m.view} == tried
+    without_effect = {"depositAgent"}  # the player sends no wei on
+    assert {m.signature.name for m in world.contract.methods.values() if not m.view} == tried | without_effect

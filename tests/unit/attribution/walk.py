@@ -6,7 +6,7 @@ import random
 from attribution_precompile import layout
 from attribution_precompile.commitments import commitment_hash
 from attribution_precompile.contributions import next_content_root
-from attribution_precompile.declarations import Call, DatanetParams, Method, Signed, Use
+from attribution_precompile.declarations import Call, DatanetParams, Method, Parent, Signed, Use
 from attribution_precompile.layout import Pool
 from attribution_precompile.pool import SCALE_BITS
 from attribution_precompile.queries import ReaderSlots
@@ -37,7 +37,8 @@ class Walk:
         self.models: list[int] = []
         self.texts: list[str] = []
         self.promised: list[tuple[Address, int, bytes]] = []
-        self.paid_in = self.paid_out = self.drained = self.inferences = 0
+        self.paid_in = self.paid_out = self.drained = self.inferences = self.by_agents = 0
+        self.agents: list[int] = []
         for _ in range(3):
             self._create_datanet()
 
@@ -47,6 +48,7 @@ class Walk:
             (self._claim, 8), (self._claim_pool, 12), (self._set_payout, 3), (self._end_block, 4),
             (self._append, 6), (self._withdraw_bond, 6), (self._change_terms, 2), (self._change_model, 2),
             (self._commit, 3), (self._reveal, 3),
+            (self._register_agent, 2), (self._fund_agent, 6), (self._withdraw_agent, 3),
         ]  # fmt: skip
         [action] = self.rng.choices([a for a, _ in actions], [w for _, w in actions])
         with contextlib.suppress(ContractRevert):  # a refused call changes nothing, which check() sees
@@ -60,6 +62,7 @@ class Walk:
         burned, stakers = layout.BURNED.get(slots), layout.STAKERS.get(slots)
         pooled = self._pooled(slots)
         held = sum(layout.UPLOADS.load_field(slots, "bond", contribution) for contribution in self.contributions)
+        held += sum(layout.AGENTS.load_field(slots, "deposit", agent) for agent in self.agents)
         balance = self.direct.state.balances.get(ATTRIBUTION_ADDRESS, 0)
         assert balance == claimable + stakers + pooled + held, "the balance covers the books"
         assert self.paid_in == self.paid_out + claimable + pooled + held + burned + stakers + self.drained, "in == out"
@@ -142,6 +145,27 @@ class Walk:
             self.contributions.append(self.direct.call(who, "contribute", *arguments, value=value))
             self.paid_in += value
 
+    def _register_agent(self) -> None:
+        if len(self.agents) < 4 and self.models:
+            cap, models = self.rng.choice([0, 10**19, 10**24]), tuple(self.models)
+            self.agents.append(self.direct.call(self._who(), "registerAgent", "", self._who(), cap, models))
+        elif self.agents:
+            agent = self.rng.choice(self.agents)
+            owner = layout.AGENTS.load(ReaderSlots(self.direct.state), agent).owner
+            self.direct.call(owner, "setAgent", agent, self._who(), 10**24, tuple(self.models[-20:]))
+
+    def _fund_agent(self) -> None:
+        if self.agents:
+            value = self.rng.choice([1, 10**18, 10**20])
+            self.direct.call(self._who(), "depositAgent", self.rng.choice(self.agents), value=value)
+            self.paid_in += value
+
+    def _withdraw_agent(self) -> None:
+        if self.agents:
+            agent = self.rng.choice(self.agents)
+            owner = layout.AGENTS.load(ReaderSlots(self.direct.state), agent).owner
+            self.direct.call(owner, "withdrawAgent", agent, self.rng.choice([1, 10**18]))
+
     def _withdraw_bond(self) -> None:
         if self.contributions:
             contribution = self.rng.choice(self.contributions)
@@ -177,7 +201,9 @@ class Walk:
             for datanet, version, share in zip(chosen, versions, shares, strict=True)
         )
         prices = self.rng.choice([(0, 0), (1, 1), (10**15, 123_456_789), (0, 10**21 + 7)])
-        arguments = ("", ZERO32, Method.SPAN, Address(bytes(20)), *prices, 0, (), uses)
+        parents = self.rng.sample(self.models, min(len(self.models), self.rng.choice([0, 0, 1, 2])))
+        owed = tuple(Parent(parent, self.rng.choice([1, 100, 777])) for parent in parents)
+        arguments = ("", ZERO32, Method.SPAN, Address(bytes(20)), *prices, 0, owed, uses)
         self.models.append(self.direct.call(self._who(), "registerModel", *arguments))
 
     def _infer(self) -> None:
@@ -185,10 +211,13 @@ class Walk:
             return self._register()
         model, payer = self.rng.choice(self.models), self._who()
         value = self.rng.choice([0, 10**18, 10**20])
+        agent = self.rng.choice([0, 0, *self.agents])
+        if agent:
+            payer = layout.AGENTS.load(ReaderSlots(self.direct.state), agent).wallet
         calls = tuple(
             Call(
                 model,
-                0,
+                agent,
                 ZERO32,
                 self.rng.randrange(2_000),
                 self._text(self.rng.randint(1, 60)).encode(),
@@ -202,6 +231,7 @@ class Walk:
             self.direct.call(payer, "inferBatch", calls, value=value)
         self.paid_in += value
         self.inferences += len(calls)
+        self.by_agents += bool(agent)
         return None
 
     def _claim(self) -> None:

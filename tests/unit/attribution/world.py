@@ -76,8 +76,11 @@ class World(Bound):
         input_price: int = 0,
         signer: bytes = bytes(20),
         sender: Address = DEV,
+        parents: Sequence[tuple[int, int]] = (),
+        min_royalty: int = 0,
     ) -> int:
-        arguments = ("hf://model", b"\x02" * 32, 0, signer, input_price, output_price, 0, [], list(uses))
+        prices = (input_price, output_price, min_royalty)
+        arguments = ("hf://model", b"\x02" * 32, 0, signer, *prices, list(parents), list(uses))
         return int(self.registerModel(*arguments, sender=sender))
 
     def run(self, model: int, output: str | bytes, value: int, signed: Any = NONE, **options: Any) -> bytes:
