@@ -49,7 +49,7 @@ from genesis.crypto import recover
 from genesis.errors import InvalidBlock, InvariantError, PeerFault, WireError
 from genesis.primitives import Address, Hash32, Round, Signature
 from genesis.proposers import Rotation
-from genesis.types import Block, ChainIdentity, Commit, Proposal, Vote
+from genesis.types import Block, ChainIdentity, Commit, Evidence, Proposal, Vote
 
 EARLY_BLOCKS_MAX: Final = 8
 """Blocks kept aside, at most one per peer: those that overtook their proposal, and second copies of one whose body is not
@@ -100,6 +100,8 @@ class HeightDriver:
             self._logged.add(block.hash)
             self.state.wanted.add(block.hash)
             self._orders.append(Judge(block, None))
+        for evidence in recovered.evidence:
+            self._accuse(evidence)
         if recovered.last_signed is not None:
             self._orders.append(Broadcast(recovered.last_signed))
         self._observe_step()
@@ -260,13 +262,16 @@ class HeightDriver:
                 event = TimeoutExpired(self.state.height, round_, step_)
                 self._orders.append(StartTimer(event, timeout_ms(self._node.params, step_, round_)))
             case EvidenceFound(evidence):
-                if self._node.evidence.add(evidence):
-                    self._node.observer.equivocation(evidence)
+                self._accuse(evidence)
             case Decide(round_, value):
                 commit = self.state.votes.commit_of(round_, value)
                 self._node.observer.decided(commit, self.state.validators)
                 self._orders.append(Finalize(self._held(value), commit))
         return None
+
+    def _accuse(self, evidence: Evidence) -> None:
+        if self._node.evidence.add(evidence):
+            self._node.observer.equivocation(evidence)
 
     def _persist_polka(self, effect: PersistPolka) -> None:
         self._log_block(self._held(effect.block_hash))

@@ -7,6 +7,7 @@ or a polka proves to have been reached; the last signed message counts as sent, 
 from dataclasses import dataclass
 
 from consensus.events import CommitReceived, EnterHeight, ProposalReceived, TimeoutExpired, VoteReceived
+from consensus.evidence import duplicate_proposal
 from consensus.messages import Step
 from consensus.signer import STEP_OF, SignedMessage, SignRecord
 from consensus.state_machine import RoundsState
@@ -14,17 +15,19 @@ from consensus.vote_set import votes_of_commit
 from consensus.wal import HeldBlock, PolkaSeen, Record
 from genesis.errors import StorageCorrupt
 from genesis.primitives import NO_ROUND, Round
-from genesis.types import Block, Proposal, Vote
+from genesis.types import Block, Evidence, Proposal, Vote
 
 _Position = tuple[Round, Step]
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What the driver has to do after `restore`: judge these blocks again, and send the last signed message again."""
+    """What the driver has to do after `restore`: judge these blocks again, send the last signed message again, accuse."""
 
     blocks: tuple[Block, ...]
     last_signed: SignedMessage | None
+    evidence: tuple[Evidence, ...]
+    """Equivocations that the log shows: the pool is in memory only."""
 
 
 def restore(state: RoundsState, records: list[Record], last: SignRecord | None) -> Recovered:
@@ -33,15 +36,14 @@ def restore(state: RoundsState, records: list[Record], last: SignRecord | None) 
     if state.me is not None:
         _check_own(state, records, last)
     state.round, state.step = _position(state, records, signed)
-    for record in records:
-        _put(state, record)
+    evidence = [found for record in records for found in _put(state, record)]
     if isinstance(signed, Vote):
         state.votes.add(signed, state.round, certified=True)
     blocks = {record.block.hash: record.block for record in records if isinstance(record, HeldBlock)}
     if isinstance(signed, Proposal):  # its block was made durable before it was signed
         own = blocks.get(signed.block_hash)
         _put(state, ProposalReceived(signed, 0 if own is None else own.consensus.time_ms))
-    return Recovered(tuple(blocks.values()), signed)
+    return Recovered(tuple(blocks.values()), signed, tuple(evidence))
 
 
 def _check_own(state: RoundsState, records: list[Record], last: SignRecord | None) -> None:
@@ -87,34 +89,42 @@ def _reached(state: RoundsState, record: Record) -> _Position | None:
             return _own_position(state, record)
 
 
-def _put(state: RoundsState, record: Record) -> None:
+def _put(state: RoundsState, record: Record) -> list[Evidence]:
+    """Take up one record; returns the equivocations that it shows."""
     match record:
         case VoteReceived(vote):
-            state.votes.add(vote, state.round)
+            found = state.votes.add(vote, state.round)
+            return [] if found is None else [found]
         case CommitReceived(commit):
-            for vote in votes_of_commit(commit, state.validators):
-                state.votes.add(vote, state.round, certified=True)
+            return _put_certified(state, votes_of_commit(commit, state.validators))
         case ProposalReceived(proposal):
-            _put_proposal(state, record, proposal)
+            return _put_proposal(state, record, proposal)
         case PolkaSeen():
-            _put_polka(state, record)
+            return _put_polka(state, record)
         case _:
-            pass  # judgements are made again; the rest only told the position
+            return []  # judgements are made again; the rest only told the position
 
 
-def _put_proposal(state: RoundsState, record: ProposalReceived, proposal: Proposal) -> None:
+def _put_certified(state: RoundsState, votes: tuple[Vote, ...]) -> list[Evidence]:
+    found = [state.votes.add(vote, state.round, certified=True) for vote in votes]
+    return [evidence for evidence in found if evidence is not None]
+
+
+def _put_proposal(state: RoundsState, record: ProposalReceived, proposal: Proposal) -> list[Evidence]:
     state.votes.note_sender(proposal.round, proposal.proposer)
-    for vote in proposal.polka:
-        state.votes.add(vote, state.round, certified=True)
+    found = _put_certified(state, proposal.polka)
     if proposal.round >= state.round:
-        state.proposals.setdefault(proposal.round, record)
+        known = state.proposals.setdefault(proposal.round, record)
+        evidence = duplicate_proposal(known.proposal, proposal)
+        return found if evidence is None else [*found, evidence]
+    return found
 
 
-def _put_polka(state: RoundsState, record: PolkaSeen) -> None:
+def _put_polka(state: RoundsState, record: PolkaSeen) -> list[Evidence]:
     if record.round < state.valid_round:
         raise StorageCorrupt("the consensus log holds polkas out of order")
-    for vote in record.polka:
-        state.votes.add(vote, state.round, certified=True)
+    found = _put_certified(state, record.polka)
     state.valid_value, state.valid_round, state.valid_polka = record.block_hash, record.round, record.polka
     if record.locks:
         state.locked_value, state.locked_round = record.block_hash, record.round
+    return found

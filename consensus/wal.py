@@ -161,7 +161,7 @@ def _body_at(data: bytes, position: int) -> bytes | None:
     if len(head) < _HEAD_BYTES or not head.startswith(MARK) or size > _BODY_BYTES_MAX:
         return None
     body = data[position + _HEAD_BYTES : position + _HEAD_BYTES + size]
-    if len(body) < size or zlib.crc32(body) != int.from_bytes(head[8:12], "big"):
+    if not body or len(body) < size or zlib.crc32(body) != int.from_bytes(head[8:12], "big"):
         return None
     return body
 

@@ -290,6 +290,15 @@ def test_evidence_is_kept_once() -> None:
     assert len(driver._node.evidence.items()) == 1
 
 
+def test_evidence_in_the_log_is_found_again_after_a_restart() -> None:
+    disk = Disk()
+    driver, _ = disk.start()
+    for value in (A, ZERO_HASH):
+        driver.take_vote(vote(VALIDATORS, OTHERS[0], PREVOTE, 0, value))
+    restarted, _ = disk.start()
+    assert restarted._node.evidence.items() == driver._node.evidence.items() != ()
+
+
 def test_late_precommits_join_the_last_commit() -> None:
     commit = commit_for(CONTEXT, A, signers=OTHERS)
     node = Node(CHAIN, PARAMS, None, Wal(MemoryLog()), EvidencePool(), SilentObserver())

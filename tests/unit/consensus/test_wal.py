@@ -87,6 +87,14 @@ def test_garbage_and_zeros_at_the_end_are_a_torn_tail() -> None:
         assert read_records(DATA + tail) == (RECORDS, len(DATA))
 
 
+def test_a_tail_of_zeros_after_any_part_of_a_record_is_a_torn_tail() -> None:
+    """After power loss a sector may read as zeros: a mark, then length 0 and checksum 0 (that of no bytes) is no record."""
+    last = ends()[-2]
+    for kept in range(len(DATA) - last):
+        torn = DATA[: last + kept] + bytes(32)
+        assert read_records(torn) == (RECORDS[:-1], last), kept
+
+
 def test_a_record_inside_a_transaction_is_never_taken_for_one() -> None:
     """Who can write calldata can write bytes that look like a log; a torn tail after them must stay a torn tail."""
     fake = encode_record(EnterHeight(H))
