@@ -20,7 +20,7 @@ class Ledger:
 
     def __init__(self, plan: Plan, addresses: list[Address], rng: random.Random) -> None:
         members = zip(addresses, plan.powers, strict=False)
-        self.genesis_set = _set_of({address: power for address, power in members})
+        self.genesis_set = _set_of(dict(members))
         self._sets = [self.genesis_set]
         while plan.changing and len(self._sets) < CANDIDATES:
             drawn = _draw(plan, addresses, rng)

@@ -159,6 +159,14 @@ class Monitor:
                 f"{node.name} is in round {round_} of height {height}, {took} rounds after the network healed"
             )
 
+    def follows(self, node: Watched) -> None:
+        """More than a third of the power in a later round takes every honest node there (L55)."""
+        votes, here = node.driver.state.votes, node.driver.state.round
+        total = sum(m.power for m in node.driver.state.validators.members)
+        for round_, senders in votes._senders.items():
+            if round_ > here and 3 * sum(_power(votes.validators, sender) for sender in senders) > total:
+                raise Violation(f"{node.name} stays in round {here} where others are in {round_}")
+
     def settle(self) -> None:
         """The network has healed: from here rounds are counted."""
         self._settled = dict(self._rounds)

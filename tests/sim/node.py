@@ -13,7 +13,7 @@ from consensus.messages import BlockRequest, ConsensusMessage, RoundState
 from consensus.observer import Observer, SilentObserver
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
 from consensus.wal import Wal
-from genesis.errors import FatalError, InvalidBlock, PeerFault
+from genesis.errors import InvalidBlock, PeerFault
 from genesis.primitives import Hash32, Round
 from genesis.types import Block, Commit, Proposal, Vote
 from tests.sim.byzantine import Behaviour
@@ -113,7 +113,9 @@ class SimNode:
             action()
         except Crash as crash:
             self.crash(str(crash))
-        except FatalError as error:
+        except (PeerFault, Violation):
+            raise
+        except Exception as error:  # FatalError, or what the engine makes one of
             if self.honest:
                 raise Violation(f"{self.name} stops: {error}") from error
             self.log, self.record = SimLog(self._hazard), SimRecord(self._hazard)  # a cheat forgets all and goes on
@@ -137,6 +139,8 @@ class SimNode:
         """As long as this process lives; a restart begins its own."""
         if self.boots != boot or self.driver is None:
             return
+        if self.honest:
+            self.world.monitor.follows(self)
         self.world.send_all(self, self.driver.round_state())
         peers = [peer for peer in self.world.nodes if peer is not self]
         for request in self.driver.missing_blocks():
