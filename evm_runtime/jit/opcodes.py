@@ -47,7 +47,7 @@ PURE: Final[dict[int, Pure]] = {
     0x1B: Pure(2, "{1} << {0} & WORD if {0} < 256 else 0", lambda s, a: a << s & WORD if s < 256 else 0),  # SHL
     0x1C: Pure(2, "{1} >> {0} if {0} < 256 else 0", lambda s, a: a >> s if s < 256 else 0, lambda _, a: a),  # SHR
     0x1D: Pure(2, "sar({0}, {1})", sar),
-    0x1E: Pure(1, "256 - {0}.bit_length()", lambda a: 256 - a.bit_length(), lambda _: 256),  # CLZ, EIP-7939
+    0x1E: Pure(1, "256 - ({0}).bit_length()", lambda a: 256 - a.bit_length(), lambda _: 256),  # CLZ, EIP-7939
 }
 
 CONDITIONS: Final[dict[int, tuple[str, Callable[[int, int], bool]]]] = {

@@ -46,7 +46,7 @@ LIST_ITEMS = 500
 BLOCK_TRANSFERS = 1_000
 TRIE_KEYS = 20_000
 TRIE_CHANGES = 500
-LOOP_GAS = 20_000_000
+LOOP_GAS = 16_000_000
 WARM_UPS = 4
 TOKEN, ARITHMETIC, MEMORY = (Address(bytes([place]) * 20) for place in (0x70, 0x71, 0x72))
 
@@ -139,7 +139,7 @@ def _compare(report: Report, chain: Chain, name: str, raws: list[bytes]) -> None
 
 def _ours(chain: Chain, executed: ExecutedBlock, transactions: list[Transaction]) -> float:
     db = AccountDB(FlatSource(chain.store), stored_root(chain.store))
-    block = BlockRun(chain.spec, db, chain.runtime._executor.computation, executed.header)
+    block = BlockRun(chain.spec, db, chain.runtime._executor.computation_at(executed.header.number), executed.header)
     block.begin()
     gc.collect()
     taken = seconds(lambda: _each(block.apply, transactions))

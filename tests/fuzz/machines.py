@@ -13,6 +13,7 @@ from eth.vm.forks.prague.state import PragueState
 
 from evm_runtime import transition, trie
 from evm_runtime.fork import State, computation_class
+from evm_runtime.hardforks import PRAGUE, Fork
 from evm_runtime.jit.cache import JitLimits
 from evm_runtime.kv import MemoryStore
 from evm_runtime.source import FlatSource
@@ -120,14 +121,14 @@ def run_stock(accounts: Accounts, transactions: Sequence[Transaction], valid: Se
     return Run(tuple(results), state.make_state_root())
 
 
-def run_ours(accounts: Accounts, transactions: Sequence[Transaction], tiers: Tiers) -> Run:
+def run_ours(accounts: Accounts, transactions: Sequence[Transaction], tiers: Tiers, fork: Fork = PRAGUE) -> Run:
     store = MemoryStore()
     db = AccountDB(FlatSource(store), trie.EMPTY_ROOT)
     _fill(db, accounts)
     root, writes = db.finalize()
     store.apply(writes)
     db = AccountDB(FlatSource(store), root)
-    state = State(db, context(), computation_class({}, tiers.make()))
+    state = State(db, context(), computation_class({}, tiers.make(), fork))
     results: list[Result | None] = []
     details: list[Details | None] = []
     for tx in transactions:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from tests.unit.evm_runtime.programs import BINARY, CONTEXT, OPS, UNARY, asm, deployer
 
+CLZ = 0x1E
 TERNARY = ["ADDMOD", "MULMOD"]
 EDGES = [0, 1, 2, 31, 32, 33, 255, 256, (1 << 255) - 1, 1 << 255, (1 << 256) - 1, (1 << 160) - 1, (1 << 256) - 32]
 MEMORY = 320
@@ -37,6 +38,8 @@ class Writer:
     hidden: int = 0
     depth: int = 0
     budget: int = 60
+    clz: bool = False
+    """Whether the fork has CLZ; without it one now and then is an invalid opcode."""
     functions: list[tuple[int, int, list[int]]] = field(default_factory=list)
     """(arguments, results, places of calls) of functions that are written after the end."""
 
@@ -91,6 +94,9 @@ class Writer:
         kind = self.rng.randrange(8)
         if kind == 0:
             self.push(random_word(self.rng))
+        elif kind == 1 and self.rng.random() < (0.3 if self.clz else 0.01):
+            self.level(max(1, self.height))
+            self.code.append(CLZ)
         elif kind == 1:
             self.op(self.rng.choice(UNARY), 1, 1)
         elif kind == 2:
@@ -347,9 +353,9 @@ class Writer:
         return [[size, offset, "REVERT"], ["INVALID"], [rng.choice(self.targets), "SELFDESTRUCT"]][kind - 9]  # type: ignore[list-item]
 
 
-def random_program(rng: random.Random, targets: Sequence[bytes], budget: int) -> bytes:
+def random_program(rng: random.Random, targets: Sequence[bytes], budget: int, *, clz: bool = False) -> bytes:
     """A contract's code; `targets` are the addresses that it calls and looks at."""
-    writer = Writer(rng, targets, budget=budget)
+    writer = Writer(rng, targets, budget=budget, clz=clz)
     for _ in range(rng.choice([0, 0, 2, 5, 20])):
         writer.push(random_word(rng))
     writer.statements(budget)
