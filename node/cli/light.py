@@ -65,10 +65,11 @@ def _run(urls: tuple[str, ...], options: dict[str, Any]) -> None:
     from node.light import ProviderSilent
 
     accounts = [parse_address(text) for text in options["balances"]]
-    client = _begin(urls, options)
+    client: LightClient | None = None
     shown = -1
     while True:
         try:
+            client = client or _begin(urls, options)
             target = options["height"]
             confirmed = client.advance(None if target is None else Height(max(target, client.trusted.height)))
             if client.trusted.height != shown:
@@ -79,8 +80,9 @@ def _run(urls: tuple[str, ...], options: dict[str, Any]) -> None:
             if not options["follow"]:
                 raise
             click.echo(f"openledger: {error}; trying again", err=True)
-        if not options["follow"] or options["height"] is not None:
-            return
+        else:
+            if not options["follow"] or client.trusted.height == options["height"]:
+                return
         time.sleep(options["interval_ms"] / 1000)
 
 
