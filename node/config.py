@@ -90,6 +90,13 @@ SETTINGS: Final = (
     Setting(
         "http.corsdomain", ("localhost", "127.0.0.1", "[::1]"), _items, "origins a browser may call from", "LIST", True
     ),
+    Setting(
+        "http.token_file",
+        "",
+        _text,
+        "file with the bearer token of debug and admin (none: loopback may use them)",
+        "FILE",
+    ),
     Setting("http.vhosts", ("localhost",), _items, "host names that requests may be addressed to", "LIST", True),
     Setting("ws.port", 0, _port, "a port of its own for WebSocket (0: the HTTP port serves it)", "PORT"),
     Setting("p2p.addr", "0.0.0.0", _text, "address that peers connect to", "ADDR"),  # noqa: S104 - peers must reach it

@@ -171,6 +171,10 @@ class NodeStatus(Protocol):
 
     def peers(self) -> Sequence[PeerStatus]: ...
 
+    def add_peer(self, address: str) -> None:
+        """Dial this peer now and whenever it is lost. Raises LocalError for a malformed address."""
+        ...
+
     def syncing(self) -> SyncStatus | None:
         """None if the node is not behind."""
         ...

@@ -64,13 +64,24 @@ class NodeMetrics:
         self._base_fee = Gauge("openledger_base_fee_wei", "Base fee of the last final block", registry=self.registry)
         self._step: tuple[Step, float] | None = None
         self._last_time_ms: int | None = None
+        self._status: NodeStatus | None = None
 
     def watch(self, status: NodeStatus, mempool: MempoolService) -> None:
-        """Gauges that are read when the node is scraped."""
+        """Gauges that are read when the node is scraped, and what `/ready` goes by."""
+        self._status = status
         self._gauge("openledger_p2p_peers", "Connected peers", status.peer_count)
         self._gauge("openledger_mempool_pending", "Executable transactions", lambda: mempool.stats().pending)
         self._gauge("openledger_mempool_queued", "Transactions behind a nonce gap", lambda: mempool.stats().queued)
         self._gauge("openledger_syncing", "1 while blocks are synced", lambda: int(status.syncing() is not None))
+
+    def unready(self) -> str | None:
+        """Why this node should not be asked now: it is behind, or not on the network yet. None if it is ready."""
+        status = self._status
+        if status is None:
+            return "the node starts"
+        if (progress := status.syncing()) is not None:
+            return f"at block {progress.current} of {progress.highest}"
+        return None if status.listening() else "not on the network yet"
 
     def block(self, stored: StoredBlock) -> None:
         """A block is final."""
@@ -116,10 +127,33 @@ class NodeMetrics:
         Gauge(name, documentation, registry=self.registry).set_function(read)
 
 
+def _answer(metrics: NodeMetrics, request: bytes) -> bytes:
+    """The whole HTTP answer to one request."""
+    words = request.partition(b"\r\n")[0].split(b" ")
+    method, path = words[0], words[1].partition(b"?")[0] if len(words) == 3 else b""
+    status, kind, body = "200 OK", "text/plain", b"ok\n"
+    if len(words) != 3:
+        status, body = "400 Bad Request", b"malformed request\n"
+    elif method not in (b"GET", b"HEAD"):
+        status, body = "405 Method Not Allowed", b"only GET is served here\n"
+    elif path == b"/metrics":
+        kind, body = CONTENT_TYPE_LATEST, metrics.page()
+    elif path == b"/ready":
+        reason = metrics.unready()
+        if reason is not None:
+            status, body = "503 Service Unavailable", f"not ready: {reason}\n".encode()
+    elif path != b"/health":
+        status, body = "404 Not Found", b"there are /metrics, /health and /ready\n"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + (b"" if method == b"HEAD" else body)
+
+
 async def serve_metrics(
     metrics: NodeMetrics, host: str, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Answer every request with the metrics. Raises LocalError if the port is taken."""
+    """Answer `/metrics`, `/health` (200 while the node runs) and `/ready` (200, or 503 with the reason why this node should not
+    be asked now). Raises LocalError if the port is taken.
+    """
     slots = trio.CapacityLimiter(CONNECTIONS_MAX)
 
     async def answer(stream: trio.SocketStream) -> None:
@@ -132,9 +166,7 @@ async def serve_metrics(
                         if not data:
                             return
                         request += data
-                    body = metrics.page()
-                    head = f"HTTP/1.1 200 OK\r\nContent-Type: {CONTENT_TYPE_LATEST}\r\nContent-Length: {len(body)}\r\n"
-                    await stream.send_all(head.encode() + b"Connection: close\r\n\r\n" + body)
+                    await stream.send_all(_answer(metrics, request))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:

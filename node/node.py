@@ -24,7 +24,7 @@ from evm_runtime.kv import KeyValueReader
 from evm_runtime.precompiles import load_kzg_setup
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ChainSpec
-from genesis.errors import StorageCorrupt
+from genesis.errors import LocalError, StorageCorrupt
 from genesis.primitives import Address, Hash32, Height, Signature
 from genesis.types import ChainIdentity, Commit, ValidatorSet
 from node import datadir, hello, keystore
@@ -59,6 +59,7 @@ SignHash = Callable[[Hash32], Signature]
 DOUBLE_SIGN_CHECK_HEIGHTS: Final = 32
 SHUTDOWN_SECONDS_MAX: Final = 5.0
 WARM_UP_S: Final = 15
+TOKEN_CHARACTERS_MIN: Final = 16
 
 
 class WallClock:
@@ -208,6 +209,7 @@ class Node:
             namespaces=tuple(settings["http.api"]),
             cors_origins=tuple(settings["http.corsdomain"]),
             vhosts=tuple(settings["http.vhosts"]),
+            token=_token(settings.path("http.token_file")),
         )
 
     # ------------------------------------------------------------ tasks
@@ -292,3 +294,16 @@ def _consensus_file(directory: Path, name: str) -> Path:
     folder = directory / datadir.CONSENSUS_FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / name
+
+
+def _token(path: Path | None) -> str | None:
+    """The bearer token in a file. Raises LocalError if it can't be read or is too short to be one."""
+    if path is None:
+        return None
+    try:
+        token = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalError(f"cannot read the bearer token in {path}: {error}") from None
+    if len(token) < TOKEN_CHARACTERS_MIN:
+        raise LocalError(f"the bearer token in {path} is too short: write at least {TOKEN_CHARACTERS_MIN} characters")
+    return token

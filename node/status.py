@@ -25,6 +25,9 @@ class LiveStatus:
     def peers(self) -> Sequence[PeerStatus]:
         return self._network.peers()
 
+    def add_peer(self, address: str) -> None:
+        self._host.add_known_peer(address)
+
     def syncing(self) -> SyncStatus | None:
         return self._sync.status()
 

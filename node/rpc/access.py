@@ -1,5 +1,6 @@
 """Who may ask: host names (against DNS rebinding) and web origins (CORS, WebSocket). Pure functions over header values."""
 
+import hmac
 import ipaddress
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -25,6 +26,23 @@ def origin_allowed(origin: str, allowed: Sequence[str]) -> bool:
         if wanted is not None and all(w in (None, a) for w, a in zip(wanted, asked, strict=True)):
             return True
     return False
+
+
+def is_authorized(header: str | None, token: str | None, peer: str) -> bool:
+    """True for the operator: who sends `Bearer <token>`, or who connects from loopback where no token is set."""
+    if token is None:
+        return _is_loopback(peer)
+    scheme, _, given = (header or "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+
+
+def _is_loopback(peer: str) -> bool:
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _host_name(host: str) -> str | None:

@@ -81,6 +81,10 @@ class Stopwatch:
 class Session:
     """Who asks. Over HTTP a session lasts for one request and can't be notified."""
 
+    def __init__(self, *, authorized: bool = False) -> None:
+        self.authorized = authorized
+        """May use the namespaces that are the operator's."""
+
     def notify(self, message: bytes) -> bool:
         """Queue a notification without waiting; False if this session takes none (any more)."""
         return False

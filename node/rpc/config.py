@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from genesis.limits import JSON_BODY_BYTES_MAX, KIB, MIB
 
 NAMESPACES = ("eth", "net", "web3", "txpool", "open", "rpc")
+GUARDED_NAMESPACES = ("debug", "admin")
+"""Served where they are switched on, and to the operator only: see `RpcConfig.token`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +77,7 @@ class RpcConfig:
     namespaces: tuple[str, ...] = NAMESPACES
     cors_origins: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     vhosts: tuple[str, ...] = ("localhost",)
+    token: str | None = field(default=None, repr=False)
+    """What `Authorization: Bearer …` must hold for the guarded namespaces. Without one, whoever connects from loopback may use
+    them: set one where a proxy stands before the node."""
     limits: RpcLimits = field(default_factory=RpcLimits)

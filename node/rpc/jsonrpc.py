@@ -15,6 +15,7 @@ import trio
 from genesis.codec import decode_json
 from genesis.errors import InvalidTransaction, LocalError, StorageCorrupt, WireError
 from node.rpc.backend import Context, Services, Session
+from node.rpc.config import GUARDED_NAMESPACES
 from node.rpc.errors import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -22,6 +23,7 @@ from node.rpc.errors import (
     RESPONSE_TOO_LARGE,
     SERVER_ERROR,
     TIMEOUT,
+    UNAUTHORIZED,
     RpcError,
 )
 
@@ -110,7 +112,10 @@ class Dispatcher:
     async def _run(self, context: Context, name: str, params: object) -> bytes:
         """The encoded result. Raises RpcError for whatever goes wrong, and StorageCorrupt."""
         try:
-            return await self._services.registry.find(name).call(context, params)
+            found = self._services.registry.find(name)
+            if found.namespace in GUARDED_NAMESPACES and not context.session.authorized:
+                raise RpcError(UNAUTHORIZED, f"{found.namespace} is the operator's: send the node's bearer token")
+            return await found.call(context, params)
         except (RpcError, StorageCorrupt):
             raise
         except (InvalidTransaction, WireError, LocalError) as error:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from node.rpc import errors
+from node.rpc.config import GUARDED_NAMESPACES
 from node.rpc.registry import Method, Param, declared
 from node.rpc.schemas import all_shapes, component, schema_of
 
@@ -43,7 +44,6 @@ _ALSO: Final = {
     "eth_subscribe": ("LimitExceeded", "MethodNotFound"),
     "eth_sendRawTransactionSync": ("SyncTimeout",),
 }
-_GUARDED: Final = ("debug", "admin")
 
 
 @functools.cache
@@ -72,7 +72,7 @@ def text() -> bytes:
 
 
 def _method(each: Method) -> dict[str, Any]:
-    names = [*_ALWAYS, *_ALSO.get(each.name, ()), *(("Unauthorized",) if each.namespace in _GUARDED else ())]
+    names = [*_ALWAYS, *_ALSO.get(each.name, ()), *(("Unauthorized",) if each.namespace in GUARDED_NAMESPACES else ())]
     return {
         "name": each.name,
         "summary": each.summary,

@@ -19,6 +19,7 @@ PRIMITIVES: Final[dict[str, Schema]] = {
     "nonce": {"type": "string", "pattern": f"{_HEX}{{16}}$"},
     "bloom": {"type": "string", "pattern": f"{_HEX}{{512}}$"},
     "signature": {"type": "string", "pattern": f"{_HEX}{{130}}$"},
+    "fork id": {"type": "string", "pattern": f"{_HEX}{{8}}$"},
     "id": {"type": "string", "pattern": "^0x[0-9a-f]{1,32}$"},
     "text": {"type": "string"},
     "decimal": {"type": "string", "pattern": "^[0-9]+$"},
@@ -170,6 +171,20 @@ SHAPES: Final[dict[str, Shape]] = {
     "transactions by nonce": {"pending": "{transaction}", "queued": "{transaction}"},
     "transactions by sender and nonce": _BY_SENDER,
     "summaries by sender and nonce": _BY_SENDER,
+    "blob schedule": {"baseFeeUpdateFraction": "integer", "max": "integer", "target": "integer"},
+    "fork": {
+        "activationTime": "integer",
+        "blobSchedule": "blob schedule",
+        "chainId": "quantity",
+        "forkId": "fork id",
+        "precompiles": "{address}",
+        "systemContracts": "{address}",
+    },
+    "configuration": {"current": "fork", "next": "fork|null", "last": "fork|null"},
+    "protocol": {"network": "integer", "genesis": "hash", "head": "hash"},
+    "node info": {"id": "text|null", "name": "text", "listenAddr": "text|null", "protocols": "{protocol}"},
+    "connection": {"remoteAddress": "text", "inbound": "boolean"},
+    "admin peer": {"id": "text", "network": "connection", "validator": "address|null"},
     # -- the chain's own
     "peer": {"id": "text", "address": "text", "direction": "text", "validator": "address|null"},
     "node status": {

@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from genesis.errors import FatalError, LocalError
-from node.rpc.access import host_allowed, origin_allowed
+from node.rpc.access import host_allowed, is_authorized, origin_allowed
 from node.rpc.backend import Backend, Services, Session, Workers
 from node.rpc.config import RpcConfig
 from node.rpc.filters import Filters
@@ -77,7 +77,7 @@ class Server:
         self._limits = config.limits
         self._pages = pages
         self._dispatcher = Dispatcher(services)
-        self._session = Session()
+        self._sessions = {authorized: Session(authorized=authorized) for authorized in (False, True)}
         self._connections = 0
 
     async def connection(self, stream: trio.SocketStream) -> None:
@@ -105,7 +105,7 @@ class Server:
 
     async def _requests(self, stream: trio.SocketStream) -> None:
         """Read, answer, read on, until the connection ends. Raises HttpError for what breaks HTTP."""
-        limits = self._limits
+        limits, peer = self._limits, _peer(stream)
         parser = HttpParser(header_bytes_max=limits.header_bytes_max, body_bytes_max=limits.body_bytes_max)
         deadline = trio.current_time() + limits.header_timeout_s
         while True:
@@ -117,9 +117,10 @@ class Server:
             for request in requests:
                 if request.is_websocket:
                     self._check_origin(request)
-                    await run_session(stream, self._services, self._dispatcher, request)
+                    authorized = self._authorized(request, peer)
+                    await run_session(stream, self._services, self._dispatcher, request, authorized=authorized)
                     return
-                await self._send(stream, await self._answer(request))
+                await self._send(stream, await self._answer(request, peer))
                 if not request.keep_alive:
                     return
             if error is not None:
@@ -152,7 +153,10 @@ class Server:
 
     # -- one request
 
-    async def _answer(self, request: HttpRequest) -> bytes:
+    def _authorized(self, request: HttpRequest, peer: str) -> bool:
+        return is_authorized(request.header(b"authorization"), self._config.token, peer)
+
+    async def _answer(self, request: HttpRequest, peer: str) -> bytes:
         """Answer a whole request. Raises HttpError for one that is refused before JSON-RPC sees it."""
         if not host_allowed(request.header(b"host"), self._config.vhosts):
             raise HttpError(403, "invalid host specified; allow it with --http.vhosts")
@@ -173,7 +177,8 @@ class Server:
         if content_type not in _CONTENT_TYPES:
             message = b"invalid content type, only application/json is supported\n"
             return response(415, message, content_type="text/plain", headers=headers, keep_alive=keep_alive)
-        answer = await self._dispatcher.handle(request.body, self._session)
+        session = self._sessions[self._authorized(request, peer)]
+        answer = await self._dispatcher.handle(request.body, session)
         status = 200 if answer.body is not None else 204
         return response(status, answer.body or b"", headers=headers, keep_alive=keep_alive)
 
@@ -241,6 +246,14 @@ def _why(error: OSError) -> str:
     if cause.errno == errno.EACCES:
         return "this user may not open that port; choose one above 1023 with --http.port"
     return f"{error}; check --http.addr and --http.port"
+
+
+def _peer(stream: trio.SocketStream) -> str:
+    """The IP address at the other end; empty if it is gone already."""
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:
+        return ""
 
 
 def _address(listener: trio.SocketListener) -> Address:

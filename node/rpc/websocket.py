@@ -103,8 +103,15 @@ class WebSocketSession(Session):
     """Runs one connection from the bytes after its handshake to its end."""
 
     def __init__(
-        self, stream: trio.abc.HalfCloseableStream, services: Services, dispatcher: Dispatcher, rest: bytes
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        services: Services,
+        dispatcher: Dispatcher,
+        rest: bytes,
+        *,
+        authorized: bool = False,
     ) -> None:
+        super().__init__(authorized=authorized)
         self._stream = stream
         self._services = services
         self._dispatcher = dispatcher
@@ -242,10 +249,15 @@ class WebSocketSession(Session):
 
 
 async def run_session(
-    stream: trio.abc.HalfCloseableStream, services: Services, dispatcher: Dispatcher, request: HttpRequest
+    stream: trio.abc.HalfCloseableStream,
+    services: Services,
+    dispatcher: Dispatcher,
+    request: HttpRequest,
+    *,
+    authorized: bool,
 ) -> None:
     """Answer the handshake and serve the WebSocket. Raises HttpError if the handshake is refused."""
     handshake = accept_handshake(request)
     with trio.fail_after(services.limits.write_timeout_s):
         await stream.send_all(handshake)
-    await WebSocketSession(stream, services, dispatcher, request.rest).run()
+    await WebSocketSession(stream, services, dispatcher, request.rest, authorized=authorized).run()

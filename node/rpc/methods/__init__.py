@@ -1,8 +1,11 @@
 """Every JSON-RPC method, by namespace. Importing this package declares them all."""
 
 from node.rpc.methods import (
+    admin,
+    debug,
     eth_blocks,
     eth_calls,
+    eth_config,
     eth_fees,
     eth_logs,
     eth_state,
@@ -16,8 +19,11 @@ from node.rpc.methods import (
 )
 
 __all__ = [
+    "admin",
+    "debug",
     "eth_blocks",
     "eth_calls",
+    "eth_config",
     "eth_fees",
     "eth_logs",
     "eth_state",

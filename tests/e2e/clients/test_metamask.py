@@ -72,7 +72,7 @@ def test_start_up_and_first_transfer(setting: dict[str, Any]) -> None:
             "type": 2,
             "maxFeePerGas": 2 * base_fee + 10**9,
             "maxPriorityFeePerGas": 10**9,
-        }  # fmt: skip
+        }
     )
     sent = wallet.ask("eth_sendRawTransaction", "0x" + signed.raw_transaction.hex())
     assert wallet.ask("eth_getTransactionByHash", sent)["hash"] == sent

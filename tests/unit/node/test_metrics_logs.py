@@ -30,6 +30,10 @@ class Status:
 
     is_validator: bool = True
     validator_address: Address | None = None
+    progress: SyncStatus | None = None
+
+    def add_peer(self, address: str) -> None:
+        raise LocalError("not here")
 
     def peer_count(self) -> int:
         return 2
@@ -38,7 +42,7 @@ class Status:
         return []
 
     def syncing(self) -> SyncStatus | None:
-        return None
+        return self.progress
 
     def client_version(self) -> str:
         return "test"
@@ -94,6 +98,13 @@ async def test_metrics_are_served_and_a_bad_client_harms_nobody(tmp_path: Path) 
         silent = await trio.open_tcp_stream("127.0.0.1", port)
         await silent.aclose()
         answer = (await ask(port, b"GET /metrics HTTP/1.1\r\n\r\n")).decode()
+        assert (await ask(port, b"GET /health HTTP/1.1\r\n\r\n")).endswith(b"\r\n\r\nok\n")
+        assert (await ask(port, b"HEAD /ready HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+        for request, status in ((b"POST /health HTTP/1.1", 405), (b"GET /x HTTP/1.1", 404), (b"nonsense", 400)):
+            assert (await ask(port, request + b"\r\n\r\n")).startswith(b"HTTP/1.1 %d " % status)
+        metrics._status = Status(progress=SyncStatus(Height(1), Height(2), Height(9)))
+        answer_unready = await ask(port, b"GET /ready HTTP/1.1\r\n\r\n")
+        assert answer_unready.startswith(b"HTTP/1.1 503 ") and b"not ready: at block 2 of 9" in answer_unready
         nursery.cancel_scope.cancel()
     head, _, body = answer.partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 200 OK")

@@ -17,7 +17,7 @@ from evm_runtime.receipt import ExecutedTransaction, Log, Receipt, bloom_of, blo
 from evm_runtime.staking import SupplyState, ValidatorsState
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.chain_spec import ChainSpec, GenesisAccount
-from genesis.errors import InvalidTransaction
+from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_HASH, Address, Hash32, Height, Power, Round, Wei
 from genesis.proposers import initial_priorities
 from genesis.types import (
@@ -257,12 +257,21 @@ class FakeStatus:
     progress: SyncStatus | None = None
     is_validator: bool = True
     validator_address: Address | None = VALIDATOR
+    added: list[PeerStatus] = field(default_factory=list)
+
+    def add_peer(self, address: str) -> None:
+        if not address.startswith("/ip4/"):
+            raise LocalError(f"{address} is no peer address")
+        self.added.append(PeerStatus("peer-2", address, "outbound", None))
 
     def peer_count(self) -> int:
         return len(self.peers())
 
     def peers(self) -> Sequence[PeerStatus]:
-        return (PeerStatus("peer-1", "/ip4/127.0.0.1/tcp/1", "outbound", VALIDATOR),)
+        return (
+            *self.added,
+            PeerStatus("peer-1", "/ip4/127.0.0.1/tcp/1", "outbound", VALIDATOR),
+        )
 
     def syncing(self) -> SyncStatus | None:
         return self.progress
