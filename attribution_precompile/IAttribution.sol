@@ -120,6 +120,8 @@ interface IAttribution {
     event PayoutSet(uint64 indexed contributionId, address indexed payout);
     event Reviewed(uint64 indexed contributionId, bool accepted, uint16 quality);
     event VersionPublished(uint64 indexed datanetId, uint32 version, bytes32 contentRoot);
+    event ConsentWithdrawn(uint64 indexed contributionId, uint32 useMask);
+    event Erased(uint64 indexed contributionId);
     event ModelRegistered(uint64 indexed modelId, address indexed owner, bytes32 weights);
     event ModelChanged(
         uint64 indexed modelId,
@@ -199,11 +201,33 @@ interface IAttribution {
     function setPayout(uint64 contributionId, address payout) external;
 
     /// @notice Accept a contribution with a quality of 0 to 10000, or reject it. By a curator, in a later block than
-    /// its content.
+    /// its content. Accepting again changes the quality, which acts with the next version.
     function review(uint64 contributionId, bool accept, uint16 quality) external;
 
     /// @notice Seal what is accepted now as a version that models can use from the next block on. By a curator.
     function publishVersion(uint64 datanetId) external returns (uint32 version);
+
+    /// @notice Withdraw consent to uses, by the contributor. If the datanet's useMask has one of them (or is empty),
+    /// versions published later don't have the contribution, and its pool weight ends with the next; earlier ones keep
+    /// it.
+    function withdrawConsent(uint64 contributionId, uint32 useMask) external;
+
+    /// @notice Erase a contribution, by its contributor or the chain's council: from the next block on its windows are
+    /// nobody's, and nodes may drop its content. What it has earned stays claimable.
+    function erase(uint64 contributionId) external;
+
+    /// @notice The versions a model was built from, and the hash of the terms that each was published under.
+    function trainingSummary(
+        uint64 modelId,
+        uint256 cursor
+    ) external view returns (Use[] memory uses, bytes32[] memory terms, uint256 next);
+
+    /// @notice Contributions in the model's versions that have withdrawn or were erased since. A page may be empty; a
+    /// next cursor of 0 ends the list.
+    function forgetSet(
+        uint64 modelId,
+        uint256 cursor
+    ) external view returns (uint64[] memory contributionIds, uint256 next);
 
     /// @notice Register a model, owned by the caller, with prices in wei per 1000 tokens, the models it was made from,
     /// and the versions it was built from: its own and those of all its ancestors.

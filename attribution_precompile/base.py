@@ -23,7 +23,12 @@ from genesis.primitives import ZERO_ADDRESS, Address, Hash32, abi_words, keccak2
 
 CHAIN_CONTENT: Final = 1
 CHAIN_REVIEW: Final = 2
+CHAIN_STATUS: Final = 3
 """Kinds of links in a datanet's hash chain."""
+
+
+USE_MASK_BITS: Final = 5
+"""mine, train, genTrain, infer, commercial."""
 
 
 class AttributionBase:

@@ -9,6 +9,7 @@ from typing import Final
 
 from attribution_precompile.agents import AgentMethods
 from attribution_precompile.commitments import CommitmentMethods
+from attribution_precompile.consent import ConsentMethods
 from attribution_precompile.contributions import ContributionMethods
 from attribution_precompile.datanets import DatanetMethods
 from attribution_precompile.declarations import ERRORS, EVENTS, TYPES
@@ -28,6 +29,7 @@ class AttributionContract(
     CommitmentMethods,
     ContributionMethods,
     ReviewMethods,
+    ConsentMethods,
     ModelMethods,
     AgentMethods,
     InferenceMethods,

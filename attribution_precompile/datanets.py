@@ -7,10 +7,10 @@ who pays sends no more wei than the fee he accepts: what is sent bounds what a c
 """
 
 from dataclasses import replace
-from typing import Final
 
 from attribution_precompile import declarations as d
 from attribution_precompile.base import (
+    USE_MASK_BITS,
     AttributionBase,
     check,
     offer,
@@ -34,9 +34,6 @@ from attribution_precompile.layout import (
 from attribution_precompile.tokens import MAX_SPAN, MIN_SPAN
 from evm_runtime.native import Frame, method
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address
-
-USE_MASK_BITS: Final = 5
-"""mine, train, genTrain, infer, commercial."""
 
 
 class DatanetMethods(AttributionBase):

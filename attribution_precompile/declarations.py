@@ -134,6 +134,8 @@ APPENDED: Final = event("Appended(uint64 indexed contributionId, bytes32 content
 PAYOUT_SET: Final = event("PayoutSet(uint64 indexed contributionId, address indexed payout)")
 REVIEWED: Final = event("Reviewed(uint64 indexed contributionId, bool accepted, uint16 quality)")
 VERSION_PUBLISHED: Final = event("VersionPublished(uint64 indexed datanetId, uint32 version, bytes32 contentRoot)")
+CONSENT_WITHDRAWN: Final = event("ConsentWithdrawn(uint64 indexed contributionId, uint32 useMask)")
+ERASED: Final = event("Erased(uint64 indexed contributionId)")
 MODEL_REGISTERED: Final = event("ModelRegistered(uint64 indexed modelId, address indexed owner, bytes32 weights)")
 MODEL_CHANGED: Final = event(
     "ModelChanged(uint64 indexed modelId, address signer, uint128 inputPer1k, uint128 outputPer1k, bool active)"
@@ -171,6 +173,8 @@ EVENTS: Final = (
     PAYOUT_SET,
     REVIEWED,
     VERSION_PUBLISHED,
+    CONSENT_WITHDRAWN,
+    ERASED,
     MODEL_REGISTERED,
     MODEL_CHANGED,
     AGENT_REGISTERED,

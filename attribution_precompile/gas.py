@@ -18,6 +18,8 @@ TRACE_TOKEN: Final = 100
 """Crediting an output token (rules 8 to 11)."""
 TRACE_TOKEN_USE: Final = 250
 """Hashing the window at an output token and looking up its owner, for each use of the model."""
+OWNER: Final = 300
+"""Asking whether an owner found is still alive, in datanets that have lost contributions."""
 PAYEE: Final = 1_500
 """The share of one contribution: ordering, division, cap."""
 ROYALTY: Final = 600

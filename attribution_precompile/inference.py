@@ -179,7 +179,15 @@ class InferenceMethods(AttributionBase):
 
     def _trace(self, frame: Frame, uses: list[LoadedUse], tokens: Tokens) -> Traced:
         frame.charge(gas.trace_gas(len(tokens), len(uses)), "attribution")
-        return trace_tokens(frame.plain, frame.state, self.index, uses, tokens)
+        return trace_tokens(
+            frame.plain,
+            frame.state,
+            self.index,
+            uses,
+            tokens,
+            block_number=frame.block_number,
+            charge=frame.charge,
+        )
 
     def _write_receipt(self, frame: Frame, call: Call, fee: Wei, found: Attribution) -> Hash32:
         number = RECEIPT_COUNT.add(frame.storage, 1)

@@ -9,7 +9,8 @@
    24 datanet -> uri           25 model -> uri            26 datanet -> bond per KiB 27 datanet -> heir
    28 model -> heir            29 contribution -> upload  30 account -> commitment   31 contribution -> held[]
    32 contribution -> salt     33 model -> royalties[]    34 agent -> record         35 agent -> uri
-   36 agent -> generation -> model -> may
+   36 agent -> generation -> model -> may                   37 contribution -> departure
+   38 datanet -> departed[]
 
 Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at the end of each block.
 """
@@ -126,6 +127,17 @@ class Version:
     contributions: U64
     content_root: Word
     pool_accumulator: U256
+    terms_hash: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """How a contribution left: `gone` from versions after number `left`; its windows dead since after block `died_block`."""
+
+    left: U32
+    gone: Flag
+    died_block: U64
+    withdrawn_mask: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,21 +198,28 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A datanet's pool: scaled wei per unit of weight so far, the scaled remainder, the weight in force and to come."""
+    """A datanet's pool: scaled wei per unit of weight so far, the scaled remainder, the weight in force, and what the
+    next version adds to it and takes from it."""
 
     accumulator: U256
     remainder: U128
     weight: U128
     pending_weight: U128
+    pending_cut: U128 = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PoolEntry:
-    """A contribution's place in its pool: the accumulator it was settled at, and its scaled residue below one wei."""
+    """A contribution's place in its pool: the accumulator it was settled at, and its scaled residue below one wei.
+
+    A change of quality acts with version `until_version` (0: there is none); before it `old_quality` counts.
+    """
 
     settled_at: U256
     residue: U128
     started: Flag
+    old_quality: U16 = 0
+    until_version: U32 = 0
 
 
 DATANET_COUNT: Final = Value(0)
@@ -240,3 +259,5 @@ LINEAGES: Final = RecordLists(33, Royalty)
 AGENTS: Final = Records(34, Agent)
 AGENT_URIS: Final = Texts(35)
 AGENT_MODELS: Final = Value(36)
+DEPARTURES: Final = Records(37, Departure)
+DEPARTED: Final = Uint64Lists(38)

@@ -4,6 +4,7 @@ The contract's balance covers, to the wei: what is claimable, what pools hold, a
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from attribution_precompile import declarations as d
 from attribution_precompile import pool
@@ -44,18 +45,71 @@ def pay_pool(slots: Slots, datanet_id: int, amount: Wei) -> Wei:
 
 def take_pool_share(slots: Slots, contribution_id: int, record: Contribution, windows_max: int) -> Wei:
     """Settle a contribution's pool entry: what it is owed leaves the pool. Nothing before its first version."""
-    weight = pool.weight_of(record.quality, record.owned_windows, windows_max)
-    if weight == 0:
-        return Wei(0)
     entry = POOL_ENTRIES.load(slots, contribution_id)
+    if record.accepted_version == 0 or (record.quality == 0 and entry.until_version == 0):
+        return Wei(0)
     if not entry.started:
         version = VERSIONS.load(slots, record.datanet_id, record.accepted_version)
         if version.block_number == 0:
             return Wei(0)
         entry = PoolEntry(version.pool_accumulator, 0, True)
-    settled, due = pool.settle(POOLS.load(slots, record.datanet_id), entry, weight)
-    POOL_ENTRIES.store(slots, settled, contribution_id)
-    return due
+    due, quality = 0, record.quality
+    if entry.until_version:
+        turn = VERSIONS.load(slots, record.datanet_id, entry.until_version)
+        old_weight = pool.weight_of(entry.old_quality, record.owned_windows, windows_max)
+        if turn.block_number:
+            entry, due = pool.settle(turn.pool_accumulator, entry, old_weight)
+            entry = replace(entry, old_quality=0, until_version=0)
+        else:
+            quality = entry.old_quality
+    weight = pool.weight_of(quality, record.owned_windows, windows_max)
+    entry, rest = pool.settle(POOLS.load_field(slots, "accumulator", record.datanet_id), entry, weight)
+    POOL_ENTRIES.store(slots, entry, contribution_id)
+    return Wei(due + rest)
+
+
+def change_quality(
+    frame: Frame, contribution_id: int, record: Contribution, versions: int, quality: int, windows_max: int
+) -> Contribution:
+    """Give a contribution another quality, which acts with the next version: its record, for the caller to store."""
+    slots = frame.storage
+    if record.accepted_version == 0:
+        return record
+    if record.accepted_version <= versions:
+        settle_entry(frame, contribution_id, record, windows_max)
+        entry = POOL_ENTRIES.load(slots, contribution_id)
+        if not entry.started:
+            entry = PoolEntry(POOLS.load_field(slots, "accumulator", record.datanet_id), 0, True)
+        if not entry.until_version:
+            entry = replace(entry, old_quality=record.quality, until_version=versions + 1)
+        POOL_ENTRIES.store(slots, entry, contribution_id)
+    new, old = (pool.weight_of(q, record.owned_windows, windows_max) for q in (quality, record.quality))
+    state = POOLS.load(slots, record.datanet_id)
+    POOLS.store(slots, pool.add_pending(state, new, instead_of=old), record.datanet_id)
+    return replace(record, quality=quality)
+
+
+def drop_weight(
+    frame: Frame, contribution_id: int, record: Contribution, versions: int, windows_max: int
+) -> Contribution:
+    """Take a contribution out of its pool at once, paid up to now: its record, for the caller to store."""
+    slots = frame.storage
+    if record.accepted_version == 0:
+        return record
+    settle_entry(frame, contribution_id, record, windows_max)
+    entry, state = POOL_ENTRIES.load(slots, contribution_id), POOLS.load(slots, record.datanet_id)
+    declared = pool.weight_of(record.quality, record.owned_windows, windows_max)
+    if record.accepted_version > versions:
+        state = pool.add_pending(state, 0, instead_of=declared)
+    elif entry.until_version:
+        in_force = pool.weight_of(entry.old_quality, record.owned_windows, windows_max)
+        state = pool.add_pending(state, in_force, instead_of=declared)
+        state = replace(state, weight=state.weight - in_force)
+        POOL_ENTRIES.store(slots, replace(entry, old_quality=0, until_version=0), contribution_id)
+    else:
+        state = replace(state, weight=state.weight - declared)
+    POOLS.store(slots, state, record.datanet_id)
+    return replace(record, quality=0)
 
 
 def settle_entry(frame: Frame, contribution_id: int, record: Contribution, windows_max: int) -> None:

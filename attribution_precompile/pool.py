@@ -7,7 +7,8 @@ The accumulator's remainder and each entry's residue are scaled wei, so nothing 
 `paid in * 2**128 == remainder + sum(weight * (accumulator - settled_at) + residue) + paid out * 2**128`.
 
 Weight given by a review waits in `pending_weight` until the next version; an entry starts at the accumulator which that version
-recorded.
+recorded. A change of weight works the same way: the entry is settled with the old weight up to the accumulator of the version
+that the change acts with, and from there with the new one. Weight that is erased leaves at once.
 """
 
 from dataclasses import replace
@@ -34,19 +35,20 @@ def pay(pool: Pool, amount: Wei) -> Pool:
     return replace(pool, accumulator=pool.accumulator + scaled // pool.weight, remainder=scaled % pool.weight)
 
 
-def add_pending(pool: Pool, weight: int) -> Pool:
-    """Weight that counts from the next version on."""
-    return replace(pool, pending_weight=pool.pending_weight + weight)
+def add_pending(pool: Pool, weight: int, instead_of: int = 0) -> Pool:
+    """Weight that counts from the next version on, in place of other weight that ends then."""
+    return replace(pool, pending_weight=pool.pending_weight + weight, pending_cut=pool.pending_cut + instead_of)
 
 
 def fold(pool: Pool) -> Pool:
     """Publish a version: what was pending counts from here on."""
-    return replace(pool, weight=pool.weight + pool.pending_weight, pending_weight=0)
+    return replace(pool, weight=pool.weight + pool.pending_weight - pool.pending_cut, pending_weight=0, pending_cut=0)
 
 
-def settle(pool: Pool, entry: PoolEntry, weight: int) -> tuple[PoolEntry, Wei]:
-    """What a started entry is owed, and the entry after taking it."""
-    scaled = weight * (pool.accumulator - entry.settled_at) + entry.residue
+def settle(accumulator: int, entry: PoolEntry, weight: int) -> tuple[PoolEntry, Wei]:
+    """What a started entry is owed up to a state of the accumulator, and the entry after taking it."""
+    scaled = weight * (accumulator - entry.settled_at) + entry.residue
     if scaled < 0:
         raise InvariantError("a pool's accumulator went back")
-    return PoolEntry(pool.accumulator, scaled & _RESIDUE_MASK, True), Wei(scaled >> SCALE_BITS)
+    settled = replace(entry, settled_at=accumulator, residue=scaled & _RESIDUE_MASK)
+    return settled, Wei(scaled >> SCALE_BITS)

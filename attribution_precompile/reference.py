@@ -15,12 +15,15 @@ from functools import lru_cache
 @dataclass(frozen=True)
 class Contribution:
     """Content in segments: (order, bytes), orders counting all segments of the chain. `accepted_in` is the first version
-    that includes it, None if none does yet. `weight` is its weight in the pool."""
+    that includes it, None if none does yet; `left_after` the last one, if its consent was withdrawn. The windows of one that is
+    `dead` are nobody's. `weight` is its weight in the pool."""
 
     id: int
     segments: tuple[tuple[int, bytes], ...]
     accepted_in: int | None
     weight: int = 0
+    left_after: int | None = None
+    dead: bool = False
 
     @property
     def priority(self) -> int:
@@ -105,11 +108,13 @@ def owner_of(datanet: Datanet, version: int, window: tuple[object, ...]) -> Cont
     for contribution in datanet.contributions:
         if contribution.accepted_in is None or contribution.accepted_in > version:
             continue
+        if contribution.left_after is not None and version > contribution.left_after:
+            continue
         for order, content in contribution.segments:
             has_it = window in windows_in(content, (datanet.uint32, datanet.k))
             if has_it and (best is None or order < best[0]):
                 best = order, contribution
-    return None if best is None else best[1]
+    return None if best is None or best[1].dead else best[1]
 
 
 def owned_windows(datanet: Datanet, contribution: Contribution, rejected: frozenset[int] = frozenset()) -> int:

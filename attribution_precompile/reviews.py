@@ -28,6 +28,7 @@ from attribution_precompile.layout import (
     Datanet,
     Version,
 )
+from attribution_precompile.money import change_quality
 from evm_runtime.native import Frame, method
 from genesis.primitives import Hash32
 
@@ -37,14 +38,16 @@ class ReviewMethods(AttributionBase):
 
     @method("review(uint64 contributionId, bool accept, uint16 quality)")
     def review(self, frame: Frame, contribution_id: int, accept: bool, quality: int) -> None:
-        """Accept a contribution with a quality of 0 to 10000, or reject it. By a curator, in a later block than its content."""
+        """Accept a contribution with a quality of 0 to 10000, or reject it. By a curator, in a later block than its content.
+        Accepting again changes the quality, which acts with the next version."""
         slots = frame.storage
         record = require_contribution(slots, contribution_id)
         datanet = require_datanet(slots, record.datanet_id)
         require_role(frame, record.datanet_id, datanet, Role.CURATOR)
         check(quality <= BPS, "quality", f"0 to {BPS}")
         check(accept or quality == 0, "quality", "what is rejected has none")
-        if record.status != Status.PENDING:
+        again = accept and record.status == Status.ACCEPTED
+        if record.status != Status.PENDING and not again:
             raise d.WRONG_STATUS(contribution_id, record.status)
         if UPLOADS.load_field(slots, "hidden", contribution_id):
             raise d.NOT_REVEALED(contribution_id)
@@ -52,7 +55,10 @@ class ReviewMethods(AttributionBase):
             raise d.REVIEW_TOO_EARLY(contribution_id, record.last_block)
         if not accept and frame.timestamp >= record.deadline:
             raise d.DEADLINE_PASSED(contribution_id, record.deadline)
-        if accept:
+        if again:
+            windows_max = self.params.pool_windows_max
+            record = change_quality(frame, contribution_id, record, datanet.versions, quality, windows_max)
+        elif accept:
             record = self._accept(frame, contribution_id, record, datanet, quality)
         else:
             record = replace(record, status=Status.REJECTED)
@@ -96,6 +102,7 @@ class ReviewMethods(AttributionBase):
             contributions=datanet.contributions,
             content_root=root,
             pool_accumulator=state.accumulator,
+            terms_hash=datanet.terms_hash,
         )
         POOLS.store(slots, state, datanet_id)
         VERSIONS.store(slots, record, datanet_id, version)

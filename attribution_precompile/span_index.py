@@ -24,15 +24,28 @@ from heapq import heappop, heappush
 from typing import Final, Protocol
 
 from attribution_precompile.declarations import Status
-from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, REVIEWED, SEGMENTS, VERSIONS, Segment, Version
+from attribution_precompile.layout import (
+    CONTRIBUTIONS,
+    DATANETS,
+    DEPARTED,
+    DEPARTURES,
+    REVIEWED,
+    SEGMENTS,
+    VERSIONS,
+    Segment,
+    Version,
+)
+from attribution_precompile.membership import gone_before
 from attribution_precompile.span import NOBODY
-from attribution_precompile.tokens import TextError, Tokens, tokenize
+from attribution_precompile.tokens import WINDOW_ID_BYTES, TextError, tokenize
 from evm_runtime.native import Slots
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32
 
 _ID_BITS: Final = 64
 _ID_MASK: Final = (1 << _ID_BITS) - 1
+_ORDER_MAX: Final = _ID_MASK
+"""Stands behind every segment: of a window that nobody owns any more."""
 
 Table = dict[bytes, "int | list[int]"]
 
@@ -115,6 +128,7 @@ class _DatanetIndex:
         self._owners: Table = {}
         self._versions = 0
         self._reviewed_read = 0
+        self._departed_read = 0
         self._included: set[int] = set()
         self._deadlines: list[tuple[int, int]] = []
         """A heap of (deadline when last looked at, contribution) of those no version includes yet."""
@@ -192,7 +206,37 @@ class _DatanetIndex:
                     entry = (number << _ID_BITS | segment.order) << _ID_BITS | contribution
                     for window in self._windows(blobs, segment):
                         self._own(window, entry)
+            for contribution in self._newly_gone(slots, number):
+                self.ingest_holders(slots, blobs, version.block_number + 1)
+                for segment in self._segments_of[contribution]:
+                    for window in self._windows(blobs, segment):
+                        self._pass_on(window, number, contribution)
             self._versions = number
+
+    def _newly_gone(self, slots: Slots, number: int) -> list[int]:
+        """Contributions that version `number` has no more, and its predecessor had."""
+        found = []
+        while self._departed_read < DEPARTED.length(slots, self._datanet):
+            contribution = DEPARTED.get(slots, self._departed_read, self._datanet)
+            departure = DEPARTURES.load(slots, contribution)
+            if departure.gone and departure.left >= number:
+                break
+            self._departed_read += 1
+            if departure.gone and contribution in self._included:
+                self._included.discard(contribution)
+                found.append(contribution)
+        return found
+
+    def _pass_on(self, window: bytes, number: int, gone: int) -> None:
+        """From version `number` on, a window of a contribution that has gone is the next one's that is in the version."""
+        found = self._owners[window]
+        last = found if isinstance(found, int) else found[-1]
+        if last & _ID_MASK != gone:
+            return
+        holders = (entry for entry in _entries(self._holders[window]) if entry & _ID_MASK in self._included)
+        entry = number << 2 * _ID_BITS | next(holders, _ORDER_MAX << _ID_BITS | NOBODY)
+        older = [other for other in _entries(found) if other >> 2 * _ID_BITS != number]
+        self._owners[window] = [*older, entry] if older else entry
 
     def _newly_included(self, slots: Slots, number: int, version: Version) -> list[int]:
         """The contributions that version `number` includes and its predecessor doesn't."""
@@ -203,7 +247,7 @@ class _DatanetIndex:
             self._queued_segments += 1
         found = []
         for contribution in (*self._newly_reviewed(slots, number), *self._timed_out(slots, version)):
-            if contribution not in self._included:
+            if contribution not in self._included and not gone_before(slots, contribution, number):
                 self._included.add(contribution)
                 found.append(contribution)
         return found
@@ -273,18 +317,22 @@ class _DatanetIndex:
         return self._segments[position]
 
     def _windows(self, blobs: BlobReader, segment: Segment) -> list[bytes]:
-        return load_segment(blobs, segment, self._tokenizer).window_ids(self._k)
+        """A stored segment's window ids, from its content, or where that was erased, from what is kept instead.
 
-
-def load_segment(blobs: BlobReader, segment: Segment, tokenizer: Hash32) -> Tokens:
-    """A stored segment's tokens. Raises StorageCorrupt: it was checked when it came in."""
-    content = blobs.get_blob(segment.content_hash)
-    if content is None:
-        raise StorageCorrupt(f"content {segment.content_hash.hex()} is missing: this node can't recompute attribution")
-    try:
-        return tokenize(content, tokenizer)
-    except TextError as error:
-        raise StorageCorrupt(f"content {segment.content_hash.hex()}: {error}") from None
+        Raises StorageCorrupt: content was checked when it came in.
+        """
+        content = blobs.get_blob(segment.content_hash)
+        if content is None:
+            kept = blobs.get_blob(segment.windows_hash)
+            if kept is None:
+                raise StorageCorrupt(
+                    f"content {segment.content_hash.hex()} is missing: this node can't recompute attribution"
+                )
+            return [kept[at : at + WINDOW_ID_BYTES] for at in range(0, len(kept), WINDOW_ID_BYTES)]
+        try:
+            return tokenize(content, self._tokenizer).window_ids(self._k)
+        except TextError as error:
+            raise StorageCorrupt(f"content {segment.content_hash.hex()}: {error}") from None
 
 
 def _entries(found: int | list[int]) -> Sequence[int]:

@@ -3,10 +3,12 @@
 Used by `trace` and `infer` on chain and by `explain` for people, so all of them agree by construction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from attribution_precompile.layout import DATANETS, USES, Datanet, ModelUse
+from attribution_precompile import gas
+from attribution_precompile.layout import DATANETS, DEPARTED, USES, Datanet, ModelUse
+from attribution_precompile.membership import is_dead
 from attribution_precompile.span import NOBODY, Attribution, UseHits, attribute
 from attribution_precompile.span_index import BlobReader, SpanIndex
 from attribution_precompile.tokens import Tokens
@@ -36,9 +38,18 @@ class Traced:
 
 
 def trace_tokens(
-    slots: Slots, blobs: BlobReader, index: SpanIndex, uses: Sequence[LoadedUse], tokens: Tokens
+    slots: Slots,
+    blobs: BlobReader,
+    index: SpanIndex,
+    uses: Sequence[LoadedUse],
+    tokens: Tokens,
+    *,
+    block_number: int | None = None,
+    charge: Callable[[int, str], None] = lambda _amount, _reason: None,
 ) -> Traced:
-    """Attribute an output. `slots` is not charged: callers pay by formula before."""
+    """Attribute an output in a block (None: the one after all known). `slots` is not charged: callers pay by formula before,
+    and through `charge` for asking whether the owners found are still alive, where their datanet has lost any.
+    """
     ids_by_k = {k: tokens.window_ids(k) for k in {loaded.datanet.min_span for loaded in uses}}
     hits: list[UseHits] = []
     priorities: dict[int, int] = {}
@@ -46,8 +57,14 @@ def trace_tokens(
     for loaded in uses:
         k, datanet_id = loaded.datanet.min_span, loaded.use.datanet_id
         owners = index.owners(slots, blobs, datanet_id, loaded.use.version, ids_by_k[k])
-        hits.append(UseHits(k, owners))
         found = set(owners) - {NOBODY}
+        if found and DEPARTED.length(slots, datanet_id):
+            charge(gas.OWNER * len(found), "owners")
+            dead = {owner for owner in found if is_dead(slots, owner, block_number)}
+            if dead:
+                owners = [NOBODY if owner in dead else owner for owner in owners]
+                found -= dead
+        hits.append(UseHits(k, owners))
         priorities |= index.first_orders(slots, datanet_id, found)
         datanet_of |= dict.fromkeys(found, datanet_id)
     return Traced(attribute(len(tokens), hits, priorities.__getitem__), datanet_of)

@@ -77,6 +77,8 @@ class AttributionParams:
     royalty_bps_max: int = 5_000
     """Of a model owner's part, to all ancestors together."""
     agent_models_max: int = 64
+    council: Address = ZERO_ADDRESS
+    """May erase contributions, where the law asks for it. Zero: nobody but their contributors may."""
     review_seconds_max: int = 365 * 24 * 3_600
     commit_seconds: int = 24 * 3_600
     """For how long a commitment can be revealed."""

@@ -47,14 +47,14 @@ def check_outputs(timeline: Timeline) -> None:
 def compare(timeline: Timeline, model: int, uses: list, output: bytes) -> None:
     contract, state = timeline.direct.contract, timeline.direct.state
     slots = ReaderSlots(state)
-    datanets = {d.id: d.for_reference() for d in timeline.datanets}
+    datanets = {d.id: d.for_reference(state.block_number) for d in timeline.datanets}
     plain_uses = [reference.Use(use.datanet_id, use.version, use.bps) for use in uses]
     expected = reference.trace(output, plain_uses, datanets)
 
     loaded = load_uses(slots, model)
     tokens = tokenize(output, VOCABULARY if timeline.uint32 else WORDS_V1)
     index = contract.index if timeline.rng.random() < 0.8 else SpanIndex(nullcontext())
-    traced = trace_tokens(slots, state, index, loaded, tokens)
+    traced = trace_tokens(slots, state, index, loaded, tokens, block_number=state.block_number)
     found = traced.attribution
     credited = [None] * found.tokens
     for span in found.spans:

@@ -33,6 +33,15 @@ class Written:
     reviewed: bool = False
     quality: int = 0
     closed: bool = False
+    left_after: int | None = None
+    died_block: int = 0
+
+    def for_reference(self, block_number: int) -> reference.Contribution:
+        dead = 0 < self.died_block < block_number
+        return reference.Contribution(
+            self.id, tuple(self.segments), self.accepted_in, left_after=self.left_after, dead=dead
+        )
+
     last_block: int = 0
 
 
@@ -47,10 +56,8 @@ class DatanetHistory:
     versions: int = 0
     written: list[Written] = field(default_factory=list)
 
-    def for_reference(self) -> reference.Datanet:
-        contributions = tuple(
-            reference.Contribution(w.id, tuple(w.segments), w.accepted_in) for w in self.written if not w.rejected
-        )
+    def for_reference(self, block_number: int) -> reference.Datanet:
+        contributions = tuple(w.for_reference(block_number) for w in self.written if not w.rejected)
         return reference.Datanet(self.id, self.k, self.uint32, contributions, self.curator_bps, self.soft_cap_bps)
 
 
@@ -122,6 +129,8 @@ class Timeline:
             self._commit(datanet)
         elif action < 0.7:
             self._reveal()
+        elif action < 0.75:
+            self._leave(datanet)
         elif action < 0.85:
             self._review(datanet)
         else:
@@ -178,6 +187,22 @@ class Timeline:
         written = Written(contribution, [(order, piece) for piece in pieces], deadline, closed=True)
         written.last_block = state.block_number
         datanet.written.append(written)
+
+    def _leave(self, datanet: DatanetHistory) -> None:
+        """Withdraw or erase; what no version has yet goes for good, what is erased later stays, dead."""
+        staying = [w for w in datanet.written if w.left_after is None and not w.died_block and not w.rejected]
+        if not staying:
+            return
+        written = self.rng.choice(staying)
+        erase = self.rng.random() < 0.5
+        arguments = ("erase", written.id) if erase else ("withdrawConsent", written.id, 1)
+        self.direct.call(self._contributor(written.id), *arguments)
+        written.closed = written.reviewed = True
+        included = written.accepted_in is not None and written.accepted_in <= datanet.versions
+        if not (erase and included):
+            written.left_after = datanet.versions
+        if erase:
+            written.died_block = self.direct.state.block_number
 
     def _contributor(self, contribution: int) -> Address:
         return CONTRIBUTIONS.load(ReaderSlots(self.direct.state), contribution).contributor

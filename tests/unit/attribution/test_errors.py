@@ -86,7 +86,7 @@ def test_unknown_ids(ready: World) -> None:
         "UnknownContribution": [
             lambda: world.appendContent(9, b"x"), lambda: world.review(9, True, 0), lambda: world.getContribution(9),
             lambda: world.setPayout(9, ALICE), lambda: world.claimPool([1, 9]), lambda: world.finalizeContent(9),
-            lambda: world.withdrawBond(9),
+            lambda: world.withdrawBond(9), lambda: world.withdrawConsent(9, 1), lambda: world.erase(9),
         ],
         "UnknownVersion": [lambda: world.getVersion(1, 2), lambda: world.model([(1, 2, 0, 10_000)])],
         "UnknownModel": [
@@ -94,6 +94,7 @@ def test_unknown_ids(ready: World) -> None:
             lambda: world.getModel(9), lambda: world.getUses(9, 0), lambda: world.allowModel(1, 9, True),
             lambda: world.setModel(9, NOBODY, 0, 0, True), lambda: world.setUses(9, []),
             lambda: world.transferModel(9, BOB), lambda: world.acceptModel(9),
+            lambda: world.trainingSummary(9, 0), lambda: world.forgetSet(9, 0),
             lambda: world.getRoyalties(9), lambda: world.model([(1, 1, 0, 10_000)], parents=[(9, 1)]),
             lambda: world.registerAgent("", ALICE, 1, [1, 9]),
         ],
@@ -122,6 +123,8 @@ def test_roles(ready: World) -> None:
         lambda: world.transferModel(1, BOB, sender=BOB),
         lambda: world.finalizeContent(1, sender=BOB),
         lambda: world.withdrawBond(1, sender=BOB),
+        lambda: world.withdrawConsent(1, 1, sender=BOB),
+        lambda: world.erase(1, sender=BOB),
         lambda: world.appendContent(1, words(0, 9).encode(), sender=BOB),
     ):
         refused(world, "NotAllowed", act)
@@ -176,7 +179,6 @@ def test_review_and_append(world: World) -> None:
     world.review(first, True, 7)
     assert world.getContribution(first)[4:] == (40, 26, 7, 1)
     for act in (
-        lambda: world.review(first, True, 7),
         lambda: world.review(first, False, 0),
         lambda: world.appendContent(first, words(0, 8).encode(), sender=ALICE),
     ):

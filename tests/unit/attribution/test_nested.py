@@ -67,6 +67,9 @@ def steps(world: World, player: bytes) -> list[Step]:
         ("commit", (promise(player, CALL[4]),)),
         lambda: world.setDatanet(1, params()),
         ("contribute", (1, CALL[4], ZERO32, player, SALT)),
+        ("review", (1, True, 5_000)),
+        ("withdrawConsent", (1, 1)),
+        ("erase", (1,)),
     ]
 
 

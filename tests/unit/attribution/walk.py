@@ -37,7 +37,7 @@ class Walk:
         self.models: list[int] = []
         self.texts: list[str] = []
         self.promised: list[tuple[Address, int, bytes]] = []
-        self.paid_in = self.paid_out = self.drained = self.inferences = self.by_agents = 0
+        self.paid_in = self.paid_out = self.drained = self.inferences = self.by_agents = self.left = 0
         self.agents: list[int] = []
         for _ in range(3):
             self._create_datanet()
@@ -49,6 +49,7 @@ class Walk:
             (self._append, 6), (self._withdraw_bond, 6), (self._change_terms, 2), (self._change_model, 2),
             (self._commit, 3), (self._reveal, 3),
             (self._register_agent, 2), (self._fund_agent, 6), (self._withdraw_agent, 3),
+            (self._leave, 2),
         ]  # fmt: skip
         [action] = self.rng.choices([a for a, _ in actions], [w for _, w in actions])
         with contextlib.suppress(ContractRevert):  # a refused call changes nothing, which check() sees
@@ -75,12 +76,19 @@ class Walk:
             scaled += pool.remainder
         for contribution in self.contributions:
             record = layout.CONTRIBUTIONS.load(slots, contribution)
-            weight = record.quality * min(record.owned_windows, 1_000_000)
+            owned, now = min(record.owned_windows, 1_000_000), pools[record.datanet_id].accumulator
             entry = layout.POOL_ENTRIES.load(slots, contribution)
             version = layout.VERSIONS.load(slots, record.datanet_id, record.accepted_version)
-            if weight and version.block_number:
-                settled_at = entry.settled_at if entry.started else version.pool_accumulator
-                scaled += weight * (pools[record.datanet_id].accumulator - settled_at) + entry.residue
+            if not version.block_number:
+                continue
+            turn = layout.VERSIONS.load(slots, record.datanet_id, entry.until_version)
+            settled_at = entry.settled_at if entry.started else version.pool_accumulator
+            turned_at = now if entry.until_version and not turn.block_number else turn.pool_accumulator
+            if not entry.until_version:
+                turned_at = settled_at
+            quality_now = record.quality * (not entry.until_version or turn.block_number > 0)
+            scaled += entry.old_quality * owned * (turned_at - settled_at) + entry.residue
+            scaled += quality_now * owned * (now - turned_at)
         assert scaled % (1 << SCALE_BITS) == 0, "pools hold whole wei between them"
         return scaled >> SCALE_BITS
 
@@ -111,7 +119,7 @@ class Walk:
         return " ".join(words[:length])
 
     def _contribute(self) -> None:
-        if len(self.contributions) < 60:
+        if len(self.contributions) < 100:
             text = self._text(self.rng.randint(8, 40))
             arguments = (self.rng.choice(self.datanets), text.encode(), ZERO32, self._who(), ZERO32)
             value = self.rng.choice([0, 12_345, 20_000])
@@ -136,7 +144,7 @@ class Walk:
         self.promised.append((who, datanet, text))
 
     def _reveal(self) -> None:
-        if self.promised and len(self.contributions) < 80:
+        if self.promised and len(self.contributions) < 120:
             who, datanet, text = self.promised.pop(self.rng.randrange(len(self.promised)))
             if self.rng.random() < 0.2:
                 text += b" and never found"
@@ -165,6 +173,13 @@ class Walk:
             agent = self.rng.choice(self.agents)
             owner = layout.AGENTS.load(ReaderSlots(self.direct.state), agent).owner
             self.direct.call(owner, "withdrawAgent", agent, self.rng.choice([1, 10**18]))
+
+    def _leave(self) -> None:
+        if self.contributions:
+            contribution = self.rng.choice(self.contributions)
+            name, more = self.rng.choice([("withdrawConsent", (4,)), ("erase", ())])
+            self.direct.call(self._contributor(contribution), name, contribution, *more)
+            self.left += 1
 
     def _withdraw_bond(self) -> None:
         if self.contributions:

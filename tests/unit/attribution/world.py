@@ -7,12 +7,12 @@ from typing import Any
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.tokens import WORDS_V1
-from genesis.chain_spec import ChainSpec
+from genesis.chain_spec import AttributionParams, ChainSpec
 from genesis.primitives import WEI_PER_OPEN, Address, Power
 from genesis.types import Validator
 from tests.unit.native.harness import CHAIN_ID, Bound, Chain, address
 
-OWNER, CURATOR, ADMIN, ALICE, BOB, CAROL, DEV, USER, TREASURY = (address(0x10000 + i) for i in range(9))
+OWNER, CURATOR, ADMIN, ALICE, BOB, CAROL, DEV, USER, TREASURY, COUNCIL = (address(0x10000 + i) for i in range(10))
 ZERO32 = bytes(32)
 NONE = (0, 0, b"")
 REVIEW_SECONDS = 1_000
@@ -20,7 +20,9 @@ REVIEW_SECONDS = 1_000
 
 def make_spec() -> ChainSpec:
     validator = Validator(address(0x99), Power(1), address(0x98))
-    return ChainSpec("test", CHAIN_ID, 1, (validator,), treasury=TREASURY)
+    return ChainSpec(
+        "test", CHAIN_ID, 1, (validator,), treasury=TREASURY, attribution=AttributionParams(council=COUNCIL)
+    )
 
 
 def params(**changes: Any) -> tuple[Any, ...]:

@@ -1,0 +1,33 @@
+"""Who is in a version, and who has left (rule 5).
+
+A contribution is in version v if its last segment is below v's watermark, it isn't rejected, v was published after its
+acceptance by review or at or after its deadline, and it had not gone before. It goes when consent is withdrawn: versions
+published later don't have it. It dies when it is erased: from the next block on its windows are owned by nobody, in every
+version that had it and in all later ones, so nobody inherits them. What dies before any version has it simply goes.
+"""
+
+from attribution_precompile.declarations import Status
+from attribution_precompile.layout import DEPARTURES, VERSIONS, Contribution, Departure, Upload
+from evm_runtime.native import Slots
+
+
+def is_in(slots: Slots, version: int, record: Contribution, upload: Upload, departure: Departure) -> bool:
+    """Whether a published version has the contribution."""
+    if record.status == Status.REJECTED or upload.end == 0 or (departure.gone and version > departure.left):
+        return False
+    if 0 < record.accepted_version <= version:
+        return True
+    sealed = VERSIONS.load(slots, record.datanet_id, version)
+    return sealed.segments >= upload.end and sealed.time >= record.deadline
+
+
+def gone_before(slots: Slots, contribution_id: int, version: int) -> bool:
+    """Whether the contribution had gone when a version was published."""
+    departure = DEPARTURES.load(slots, contribution_id)
+    return departure.gone and departure.left < version
+
+
+def is_dead(slots: Slots, contribution_id: int, block_number: int | None) -> bool:
+    """Whether a block's attribution finds the contribution dead; None stands for the block after all known ones."""
+    died = DEPARTURES.load_field(slots, "died_block", contribution_id)
+    return bool(died) and (block_number is None or died < block_number)
