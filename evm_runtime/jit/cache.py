@@ -5,6 +5,7 @@ once the steps are worth its price. So compiling costs a node at most about as m
 an attacker deploys; and a loop that runs long is compiled while it runs. Initcode runs once and is never compiled.
 """
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -65,7 +66,8 @@ class UnitCache:
             found = self._codes[code] = CompiledCode(Program(code))
             self._evict()
         elif len(self._codes) > self._limits.codes_max // 2:
-            self._codes.move_to_end(code)
+            with contextlib.suppress(KeyError):  # another thread may have dropped it since
+                self._codes.move_to_end(code)
         return found
 
     def unit(self, compiled: CompiledCode, node: Node) -> Unit | None:
@@ -76,17 +78,23 @@ class UnitCache:
         if node[1] > HEIGHT_MAX or len(compiled.units) >= self._limits.units_per_code_max:
             return None
         price = self._limits.steps_per_line
-        # A plan costs a fraction of compiling, but not nothing.
-        if compiled.steps < price * min(len(compiled.program.code) // 4, _PLAN_LINES):
-            return None
         plan = compiled.plans.get(node)
         if plan is None:
-            plan = analysis.make_plan(compiled.program, node, HEIGHT_MAX)
-            if len(compiled.plans) < self._limits.units_per_code_max:
-                compiled.plans[node] = plan
+            if compiled.steps < price * min(len(compiled.program.code) // 4, _PLAN_LINES):
+                return None
+            plan = self._plan(compiled, node)
         if compiled.steps < price * plan.cost:
             return None
         return self._compile(compiled, plan)
+
+    def _plan(self, compiled: CompiledCode, node: Node) -> Plan:
+        """Plans are paid for too, even those that are never carried out."""
+        plan = analysis.make_plan(compiled.program, node, HEIGHT_MAX)
+        compiled.steps -= self._limits.steps_per_line * plan.cost // _PLANS_PER_COMPILATION
+        if len(compiled.plans) >= self._limits.units_per_code_max:
+            compiled.plans.clear()
+        compiled.plans[node] = plan
+        return plan
 
     def _compile(self, compiled: CompiledCode, plan: Plan) -> Unit:
         source = generate(compiled.program, plan, self._static_gas)
@@ -104,9 +112,16 @@ class UnitCache:
 
     def _evict(self) -> None:
         limits = self._limits
-        while len(self._codes) > limits.codes_max or (self._lines > limits.lines_max and len(self._codes) > 1):
-            _, gone = self._codes.popitem(last=False)
-            self._lines -= gone.lines
+        while len(self._codes) > limits.codes_max:
+            self._lines -= self._codes.popitem(last=False)[1].lines
+        if self._lines > limits.lines_max:
+            # Counted anew: a frame may have compiled a code that is not in the cache any more.
+            self._lines = sum(compiled.lines for compiled in list(self._codes.values()))
+            while self._lines > limits.lines_max and len(self._codes) > 1:
+                self._lines -= self._codes.popitem(last=False)[1].lines
 
 
 _PLAN_LINES: Final = 100
+"""A code that has not paid for so many lines is not looked at."""
+_PLANS_PER_COMPILATION: Final = 8
+"""Compiling takes so many times as long as planning."""

@@ -29,7 +29,11 @@ def test_code_is_compiled_once_its_steps_have_paid_for_it() -> None:
     units = cache(steps_per_line=10)
     compiled = units.find(LOOP)
     assert units.unit(compiled, (0, 0)) is None
-    compiled.steps = 10 * make_plan(compiled.program, (0, 0), HEIGHT_MAX).cost
+    cost = make_plan(compiled.program, (0, 0), HEIGHT_MAX).cost
+    compiled.steps = 10 * cost
+    assert units.unit(compiled, (0, 0)) is None, "the plan has taken its part"
+    assert 0 < compiled.steps < 10 * cost
+    compiled.steps = 10 * cost
     assert units.unit(compiled, (0, 0)) is not None
     assert compiled.steps < 100, "it has been spent"
     assert compiled.lines > 0
@@ -39,9 +43,24 @@ def test_a_unit_that_became_longer_than_planned_leaves_a_debt() -> None:
     units = cache(steps_per_line=10)
     compiled = units.find(LOOP)
     plan = make_plan(compiled.program, (0, 0), HEIGHT_MAX)
+    compiled.plans[0, 0] = plan
     compiled.steps = 10 * plan.cost
     units.unit(compiled, (0, 0))
     assert compiled.steps == 10 * (plan.cost - compiled.lines)
+
+
+def test_plans_that_are_never_carried_out_are_paid_for() -> None:
+    """Else a code could have the node plan for each (pc, height) that it passes, for nothing."""
+    units = cache(steps_per_line=10, units_per_code_max=4)
+    compiled = units.find(asm("JUMPDEST") * 9_000)
+    compiled.steps = 10 * 3_000 - 1
+    planned = 0
+    for pc in range(1_000):
+        before = compiled.steps
+        assert units.unit(compiled, (pc, 0)) is None
+        planned += compiled.steps != before
+        assert len(compiled.plans) <= 4
+    assert 2 <= planned <= 9
 
 
 def test_the_cache_forgets_what_was_used_least_lately() -> None:
@@ -115,7 +134,7 @@ def test_no_code_makes_a_unit_longer_than_the_limit(what: str) -> None:
 
 @pytest.mark.parametrize("what", hostile())
 def test_hostile_code_runs_alike(what: str) -> None:
-    accounts = {bytes(ADDRESSES[0]): Account(10**22), bytes(TARGET): Account(0, 1, hostile()[what][:24_576])}
+    accounts = {bytes(ADDRESSES[0]): Account(10**22), bytes(TARGET): Account(0, 1, hostile()[what][:6_000])}
     transactions = [signed(0, nonce=nonce, to=TARGET, gas=35_000) for nonce in range(2)]
     expected = run_ours(accounts, transactions, Tiers(jit=False))
     assert run_ours(accounts, transactions, Tiers(jit_limits=JitLimits(steps_per_line=0))) == expected
