@@ -71,7 +71,7 @@ class BlockRun:
         transition.system_call(self.state, BEACON_ROOTS_ADDRESS, self._draft.parent_beacon_block_root)
         transition.system_call(self.state, HISTORY_ADDRESS, self._draft.parent_hash)
 
-    def apply(self, tx: Transaction) -> None:
+    def apply(self, tx: Transaction) -> transition.Outcome:
         """Execute one more transaction. Raises InvalidTransaction, and then nothing has changed."""
         base_fee = self._draft.base_fee_per_gas
         check_transaction(tx, self._spec, self._draft.number)
@@ -91,6 +91,7 @@ class BlockRun:
         self._results.append(
             ExecutedTransaction(outcome.gas_used, outcome.contract_address, tx.effective_gas_price(base_fee))
         )
+        return outcome
 
     def finish(
         self, parent_time_ms: int, time_ms: int, last_commit: Commit, natives: Mapping[Address, NativePrecompile]

@@ -152,7 +152,7 @@ class CallEnvironment:
             around = around.replace(base_fee_per_gas=0)
         state = State(db, execution_context(around, self.spec.chain_id), self.computation)
         if self.interrupt is not None:
-            state.poll = _interrupter(self.interrupt)
+            state.poll = interrupter(self.interrupt)
         return state
 
     def _gas(self, request: CallRequest, gas_cap: int) -> int:
@@ -175,7 +175,7 @@ class CallEnvironment:
 def run_message(state: State, request: CallRequest, gas: int) -> transition.Outcome:
     """Run a message on `state`, and leave in its account database what it did. Raises InvalidTransaction."""
     base_fee = state.block_base_fee
-    tx = _transaction(state, request, gas)
+    tx = call_transaction(state, request, gas)
     who = f"address 0x{tx.sender.hex()}"
     if tx.max_priority_fee_per_gas > tx.max_fee_per_gas:
         raise InvalidTransaction(
@@ -223,7 +223,7 @@ def _result(outcome: transition.Outcome) -> CallResult:
     return CallResult(outcome.output, outcome.gas_used, status, error_text(outcome.error), ())
 
 
-def _transaction(state: State, request: CallRequest, gas: int) -> Transaction:
+def call_transaction(state: State, request: CallRequest, gas: int) -> Transaction:
     """The message as an unsigned transaction."""
     if request.gas_price is not None:
         max_fee = priority_fee = request.gas_price
@@ -270,7 +270,7 @@ def _override_account(db: AccountDB, address: Address, override: AccountOverride
         raise InvalidTransaction(f"state override: {error}") from None
 
 
-def _interrupter(interrupt: Callable[[], bool]) -> Poll:
+def interrupter(interrupt: Callable[[], bool]) -> Poll:
     """A poll that asks `interrupt` now and then."""
     polls = 0
 

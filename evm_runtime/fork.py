@@ -40,8 +40,8 @@ CALL_DEPTH_MAX: Final = 1_024
 CODE_DEPOSIT_GAS: Final = 200
 BLOCKHASH_WINDOW: Final = 256
 
-StepHook = Callable[["Computation"], None]
-"""Called before each opcode, with the program counter still on it: the place of tracers. Such frames are interpreted."""
+StepHook = Callable[["Computation", int], None]
+"""Called with each opcode before it runs, the program counter just behind it: for tracers. Such frames are interpreted."""
 Poll = Callable[[], None]
 """Called now and then in every frame and every loop, by any tier: the place of interrupts. It may raise."""
 
@@ -190,7 +190,7 @@ def interpret(computation: Computation) -> None:
     else:
         for opcode in computation.code:
             if hook is not None:
-                hook(computation)
+                hook(computation, opcode)
             if poll is not None:
                 poll()
             opcodes[opcode](computation=computation)

@@ -4,10 +4,10 @@ It holds no state of its own: everything is read from the key-value port and ret
 runtime at once, as long as the store is safe to read from them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from evm_runtime import block_rules
+from evm_runtime import block_rules, tracing
 from evm_runtime.calls import (
     AccountOverride,
     BlockOverrides,
@@ -25,6 +25,7 @@ from evm_runtime.kv import KeyValueReader
 from evm_runtime.native import NativePrecompile
 from evm_runtime.source import FlatSource, TrieSource, stored_root
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
+from evm_runtime.tracing import TraceOptions
 from evm_runtime.transaction import AccessList, Transaction
 from evm_runtime.views import StateReader
 from genesis.chain_spec import ChainSpec
@@ -44,6 +45,7 @@ __all__ = [
     "Runtime",
     "StateReader",
     "Tiers",
+    "TraceOptions",
 ]
 
 
@@ -131,7 +133,69 @@ class Runtime:
         """eth_createAccessList: what the message touches beyond what is warm anyway, and its result with that list."""
         return self._environment(header, None, None, interrupt).create_access_list(header, request, gas_cap)
 
+    # ------------------------------------------------------------ traces
+
+    def trace_transaction(
+        self,
+        parent: Header,
+        header: Header,
+        transactions: Sequence[Transaction],
+        index: int,
+        options: TraceOptions,
+        *,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> Any:
+        """debug_traceTransaction: the trace (JSON values) of one transaction of a kept block, run again on `parent`'s state.
+
+        Raises IndexError for an index beyond the block's, TraceTooLong, ExecutionInterrupted as `call` does.
+        """
+        return next(self._replay(parent, header, transactions, (index,), options, interrupt))
+
+    def trace_block(
+        self,
+        parent: Header,
+        header: Header,
+        transactions: Sequence[Transaction],
+        options: TraceOptions,
+        *,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> Iterator[tuple[Hash32, Any]]:
+        """debug_traceBlock: (hash, trace) of each transaction of a kept block, one at a time. Raises as `trace_transaction`."""
+        traces = self._replay(parent, header, transactions, range(len(transactions)), options, interrupt)
+        return zip((tx.hash for tx in transactions), traces, strict=True)
+
+    def trace_call(
+        self,
+        header: Header,
+        request: CallRequest,
+        options: TraceOptions,
+        *,
+        gas_cap: int,
+        state_overrides: Mapping[Address, AccountOverride] | None = None,
+        block_overrides: BlockOverrides | None = None,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> Any:
+        """debug_traceCall: the trace of a message on the state after `header`. Raises as `call` does, and TraceTooLong."""
+        environment = self._environment(header, state_overrides, block_overrides, interrupt)
+        return tracing.trace_call(environment, header, request, options, gas_cap)
+
     # ------------------------------------------------------------ inside
+
+    def _replay(
+        self,
+        parent: Header,
+        header: Header,
+        transactions: Sequence[Transaction],
+        wanted: Iterable[int],
+        options: TraceOptions,
+        interrupt: Callable[[], bool] | None,
+    ) -> Iterator[Any]:
+        """On natives of its own: what is local to the chain's must not see an old state."""
+        twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
+        computation = computation_class(twins, fork=fork_at(self.spec.forks, header.number))
+        return tracing.replay(
+            self.spec, self._store, computation, parent, header, transactions, wanted, options, interrupt
+        )
 
     def _computation(
         self, height: int, state_overrides: Mapping[Address, AccountOverride], block_overrides: BlockOverrides

@@ -94,6 +94,23 @@ class AccountDB(AccountDatabaseAPI):
         accounts = self._accounts
         return list(dict.fromkeys(key for where, key, _ in self._log if where is accounts))
 
+    def accounts_before(self) -> dict[Address, Account | None]:
+        """The accounts written or touched, and not reverted, since the transaction began, as they were then."""
+        before: dict[Address, Account | None] = {}
+        for where, key, old in self._log:
+            if where is self._accounts:
+                before.setdefault(key, old)
+        return before
+
+    def slots_before(self) -> dict[tuple[Address, int], int]:
+        """The storage slots written since the transaction began (reverted or not), as they were then."""
+        return dict(self._original)
+
+    def code_by_hash(self, code_hash: Hash32) -> bytes:
+        """Code that an account of this state has or had."""
+        code = self._codes.get(code_hash)
+        return self._source.code(code_hash) if code is None else code
+
     # ------------------------------------------------------------ accounts
 
     def _load(self, address: Address) -> Account | None:

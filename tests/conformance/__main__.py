@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 from evm_runtime.fork import Tier
@@ -25,7 +25,7 @@ STACK_BYTES = 256 * 1024 * 1024
 
 def make_tier(name: str) -> Tier | None:
     """The JIT compiles at once here, so that every test runs compiled code."""
-    return JitTier(JitLimits(steps_per_instruction=0)) if name == "jit" else None
+    return JitTier(JitLimits(steps_per_line=0)) if name == "jit" else None
 
 
 def run_file(path: Path, fork: str | None, tiers: tuple[str, ...], limit: int | None) -> list[tuple[str, str, str]]:
@@ -53,12 +53,9 @@ def in_deep_thread(
     path: Path, fork: str | None, tiers: tuple[str, ...], limit: int | None
 ) -> list[tuple[str, str, str]]:
     """`run_file` with a stack that is big enough."""
-    results: list[tuple[str, str, str]] = []
     threading.stack_size(STACK_BYTES)
-    thread = threading.Thread(target=lambda: results.extend(run_file(path, fork, tiers, limit)))
-    thread.start()
-    thread.join()
-    return results
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(run_file, path, fork, tiers, limit).result()
 
 
 def all_results(options: argparse.Namespace, files: list[Path]) -> Iterator[tuple[str, str, str]]:

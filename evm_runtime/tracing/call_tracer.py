@@ -1,0 +1,185 @@
+"""geth's callTracer, 4byteTracer: the tree of messages, and the selectors that were called."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from eth.exceptions import Revert
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+
+from evm_runtime.calls import error_text
+from evm_runtime.fork import Computation, State
+from evm_runtime.tracing.tracer import Ending, Frame, Tracer
+from evm_runtime.transaction import Transaction
+from evm_runtime.transition import Outcome, contract_address
+from genesis.primitives import Address
+
+_ERROR_SELECTOR = bytes.fromhex("08c379a0")
+_PANIC_SELECTOR = bytes.fromhex("4e487b71")
+_PANICS = {
+    0x00: "generic panic",
+    0x01: "assert(false)",
+    0x11: "arithmetic underflow or overflow",
+    0x12: "division or modulo by zero",
+    0x21: "enum overflow",
+    0x22: "invalid encoded storage byte array accessed",
+    0x31: "out-of-bounds array access; popping on an empty array",
+    0x32: "out-of-bounds access of an array or bytesN",
+    0x41: "out of memory",
+    0x51: "uninitialized function",
+}
+
+
+def root_frame(tx: Transaction) -> Frame:
+    """The transaction's own message."""
+    to = tx.to if tx.to is not None else contract_address(tx.sender, tx.nonce)
+    return Frame("CALL" if tx.to is not None else "CREATE", tx.sender, to, tx.value, tx.gas_limit, tx.data)
+
+
+class CallTracer(Tracer):
+    """Options: `onlyTopCall` leaves out inner messages, `withLog` puts each log into the frame that made it."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._only_top = bool(config.get("onlyTopCall"))
+        self._with_log = bool(config.get("withLog"))
+        self._stack: list[dict[str, Any]] = []
+        self._depth = 0
+        self._logs = 0
+
+    def begin(self, state: State, tx: Transaction) -> None:
+        self._stack = [_begin(root_frame(tx))]
+
+    def enter(self, frame: Frame) -> None:
+        self._depth += 1
+        if not self._only_top:
+            self._stack.append(_begin(frame))
+
+    def leave(self, ending: Ending) -> None:
+        self._depth -= 1
+        if not self._only_top:
+            frame = self._stack.pop()
+            _end(frame, ending)
+            self._stack[-1].setdefault("calls", []).append(frame)
+
+    def log(self, address: Address, topics: Sequence[int], data: bytes) -> None:
+        if not self._with_log or (self._only_top and self._depth):
+            return
+        frame = self._stack[-1]
+        entry = {
+            "address": "0x" + address.hex(),
+            "topics": [f"0x{topic:064x}" for topic in topics],
+            "data": "0x" + data.hex(),
+            "position": hex(len(frame.get("calls", ()))),
+        }
+        frame.setdefault("logs", []).append(entry)
+
+    def result(self, state: State, tx: Transaction, outcome: Outcome) -> Any:
+        root = self._stack[0]
+        _end(root, Ending(outcome.gas_used, outcome.output, outcome.error))
+        if self._with_log:
+            _settle_logs(root, failed=False, count=0)
+        return _ordered(root)
+
+
+class FourByteTracer(Tracer):
+    """Counts `selector-size of the arguments` over all calls that are not to precompiles."""
+
+    def __init__(self, _config: dict[str, Any]) -> None:
+        self._counts: dict[str, int] = {}
+        self._precompiles: frozenset[Any] = frozenset()
+
+    def begin(self, state: State, tx: Transaction) -> None:
+        running = cast(type[Computation], state.computation_class)
+        self._precompiles = frozenset(running.get_precompiles()) - frozenset(running.natives)
+        self._count(tx.data)
+
+    def enter(self, frame: Frame) -> None:
+        if frame.kind in ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL") and frame.to not in self._precompiles:
+            self._count(frame.data)
+
+    def result(self, state: State, tx: Transaction, outcome: Outcome) -> Any:
+        return self._counts
+
+    def _count(self, data: bytes) -> None:
+        if len(data) >= 4:
+            key = f"0x{data[:4].hex()}-{len(data) - 4}"
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+
+def revert_reason(output: bytes) -> str | None:
+    """What Solidity's `Error(string)` or `Panic(uint256)` in a revert's output says, or None."""
+    try:
+        if output[:4] == _ERROR_SELECTOR:
+            return str(decode(["string"], output[4:])[0])
+        if output[:4] == _PANIC_SELECTOR:
+            (code,) = decode(["uint256"], output[4:])
+            return _PANICS.get(code, f"unknown panic code: {code:#x}")
+    except (DecodingError, UnicodeDecodeError, OverflowError):
+        pass
+    return None
+
+
+def _begin(frame: Frame) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "from": "0x" + frame.sender.hex(),
+        "gas": hex(frame.gas),
+        "gasUsed": "0x0",
+        "to": "0x" + frame.to.hex(),
+        "input": "0x" + frame.data.hex(),
+        "type": frame.kind,
+    }
+    if frame.value is not None:
+        entry["value"] = hex(frame.value)
+    return entry
+
+
+def _end(frame: dict[str, Any], ending: Ending) -> None:
+    frame["gasUsed"] = hex(ending.gas_used)
+    if ending.error is None:
+        if ending.output:
+            frame["output"] = "0x" + ending.output.hex()
+        return
+    frame["error"] = error_text(ending.error)
+    if frame["type"] in ("CREATE", "CREATE2"):
+        frame.pop("to", None)
+    if isinstance(ending.error, Revert) and ending.output:
+        frame["output"] = "0x" + ending.output.hex()
+        reason = revert_reason(ending.output)
+        if reason is not None:
+            frame["revertReason"] = reason
+
+
+_ORDER = ("from", "gas", "gasUsed", "to", "input", "output", "error", "revertReason", "calls", "logs", "value", "type")
+
+
+def _ordered(frame: dict[str, Any]) -> dict[str, Any]:
+    """Fields in geth's order, all the way down (without recursion: calls nest 1024 deep)."""
+    root: dict[str, Any] = {}
+    pending = [(frame, root)]
+    while pending:
+        source, target = pending.pop()
+        for name in _ORDER:
+            if name == "calls" and name in source:
+                target[name] = [{} for _ in source[name]]
+                pending.extend(zip(source[name], target[name], strict=True))
+            elif name in source:
+                target[name] = source[name]
+    return root
+
+
+def _settle_logs(root: dict[str, Any], *, failed: bool, count: int) -> None:
+    """Take out the logs of frames that failed, or whose caller did, and number the others as the receipt does."""
+    kept: list[tuple[tuple[int, ...], dict[str, Any]]] = []
+    pending: list[tuple[dict[str, Any], bool, tuple[int, ...]]] = [(root, failed, ())]
+    while pending:
+        frame, failed, path = pending.pop()
+        failed = failed or "error" in frame
+        if failed:
+            frame.pop("logs", None)
+        for number, entry in enumerate(frame.get("logs", ())):
+            # At one position of a frame its own logs come before the call that follows.
+            kept.append(((*path, int(entry["position"], 16), -1, number), entry))
+        for number, call in enumerate(frame.get("calls", ())):
+            pending.append((call, failed, (*path, number, 0)))
+    for index, (_, entry) in enumerate(sorted(kept, key=lambda item: item[0]), count):
+        entry["index"] = hex(index)

@@ -1,0 +1,213 @@
+"""What a tracer hears, and the computation class that tells it.
+
+A trace is a second execution with a `Recorder` around it. The traced class says when frames begin and end, the state's step
+hook says before each opcode that it is about to run. Code in traced frames is interpreted by the reference loop; a trace never
+changes a result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, cast
+
+from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
+from eth.exceptions import VMError
+
+from evm_runtime.fork import Computation, State
+from evm_runtime.transaction import Transaction
+from evm_runtime.transition import Outcome
+from genesis.primitives import Address
+
+CALL_KINDS: Final = {
+    0xF0: "CREATE",
+    0xF1: "CALL",
+    0xF2: "CALLCODE",
+    0xF4: "DELEGATECALL",
+    0xF5: "CREATE2",
+    0xFA: "STATICCALL",
+}
+STOP, SELFDESTRUCT = 0x00, 0xFF
+_PUSH1, _PUSH32 = 0x60, 0x7F
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A message that begins. `value` is None for STATICCALL; `sender` and `to` are as geth names them."""
+
+    kind: str
+    sender: Address
+    to: Address
+    value: int | None
+    gas: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a frame ended; `output` is what a revert said, too."""
+
+    gas_used: int
+    output: bytes
+    error: Exception | None
+
+
+class Tracer:
+    """Hears of everything, in order, and answers with JSON. All methods but `result` do nothing by default."""
+
+    def begin(self, state: State, tx: Transaction) -> None:
+        """The transaction is about to run."""
+
+    def step(self, computation: Computation, opcode: int, place: int) -> None:
+        """The opcode at `place` is about to run; nothing of it has been charged."""
+
+    def enter(self, frame: Frame) -> None:
+        """A message begins: a call, a creation, or a SELFDESTRUCT's transfer. (Not for the transaction's own.)"""
+
+    def leave(self, ending: Ending) -> None:
+        """The innermost message has ended."""
+
+    def log(self, address: Address, topics: Sequence[int], data: bytes) -> None:
+        """A log entry, maybe reverted later."""
+
+    def finish(self, ending: Ending) -> None:
+        """The transaction's own message has ended."""
+
+    def result(self, state: State, tx: Transaction, outcome: Outcome) -> Any:
+        """The trace, as JSON values. `state` is that after the transaction."""
+        raise NotImplementedError
+
+
+class Recorder(Tracer):
+    """Passes what happens on to several tracers, and knows the opcode that is running."""
+
+    def __init__(self, tracers: Sequence[Tracer]) -> None:
+        self._tracers: Final = tracers
+        self.opcode = 0
+
+    def on_step(self, computation: Computation, opcode: int) -> None:
+        """The state's step hook."""
+        code = computation.msg.code
+        place = computation.code.program_counter
+        if opcode != STOP or place < len(code) or _ends_in_stop(code):
+            place -= 1  # else it is the STOP that stands, unwritten, behind every code
+        elif not code:
+            return
+        self.opcode = opcode
+        for tracer in self._tracers:
+            tracer.step(computation, opcode, place)
+        if opcode == SELFDESTRUCT:
+            self._on_selfdestruct(computation)
+
+    def enter(self, frame: Frame) -> None:
+        for tracer in self._tracers:
+            tracer.enter(frame)
+
+    def leave(self, ending: Ending) -> None:
+        for tracer in self._tracers:
+            tracer.leave(ending)
+
+    def log(self, address: Address, topics: Sequence[int], data: bytes) -> None:
+        for tracer in self._tracers:
+            tracer.log(address, topics, data)
+
+    def finish(self, ending: Ending) -> None:
+        for tracer in self._tracers:
+            tracer.finish(ending)
+
+    def _on_selfdestruct(self, computation: Computation) -> None:
+        stack = stack_of(computation)
+        if not stack or computation.msg.is_static:
+            return
+        address = Address(computation.msg.storage_address)
+        balance = computation.state.account_db.get_balance(address)
+        self.enter(Frame("SELFDESTRUCT", address, address_of_word(stack[-1]), balance, 0, b""))
+        self.leave(Ending(0, b"", None))
+
+
+def traced_class(computation: type[Computation], recorder: Recorder) -> type[Computation]:
+    """`computation`, telling `recorder` of its frames and logs."""
+    return type("TracedComputation", (_Traced, computation), {"recorder": recorder})
+
+
+class _Traced(Computation):
+    recorder: Recorder
+
+    @classmethod
+    def apply_message(
+        cls,
+        state: StateAPI,
+        message: MessageAPI,
+        transaction_context: TransactionContextAPI,
+        parent_computation: ComputationAPI | None = None,
+    ) -> ComputationAPI:
+        if message.is_create:  # within apply_create_message, which tells of it
+            return super().apply_message(state, message, transaction_context, parent_computation)
+        run = super().apply_message
+        return cls._told(message, lambda: run(state, message, transaction_context, parent_computation))
+
+    @classmethod
+    def apply_create_message(
+        cls,
+        state: StateAPI,
+        message: MessageAPI,
+        transaction_context: TransactionContextAPI,
+        parent_computation: ComputationAPI | None = None,
+    ) -> ComputationAPI:
+        run = super().apply_create_message
+        return cls._told(message, lambda: run(state, message, transaction_context, parent_computation))
+
+    @classmethod
+    def _told(cls, message: MessageAPI, run: Any) -> ComputationAPI:
+        recorder, inner = cls.recorder, message.depth > 0
+        if inner:
+            recorder.enter(_frame(message, recorder.opcode))
+        tell = recorder.leave if inner else recorder.finish
+        try:
+            computation = cast(ComputationAPI, run())
+        except VMError as error:
+            tell(Ending(message.gas, b"", error))
+            raise
+        failure = computation.error if computation.is_error else None
+        tell(Ending(computation.get_gas_used(), computation.output, failure))
+        return computation
+
+    def add_log_entry(self, account: Any, topics: Any, data: bytes) -> None:
+        super().add_log_entry(account, topics, data)
+        self.recorder.log(Address(account), list(topics), bytes(data))
+
+
+@lru_cache(maxsize=256)
+def _ends_in_stop(code: bytes) -> bool:
+    """Whether the last byte is a STOP, rather than another opcode or data of a PUSH."""
+    place, last = 0, 0
+    while place < len(code):
+        last = place
+        place += code[place] - _PUSH1 + 2 if _PUSH1 <= code[place] <= _PUSH32 else 1
+    return bool(code) and last == len(code) - 1 and code[last] == STOP
+
+
+def stack_of(computation: Computation) -> list[int]:
+    """The stack's words, the top last."""
+    return [
+        item if isinstance(item, int) else int.from_bytes(item, "big") for item in cast(Any, computation)._stack.values
+    ]
+
+
+def memory_of(computation: Computation) -> bytes:
+    """All of the frame's memory."""
+    return bytes(cast(Any, computation)._memory._bytes)
+
+
+def address_of_word(word: int) -> Address:
+    return Address((word & (1 << 160) - 1).to_bytes(20, "big"))
+
+
+def _frame(message: MessageAPI, opcode: int) -> Frame:
+    kind = CALL_KINDS.get(opcode, "CALL")
+    sender, to, data = message.sender, message.to, bytes(message.data)
+    if message.is_create:
+        to, data = message.storage_address, bytes(message.code)
+    elif kind in ("DELEGATECALL", "CALLCODE"):
+        sender, to = message.storage_address, message.code_address
+    value = None if kind == "STATICCALL" else message.value
+    return Frame(kind, Address(sender), Address(to), value, message.gas, data)
