@@ -327,7 +327,7 @@ def timeliness_is_not_checked(patch: Patch) -> None:
     patch.setattr(rules, "is_timely", lambda params, **facts: True)
 
 
-@mutant(cheat("invalid proposer", CALM), "committed with")
+@mutant(cheat("invalid proposer", replace(CALM, heights=6)), "committed with")
 def signatures_beyond_the_quorum_are_not_checked(patch: Patch) -> None:
     correct = consensus.block_rules._check_signature
 
