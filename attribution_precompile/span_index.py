@@ -84,8 +84,8 @@ class SpanIndex:
     def owned_windows(self, slots: Slots, blobs: BlobReader, contribution: int, block_number: int) -> int:
         """Distinct windows of a contribution that no earlier segment of another contribution of its datanet holds.
 
-        Contributions that are rejected don't count. All segments of `contribution` must stand in blocks before
-        `block_number`, the block of the call.
+        Contributions that are rejected, or revealed in this block, don't count. All segments of `contribution` must stand in
+        blocks before `block_number`, the block of the call.
         """
         record = CONTRIBUTIONS.load(slots, contribution)
         with self._locked(slots, record.datanet_id) as index:
@@ -188,7 +188,9 @@ class _DatanetIndex:
                     break
                 other = entry & _ID_MASK
                 if other not in counts:
-                    counts[other] = CONTRIBUTIONS.load_field(slots, "status", other) != Status.REJECTED
+                    # committed content revealed since has an early number too, but this block doesn't know it yet
+                    known = self._segments_of[other][0].block_number < block_number
+                    counts[other] = known and CONTRIBUTIONS.load_field(slots, "status", other) != Status.REJECTED
                 if counts[other]:
                     break
         return owned

@@ -235,11 +235,15 @@ class Timeline:
             self._check_owned(datanet, written)
 
     def _check_owned(self, datanet: DatanetHistory, written: Written) -> None:
+        def known(other: Written) -> bool:
+            """Committed content revealed in this block has an early number, and counts from the next block on."""
+            return not other.closed or other.last_block < self.direct.state.block_number
+
         everyone = reference.Datanet(
             datanet.id,
             datanet.k,
             datanet.uint32,
-            tuple(reference.Contribution(w.id, tuple(w.segments), None) for w in datanet.written),
+            tuple(reference.Contribution(w.id, tuple(w.segments), None) for w in datanet.written if known(w)),
         )
         mine = next(c for c in everyone.contributions if c.id == written.id)
         rejected = frozenset(w.id for w in datanet.written if w.rejected)

@@ -111,6 +111,24 @@ def test_an_index_that_read_later_content_first_counts_the_same(world: World, wa
     assert scores(world, text) == {contributions[2]: 20}
 
 
+def test_a_review_counts_what_earlier_blocks_show_also_on_an_old_state(world: World) -> None:
+    """Content revealed later, with an earlier number, changes no review of before: not even when a block is run again."""
+    text = words(0, 20)
+    world.commit(promise(ALICE, 1, [text.encode()]), sender=ALICE)
+    thief = world.give(1, BOB, text)
+    world.chain.next_block()
+    go_back = world.chain.checkpoint()
+    reveal(world, ALICE, text.encode())
+    world.review(thief, True, 1)
+    assert world.getContribution(thief)[5] == 13, "in the block of the reveal"
+    world.chain.next_block()
+    state = world.chain.state
+    world.contract.index.warm(PlainSlots(state, world.contract.address), state, 1, world.chain.number)
+    go_back()
+    world.review(thief, True, 1)
+    assert world.getContribution(thief)[5] == 13
+
+
 def test_a_reveal_in_the_block_of_the_commitment_hides_nothing_and_is_refused(world: World) -> None:
     content = words(0, 20).encode()
     world.commit(promise(ALICE, 1, [content]), sender=ALICE)
