@@ -39,7 +39,7 @@ from consensus.observer import Observer
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
 from consensus.ports import MessageSigner
 from consensus.recovery import restore
-from consensus.signer import SigningRefused
+from consensus.signer import SigningDelayed, SigningRefused
 from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD, RoundsState, resume, step
 from consensus.timing import timeout_ms
 from consensus.vote_set import PAST_ROUNDS_KEPT
@@ -87,6 +87,8 @@ class HeightDriver:
         self._early: dict[str, Block] = {}
         self._logged: set[Hash32] = set()
         self._orders: list[Order] = []
+        self._unsigned: list[CastVote | Propose] = []
+        self._retrying = False
 
     # ------------------------------------------------------------ what the node itself has to say
 
@@ -145,6 +147,22 @@ class HeightDriver:
         """Requests for the blocks that the rules wait for."""
         missing = sorted(value for value in self.state.wanted if value not in self.blocks)
         return [BlockRequest(self.state.height, value) for value in missing]
+
+    def retry_signing(self) -> list[Order]:
+        """Ask again for what a signer elsewhere could not be asked for, as long as the round lasts.
+
+        Without this, a height whose votes were all asked for while too many signers were away would never end: nobody casts
+        them again, and a round without votes has no timer.
+        """
+        waiting, self._unsigned, self._retrying = self._unsigned, [], True
+        for effect in waiting:
+            if self.state.decided is None and effect.round == self.state.round:
+                if self._unsigned:  # in order: the signer takes no earlier position afterwards
+                    self._unsigned.append(effect)
+                else:
+                    self._carry_out([effect])
+        self._retrying = False
+        return self._give_orders()
 
     def round_state(self) -> RoundState:
         return gossip.round_state(self.state)
@@ -285,7 +303,7 @@ class HeightDriver:
         try:
             vote = signer.sign_vote(effect.kind, state.height, effect.round, effect.block_hash, state.validators.hash())
         except SigningRefused as error:
-            self._node.observer.signing_refused(str(error))
+            self._go_unsigned(effect, error)
             return None
         own = VoteReceived(vote)
         self._log_and_send(own, vote)
@@ -300,7 +318,7 @@ class HeightDriver:
                 state.height, effect.round, effect.valid_round, effect.block_hash, effect.polka, state.validators.hash()
             )
         except SigningRefused as error:
-            self._node.observer.signing_refused(str(error))
+            self._go_unsigned(effect, error)
             return None
         block = self._held(effect.block_hash)
         # The proposer's own clock is not asked again: its block is timely to itself.
@@ -309,6 +327,13 @@ class HeightDriver:
         if effect.valid_round < 0:
             self._orders.append(BroadcastBlock(block))
         return own
+
+    def _go_unsigned(self, effect: CastVote | Propose, error: SigningRefused) -> None:
+        if isinstance(error, SigningDelayed):
+            self._unsigned.append(effect)
+            if self._retrying:
+                return  # the observer knows
+        self._node.observer.signing_refused(str(error))
 
     def _log_and_send(self, own: ProposalReceived | VoteReceived, message: Proposal | Vote) -> None:
         """The sign record is durable by now; the log must be before anybody hears of it."""

@@ -396,6 +396,7 @@ class Engine:
 
     def _gossip_once(self) -> None:
         driver = self._current()
+        self._obey(driver.retry_signing())
         self._transport.broadcast(driver.round_state())
         for request in driver.missing_blocks():
             peer = self._peers.next_source(driver.state.height)

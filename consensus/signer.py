@@ -24,6 +24,10 @@ class SigningRefused(LocalError):
     """The signer will not sign: it has signed this position differently, or a later one."""
 
 
+class SigningDelayed(SigningRefused):
+    """There is no signature now (a signer elsewhere can't be reached), but there may be one when it is asked again."""
+
+
 class SignRecordStore(Protocol):
     """One small value that survives everything: `save` returns when it is durable, whole or not at all."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from consensus.signer import SignedMessage, SigningRefused, SignRecord, position_of
+from consensus.signer import SignedMessage, SigningDelayed, SigningRefused, SignRecord, position_of
 from genesis.crypto import recover
 from genesis.errors import LocalError, StorageCorrupt, WireError
 from genesis.primitives import Address, Hash32, Height, Round, Signature
@@ -47,7 +47,7 @@ _RETRY_S: Final = 0.1
 _READ_BYTES: Final = 64 * 1024
 
 
-class SignerAway(SigningRefused):
+class SignerAway(SigningDelayed):
     """The signer can't be reached or does not answer in time."""
 
 
