@@ -26,13 +26,13 @@ PARAMS = AttributionParams()
 @pytest.mark.parametrize("seed", [11, 12])
 def test_a_random_walk_of_the_whole_contract_conserves_every_wei(seed: int) -> None:
     walk = Walk(random.Random(seed))
-    for step in range(1_500):
+    for step in range(1_000):
         walk.step()
         try:
             walk.check()
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, step {step}: {error}") from error
-    assert walk.inferences > 300 and walk.paid_out > 0 and walk.drained > 0 and walk.by_agents > 5 and walk.left > 5
+    assert walk.inferences > 200 and walk.paid_out > 0 and walk.drained > 0 and walk.by_agents > 5 and walk.left > 5
 
 
 @pytest.mark.parametrize("seed", [21, 22])

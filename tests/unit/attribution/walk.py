@@ -119,7 +119,7 @@ class Walk:
         return " ".join(words[:length])
 
     def _contribute(self) -> None:
-        if len(self.contributions) < 100:
+        if len(self.contributions) < 60:
             text = self._text(self.rng.randint(8, 40))
             arguments = (self.rng.choice(self.datanets), text.encode(), ZERO32, self._who(), ZERO32)
             value = self.rng.choice([0, 12_345, 20_000])
@@ -144,7 +144,7 @@ class Walk:
         self.promised.append((who, datanet, text))
 
     def _reveal(self) -> None:
-        if self.promised and len(self.contributions) < 120:
+        if self.promised and len(self.contributions) < 80:
             who, datanet, text = self.promised.pop(self.rng.randrange(len(self.promised)))
             if self.rng.random() < 0.2:
                 text += b" and never found"
