@@ -36,6 +36,7 @@ class RpcLimits:
     # -- work
     call_gas_max: int = 50_000_000
     call_timeout_s: float = 5.0
+    trace_timeout_s: float = 10.0
     calls_max: int = 3
     """`eth_call`s and the like that run at once; the rest wait."""
     reads_max: int = 8

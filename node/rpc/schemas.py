@@ -181,6 +181,7 @@ SHAPES: Final[dict[str, Shape]] = {
         "systemContracts": "{address}",
     },
     "configuration": {"current": "fork", "next": "fork|null", "last": "fork|null"},
+    "trace by transaction": {"txHash": "hash", "result": "anything"},
     "protocol": {"network": "integer", "genesis": "hash", "head": "hash"},
     "node info": {"id": "text|null", "name": "text", "listenAddr": "text|null", "protocols": "{protocol}"},
     "connection": {"remoteAddress": "text", "inbound": "boolean"},

@@ -3,6 +3,7 @@
 from node.rpc.methods import (
     admin,
     debug,
+    debug_trace,
     eth_blocks,
     eth_calls,
     eth_config,
@@ -21,6 +22,7 @@ from node.rpc.methods import (
 __all__ = [
     "admin",
     "debug",
+    "debug_trace",
     "eth_blocks",
     "eth_calls",
     "eth_config",

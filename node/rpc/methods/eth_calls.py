@@ -40,16 +40,16 @@ StateArgs = dict[Address, AccountOverrideArgs] | None
 @method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL)
 def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None) -> str:
     """Run a message on the state after a block, and forget it; answers what it returns."""
-    runtime, header = context.chain.runtime, _surroundings(context, ref, next_block=ref.is_pending)
-    request = _request(context, args)
+    runtime, header = context.chain.runtime, surroundings(context, ref, next_block=ref.is_pending)
+    request = call_request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
-    with _Worded(stopwatch):
+    with Worded(stopwatch):
         result = runtime.call(
             header,
             request,
             gas_cap=context.limits.call_gas_max,
             interrupt=stopwatch.expired,
-            **_overrides(state, around),
+            **call_overrides(state, around),
         )
     return data(_output(result))
 
@@ -59,13 +59,13 @@ def estimate_gas(
     context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
 ) -> str:
     """The least gas with which a message succeeds."""
-    runtime, header = context.chain.runtime, _surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
-    request = _request(context, args)
+    runtime, header = context.chain.runtime, surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
+    request = call_request(context, args)
     gas_cap = min(context.limits.call_gas_max, context.chain.spec.block.gas_limit)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
-    with _Worded(stopwatch):
+    with Worded(stopwatch):
         found = runtime.estimate_gas(
-            header, request, gas_cap=gas_cap, interrupt=stopwatch.expired, **_overrides(state, around)
+            header, request, gas_cap=gas_cap, interrupt=stopwatch.expired, **call_overrides(state, around)
         )
     return quantity(found)
 
@@ -73,10 +73,10 @@ def estimate_gas(
 @method("eth_createAccessList", _CALL, _NEXT, result="access list", runs=Runs.CALL)
 def create_access_list(context: Context, args: CallArgs, ref: BlockRef) -> Json:
     """The accounts and slots that a message touches, and its gas with that list; `error` if it fails."""
-    runtime, header = context.chain.runtime, _surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
-    request = _request(context, args)
+    runtime, header = context.chain.runtime, surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
+    request = call_request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
-    with _Worded(stopwatch):
+    with Worded(stopwatch):
         entries, result = runtime.create_access_list(
             header, request, gas_cap=context.limits.call_gas_max, interrupt=stopwatch.expired
         )
@@ -89,7 +89,7 @@ def create_access_list(context: Context, args: CallArgs, ref: BlockRef) -> Json:
 # ---------------------------------------------------------------- to and from the runtime
 
 
-class _Worded:
+class Worded:
     """Turns the runtime's refusals into error answers."""
 
     def __init__(self, stopwatch: Stopwatch) -> None:
@@ -110,7 +110,7 @@ class _Worded:
             raise server_error(str(error)) from None
 
 
-def _surroundings(context: Context, ref: BlockRef, *, next_block: bool) -> "Header":
+def surroundings(context: Context, ref: BlockRef, *, next_block: bool) -> "Header":
     """The block that a message runs in: the one named, or the next one on top of it.
 
     `pending` is the next block. What is asked with a transaction to come in mind (gas, access lists) runs in the next block
@@ -132,7 +132,7 @@ def _output(result: "CallResult") -> bytes:
     raise server_error(result.error or "execution failed")
 
 
-def _request(context: Context, args: CallArgs) -> "CallRequest":
+def call_request(context: Context, args: CallArgs) -> "CallRequest":
     """The runtime's form of a call object. Raises RpcError for another chain's id."""
     from evm_runtime.calls import CallRequest
     from evm_runtime.transaction import Authorization
@@ -160,7 +160,7 @@ def _request(context: Context, args: CallArgs) -> "CallRequest":
     )
 
 
-def _overrides(state: StateArgs, around: BlockOverrideArgs | None) -> dict[str, Any]:
+def call_overrides(state: StateArgs, around: BlockOverrideArgs | None) -> dict[str, Any]:
     from evm_runtime.calls import AccountOverride, BlockOverrides
 
     accounts = {

@@ -444,6 +444,36 @@ async def test_lists_are_paged(node: RealNode) -> None:
 
 
 @trio_test
+async def test_traces_of_transactions_blocks_and_calls(node: RealNode, token_artifact: dict[str, Any]) -> None:
+    async with running(node, namespaces=("eth", "net", "web3", "debug")) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(node.produce_forever)
+        token, _ = await in_thread(lambda: deploy(web3(client), token_artifact))
+        sent = await in_thread(lambda: send(web3(client), token.functions.transfer(ACCOUNTS[1].address, 5)))
+        tx_hash, calls = (
+            sent["transactionHash"].to_0x_hex(),
+            {"tracer": "callTracer", "tracerConfig": {"withLog": True}},
+        )
+        trace = await client.call("debug_traceTransaction", tx_hash, calls)
+        assert (trace["from"], trace["to"]) == (ACCOUNTS[0].address.lower(), token.address.lower())
+        assert int(trace["gasUsed"], 16) == sent["gasUsed"] and len(trace["logs"]) == 1
+        steps = await client.call("debug_traceTransaction", tx_hash)
+        assert steps["failed"] is False and steps["gas"] == sent["gasUsed"] and steps["structLogs"]
+        number = hex(sent["blockNumber"])
+        assert await client.call("debug_traceBlockByNumber", number, calls) == [{"txHash": tx_hash, "result": trace}]
+        by_hash = await client.call("debug_traceBlockByHash", sent["blockHash"].to_0x_hex(), calls)
+        assert by_hash == [{"txHash": tx_hash, "result": trace}]
+        message = {"from": ACCOUNTS[0].address, "to": CODE_AT}
+        made_up = {"tracer": "callTracer", "stateOverrides": {CODE_AT: {"code": "0x602a60005260206000f3"}}}
+        assert int((await client.call("debug_traceCall", message, "latest", made_up))["output"], 16) == 42
+        assert (await client.error("debug_traceTransaction", tx_hash, {"tracer": "{}"}))[0] == -32000
+        assert await client.error("debug_traceTransaction", "0x" + "00" * 32) == (-32000, "transaction not found")
+        assert await client.error("debug_traceBlockByNumber", "0x0") == (-32000, "genesis is not traceable")
+        bad = {"stateOverrides": {"0x12": {}}}
+        assert (await client.error("debug_traceCall", message, "latest", bad))[0] == -32602
+        nursery.cancel_scope.cancel()
+
+
+@trio_test
 async def test_mutated_requests_on_a_real_chain(node: RealNode) -> None:
     import random
 
