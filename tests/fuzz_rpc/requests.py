@@ -80,8 +80,6 @@ class Requests:
         pick = self.random.choice
         if kind == "call object":
             return self._call_object()
-        if kind == "simulation":
-            return self._simulation()
         if kind == "state overrides":
             return self._overrides()
         choices: dict[str, Any] = {
@@ -150,16 +148,6 @@ class Requests:
             "stateDiff": {pick(self._hashes): pick(self._hashes)},
         }
         return {pick(self._addresses): self._some(account)}
-
-    def _simulation(self) -> dict[str, Any]:
-        block = {
-            "calls": [self._call_object() for _ in range(self.random.randrange(3))],
-            "stateOverrides": self._overrides(),
-            "blockOverrides": self._some(
-                {"number": self.random.choice(QUANTITIES), "time": self.random.choice(QUANTITIES)}
-            ),
-        }
-        return {"blockStateCalls": [self._some(block) for _ in range(self.random.randrange(3))]}
 
     def _some(self, entries: dict[str, Any]) -> dict[str, Any]:
         """Some of the members, and now and then one of them wrong."""

@@ -114,24 +114,6 @@ async function subscriptions() {
   stop.forEach((each) => each());
 }
 
-async function simulation() {
-  const [one, two] = [fresh().address, fresh().address];
-  const { results } = await reader.simulateCalls({
-    account: one,
-    stateOverrides: [{ address: one, balance: 100n }],
-    calls: [{ to: two, value: 60n }, { to: two, value: 60n }],
-  });
-  assert.deepEqual(results.map((each) => each.status), ["success", "failure"]);
-  const blocks = await reader.simulateBlocks({
-    blocks: [
-      { stateOverrides: [{ address: one, balance: 9n }], calls: [{ account: one, to: two, value: 4n }] },
-      { calls: [{ account: two, to: one, value: 3n }, { account: one, data: AGGREGATOR.bytecode }] },
-    ],
-  });
-  assert.equal(blocks[1].number, blocks[0].number + 1n);
-  assert.equal(blocks[1].calls[1].status, "success");
-}
-
 async function sync() {
   const request = await writer.prepareTransactionRequest({ to: fresh().address, value: 1n });
   const raw = await writer.signTransaction(request);
@@ -139,4 +121,4 @@ async function sync() {
   assert.equal(receipt.status, "0x1");
 }
 
-await main({ token, multicall, fees, delegation, errors, subscriptions, simulation, sync });
+await main({ token, multicall, fees, delegation, errors, subscriptions, sync });
