@@ -9,7 +9,7 @@
    that covers every delay, loss and reordering, slow nodes and dead ones. Timers may run out whenever their rule is there.
    Values: 0 is nil, 1 and 2 are valid blocks.
 
-   Mutants: -DNO_LOCK, -DUNLOCK_ON_NIL, -DSTALE_POLKA (wants -DROUNDS=3), -DSMALL_QUORUM. */
+   Mutants: -DNO_LOCK, -DSTALE_POLKA (wants -DROUNDS=3), -DSMALL_QUORUM. */
 
 #ifndef ROUNDS
 #define ROUNDS 2
@@ -78,11 +78,7 @@ proctype Node(byte me) {
         locked = 2; locked_at = round + 1; precommitted[MINE] = 2; assert(!(FINAL(1) && FINAL(2))) }
     /* L34, L61; and L44, which is a case of it */
     :: atomic { prevoted[MINE] != NONE && precommitted[MINE] == NONE && HEARD(prevoted, round) >= NEED ->
-        precommitted[MINE] = NIL;
-#ifdef UNLOCK_ON_NIL
-        if :: POLKA(round, NIL) -> locked = NIL; locked_at = 0 :: else fi
-#endif
-      }
+        precommitted[MINE] = NIL }
     /* L47, L65: the next round */
     :: atomic { round + 1 < ROUNDS && HEARD(precommitted, round) >= NEED -> round++ }
     /* L55: one honest message of a later round, and the byzantine one */
