@@ -7,9 +7,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: help setup devnet demo test check lint types imports format bench lock clean
+.PHONY: conformance fuzz fuzz-rpc sim sim-campaign mutants model chaos crash soak
 
 help:
-	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk '{ printf "  make %-10s %s\n", $$1, substr($$0, index($$0, $$2)) }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk '{ printf "  make %-13s %s\n", $$1, substr($$0, index($$0, $$2)) }'
 
 setup: $(STAMP) ## install everything into .venv from the hash-locked requirements.lock
 
@@ -51,6 +52,41 @@ format: setup ## let ruff format the code
 
 bench: setup ## measure admission, execution, blocks and the whole node on this machine
 	@$(BIN)/python -m tests.bench
+
+bench-%: setup
+	@$(BIN)/python -m tests.bench $*
+
+# -- campaigns: long runs of what `make test` runs for seconds. SEED, SECONDS, CYCLES, HEIGHTS say how long and from where.
+conformance: setup ## run Ethereum's state tests: FIXTURES=DIR [FORK=Cancun|Prague|Osaka] [LIMIT=N]
+	@$(BIN)/python -m tests.conformance --fixtures "$(or $(FIXTURES),tests/conformance/fixtures)" \
+		$(if $(FORK),--fork $(FORK)) $(if $(LIMIT),--limit $(LIMIT))
+
+fuzz: setup ## random programs on every tier of the EVM beside stock py-evm
+	@$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
+
+fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets
+	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
+
+sim: setup ## replay one seed of the consensus simulator: SEED=…
+	@$(BIN)/python -m tests.sim --seed $(or $(SEED),1)
+
+sim-campaign: setup ## many seeds on all cores: HEIGHTS=…
+	@$(BIN)/python -m tests.sim --campaign --heights $(or $(HEIGHTS),100000)
+
+mutants: setup ## broken protocols, each of which the simulator must catch
+	@$(BIN)/python -m tests.sim.mutants
+
+model: setup ## check the Promela model of the protocol with Spin
+	@$(BIN)/python -m tests.model
+
+chaos: setup ## kill -9 validators of a real devnet under load: CYCLES=…
+	@$(BIN)/python -m tests.chaos kill --seed $(or $(SEED),1) --cycles $(or $(CYCLES),100)
+
+crash: setup ## cut and garble what a power loss may leave on the disk: CASES=…
+	@$(BIN)/python -m tests.chaos tails --seed $(or $(SEED),1) --cases $(or $(CASES),10000)
+
+soak: setup ## a devnet under steady load: SECONDS=…
+	@$(BIN)/python -m tests.chaos soak --seconds $(or $(SECONDS),600)
 
 lock: setup ## resolve requirements/*.in anew into requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --allow-unsafe \
