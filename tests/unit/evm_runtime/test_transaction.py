@@ -1,5 +1,6 @@
 """Decoding, senders and static checks of transactions."""
 
+import dataclasses
 import random
 from typing import Any
 
@@ -14,6 +15,7 @@ from evm_runtime.transaction import (
     decode_transaction,
     signing_hash,
 )
+from genesis.chain_spec import ForkActivation
 from genesis.codec import decode_rlp, encode_rlp
 from genesis.crypto import SECP256K1_N, sign
 from genesis.errors import InvalidTransaction, WireError
@@ -232,3 +234,14 @@ def test_an_authorization_with_a_bad_signature_has_no_authority() -> None:
     for changes in ({"y_parity": 2}, {"r": 0}, {"s": SECP256K1_N - good.s}):
         fields = {name: getattr(good, name) for name in ("chain_id", "address", "nonce", "y_parity", "r", "s")}
         assert type(good)(**{**fields, **changes}).authority() is None
+
+
+def test_the_gas_cap_of_osaka_follows_the_schedule() -> None:
+    schedule = (ForkActivation("prague"), ForkActivation("osaka", 5))
+    spec = dataclasses.replace(SPEC, forks=schedule)
+    tx = signed(nonce=0, to=TO, gas=(1 << 24) + 1)
+    check_transaction(tx, spec, 4)
+    for height in (5, 6, None):
+        with pytest.raises(InvalidTransaction, match="transaction gas limit too high"):
+            check_transaction(tx, spec, height)
+    check_transaction(signed(nonce=0, to=TO, gas=1 << 24), spec, 5)
