@@ -8,6 +8,7 @@ static gas is charged at once; it ends after each instruction that observes the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from evm_runtime.code import jump_destinations
@@ -100,8 +101,12 @@ class Program:
 
     def __init__(self, code: bytes) -> None:
         self.code: Final = code
-        self.destinations: Final = jump_destinations(code)
         self._blocks: dict[int, Block] = {}
+
+    @cached_property
+    def destinations(self) -> frozenset[int]:
+        """Found when first asked for: most codes are never compiled."""
+        return jump_destinations(self.code)
 
     def block(self, start: int) -> Block:
         """The block that begins at `start`: any instruction of the code, or its end, where there is a STOP."""

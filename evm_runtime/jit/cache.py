@@ -26,6 +26,9 @@ class JitLimits:
 
     steps_per_line: int = 20
     """Steps of the reference loop that pay for compiling one line of Python: about as long as it takes. 0 compiles at once."""
+    steps_between_looks: int = 32
+    """The reference loop looks for a unit to change over to at the first JUMPDEST after so many steps: a look costs as much
+    as several JUMPDESTs."""
     codes_max: int = 512
     """Contracts in the cache; the one that was not used for longest goes first."""
     lines_max: int = 200_000
@@ -39,8 +42,8 @@ class CompiledCode:
 
     program: Program
     units: dict[Node, Unit] = field(default_factory=dict)
-    plans: dict[Node, Plan] = field(default_factory=dict)
-    """Of nodes that can't pay yet."""
+    plans: dict[Node, Plan | None] = field(default_factory=dict)
+    """Of nodes that can't pay yet; None for those that were met once only, which nothing is planned for."""
     steps: int = 0
     """Steps of the reference loop in this code that have not paid for anything."""
     lines: int = 0
@@ -51,6 +54,7 @@ class UnitCache:
 
     def __init__(self, opcodes: Mapping[int, Any], limits: JitLimits) -> None:
         self._limits: Final = limits
+        self.steps_between_looks: Final = limits.steps_between_looks
         self._codes: OrderedDict[bytes, CompiledCode] = OrderedDict()
         self._lines = 0
         self._opcodes: Final = opcodes
@@ -78,6 +82,9 @@ class UnitCache:
         if node[1] > HEIGHT_MAX or len(compiled.units) >= self._limits.units_per_code_max:
             return None
         price = self._limits.steps_per_line
+        if price and node not in compiled.plans:
+            self._keep(compiled, node, None)
+            return None
         plan = compiled.plans.get(node)
         if plan is None:
             if compiled.steps < price * min(len(compiled.program.code) // 4, _PLAN_LINES):
@@ -91,10 +98,13 @@ class UnitCache:
         """Plans are paid for too, even those that are never carried out."""
         plan = analysis.make_plan(compiled.program, node, HEIGHT_MAX)
         compiled.steps -= self._limits.steps_per_line * plan.cost // _PLANS_PER_COMPILATION
+        self._keep(compiled, node, plan)
+        return plan
+
+    def _keep(self, compiled: CompiledCode, node: Node, plan: Plan | None) -> None:
         if len(compiled.plans) >= self._limits.units_per_code_max:
             compiled.plans.clear()
         compiled.plans[node] = plan
-        return plan
 
     def _compile(self, compiled: CompiledCode, plan: Plan) -> Unit:
         source = generate(compiled.program, plan, self._static_gas)
@@ -123,5 +133,5 @@ class UnitCache:
 
 _PLAN_LINES: Final = 100
 """A code that has not paid for so many lines is not looked at."""
-_PLANS_PER_COMPILATION: Final = 8
+_PLANS_PER_COMPILATION: Final = 4
 """Compiling takes so many times as long as planning."""

@@ -57,10 +57,11 @@ def _interpret(computation: Computation, cache: UnitCache, compiled: CompiledCod
     stack.extend(where[1])
     stream.program_counter = where[0]
     opcodes, poll = computation.opcodes, computation.state.poll
+    patience = cache.steps_between_looks
     steps = 0
     try:
         for opcode in stream:
-            if opcode == JUMPDEST and steps:
+            if opcode == JUMPDEST and steps >= patience:
                 compiled.steps += steps
                 steps = 0
                 pc = stream.program_counter - 1

@@ -30,7 +30,7 @@ GAS_LIMIT = 30_000_000
 TIERS = {
     "interpreted": Tiers(jit=False),
     "compiled": Tiers(jit_limits=JitLimits(steps_per_line=0)),
-    "compiled while running": Tiers(jit_limits=JitLimits(steps_per_line=1)),
+    "compiled while running": Tiers(jit_limits=JitLimits(steps_per_line=1, steps_between_looks=1)),
 }
 
 
