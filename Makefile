@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed-from-lock
 .PHONY: conformance fuzz fuzz-rpc sim sim-campaign mutants model chaos crash soak
 
 help:
-	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk '{ printf "  make %-13s %s\n", $$1, substr($$0, index($$0, $$2)) }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## install everything into .venv from the hash-locked requirements.lock
 
