@@ -14,8 +14,8 @@ from consensus.state_machine import RoundsState
 from consensus.vote_set import votes_of_commit
 from consensus.wal import HeldBlock, PolkaSeen, Record
 from genesis.errors import StorageCorrupt
-from genesis.primitives import NO_ROUND, Round
-from genesis.types import Block, Evidence, Proposal, Vote
+from genesis.primitives import NO_ROUND, ZERO_HASH, Round
+from genesis.types import Block, Evidence, Proposal, Vote, VoteType
 
 _Position = tuple[Round, Step]
 
@@ -38,6 +38,7 @@ def restore(state: RoundsState, records: list[Record], last: SignRecord | None) 
     state.round, state.step = _position(state, records, signed)
     evidence = [found for record in records for found in _put(state, record)]
     if isinstance(signed, Vote):
+        _check_lock(state, signed)
         state.votes.add(signed, state.round, certified=True)
     blocks = {record.block.hash: record.block for record in records if isinstance(record, HeldBlock)}
     if isinstance(signed, Proposal):  # its block was made durable before it was signed
@@ -53,6 +54,18 @@ def _check_own(state: RoundsState, records: list[Record], last: SignRecord | Non
         raise StorageCorrupt(
             f"the consensus log holds own signatures of height {state.height}, round {newest[0]}, which the sign record "
             "does not know: an old copy of the sign record was put back"
+        )
+
+
+def _check_lock(state: RoundsState, signed: Vote) -> None:
+    """A precommit for a block is signed only after the lock is durable: without the lock, the log has lost its end."""
+    if signed.kind != VoteType.PRECOMMIT or signed.block_hash == ZERO_HASH or state.locked_round > signed.round:
+        return
+    if (state.locked_round, state.locked_value) != (signed.round, signed.block_hash):
+        raise StorageCorrupt(
+            f"the sign record holds a precommit of height {signed.height}, round {signed.round}, but the consensus log does "
+            "not hold its lock: the end of the log, or the last block, is lost. Restore the data directory, or delete its "
+            "chain folder and consensus log (keep keys and sign record) to sync again from peers"
         )
 
 

@@ -189,6 +189,23 @@ def test_a_log_that_knows_own_votes_which_the_sign_record_does_not_is_refused() 
         disk.start()
 
 
+def test_a_log_that_lost_the_lock_of_a_signed_precommit_is_refused_wherever_it_ends() -> None:
+    disk = Disk()
+    driver, _ = disk.start()
+    to_precommit(driver)
+    whole = disk.log.data
+    records, _ = read_records(whole)
+    ends = [sum(len(encode_record(record)) for record in records[:count]) for count in range(len(records) + 1)]
+    locked = next(count for count, record in enumerate(records) if isinstance(record, PolkaSeen) and record.locks) + 1
+    for count, end in enumerate(ends):
+        disk.log.data = whole[:end]
+        if count < locked:
+            with pytest.raises(StorageCorrupt, match="lock"):
+                disk.start()
+        else:
+            assert disk.start()[0].state.locked_value == A
+
+
 def test_a_sign_record_of_a_later_height_is_legal_and_silent() -> None:
     disk = Disk()
     far = make_signer(keys_in_set_order(4)[ME], disk.record)
