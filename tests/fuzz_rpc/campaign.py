@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import trio
+import trio.testing
 from wsproto.events import Message
 
 from node.rpc.config import NAMESPACES, RpcConfig, RpcLimits
@@ -94,6 +95,7 @@ async def run(folder: Path, seed: int, seconds: float) -> Report:
         async with trio.open_nursery() as nursery:
             addresses = await nursery.start(lambda task_status: serve(node.backend, config, task_status=task_status))
             port = addresses[0][1]
+            await trio.testing.wait_all_tasks_blocked()  # the server's own tasks have begun
             quiet = trio.lowlevel.current_statistics().tasks_living
             report.end = trio.current_time() + seconds
             async with trio.open_nursery() as clients:
