@@ -67,11 +67,11 @@ fuzz: setup ## random programs on every tier of the EVM beside stock py-evm
 fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets
 	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
 
-sim: setup ## replay one seed of the consensus simulator: SEED=…
-	@$(BIN)/python -m tests.sim --seed $(or $(SEED),1)
+sim: setup ## replay one seed of the consensus simulator: SEED=… [N=validators]
+	@$(BIN)/python -m tests.sim --seed $(or $(SEED),1) $(if $(N),--n $(N))
 
-sim-campaign: setup ## many seeds on all cores: HEIGHTS=…
-	@$(BIN)/python -m tests.sim --campaign --heights $(or $(HEIGHTS),100000)
+sim-campaign: setup ## many seeds on all cores: HEIGHTS=… [N=validators]
+	@$(BIN)/python -m tests.sim --campaign --heights $(or $(HEIGHTS),100000) --n $(or $(N),4)
 
 mutants: setup ## broken protocols, each of which the simulator must catch
 	@$(BIN)/python -m tests.sim.mutants
