@@ -21,7 +21,6 @@ from consensus.ports import MessageSigner
 from consensus.signer import Signer, double_sign_check
 from consensus.wal import Wal
 from evm_runtime.kv import KeyValueReader
-from evm_runtime.precompiles import load_kzg_setup
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ChainSpec
 from genesis.errors import LocalError, StorageCorrupt
@@ -58,7 +57,6 @@ SignHash = Callable[[Hash32], Signature]
 
 DOUBLE_SIGN_CHECK_HEIGHTS: Final = 32
 SHUTDOWN_SECONDS_MAX: Final = 5.0
-WARM_UP_S: Final = 15
 TOKEN_CHARACTERS_MIN: Final = 16
 
 
@@ -128,7 +126,6 @@ class Node:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._stop_on_signal, nursery.cancel_scope)
                 await nursery.start(self._host.run)
-                nursery.start_soon(self._warm_up)
                 nursery.start_soon(self._network.run, self._engine, self._host, inboxes)
                 nursery.start_soon(self._mempool.run)
                 nursery.start_soon(self._sync.run)
@@ -242,11 +239,6 @@ class Node:
                 await trio.to_thread.run_sync(self._warmer.warm_all, abandon_on_cancel=True)
                 async for stored in blocks:
                     await trio.to_thread.run_sync(self._warmer.warm_after, stored, abandon_on_cancel=True)
-
-    async def _warm_up(self) -> None:
-        """Read the KZG set-up before a block needs it: two busy seconds, so not at once and not on all nodes together."""
-        await trio.sleep(WARM_UP_S + self._host.peer_id.encode()[-1] % WARM_UP_S)
-        await trio.to_thread.run_sync(load_kzg_setup, abandon_on_cancel=True)
 
     def _log_start(self) -> None:
         settings, tip = self._settings, self.store.tip()

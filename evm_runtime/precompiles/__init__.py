@@ -9,12 +9,12 @@ from eth.precompiles.sha256 import sha256
 
 from evm_runtime.precompiles import bls12_381, revm
 from evm_runtime.precompiles.hashes import ecrecover, ripemd160
-from evm_runtime.precompiles.kzg import load_kzg_setup, point_evaluation
+from evm_runtime.precompiles.kzg import point_evaluation
 from evm_runtime.precompiles.modexp import modexp_osaka, modexp_prague
 from evm_runtime.precompiles.p256 import p256verify
 from genesis.primitives import Address
 
-__all__ = ["CANCUN_PRECOMPILES", "OSAKA_PRECOMPILES", "PRAGUE_PRECOMPILES", "Precompile", "load_kzg_setup"]
+__all__ = ["CANCUN_PRECOMPILES", "OSAKA_PRECOMPILES", "PRAGUE_PRECOMPILES", "Precompile"]
 
 Precompile = Callable[[ComputationAPI], Any]
 

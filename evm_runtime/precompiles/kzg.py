@@ -1,27 +1,26 @@
-"""0x0a, KZG point evaluation (EIP-4844), on ckzg.
+"""0x0a, KZG point evaluation (EIP-4844), on arkworks.
 
-py-evm's checks the proof in an `assert`, which `python -O` removes, and reloads the trusted set-up from disk on every call.
+py-evm checks the proof in an `assert`, which `python -O` removes, and reads the trusted set-up on every call. Checking a
+proof needs one point of the set-up only, [τ]₂, so it stands here and there is nothing to load:
+
+    p(z) = y  <=>  e(commitment - [y]₁, -[1]₂) · e(proof, [τ]₂ - [z]₂) = 1
 """
 
 import hashlib
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-from ckzg import load_trusted_setup, verify_kzg_proof
 from eth.abc import ComputationAPI
 from eth.exceptions import VMError
-from eth.precompiles.point_evaluation import TRUSTED_SETUP_PATH
+from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
 
 POINT_EVALUATION_GAS: Final = 50_000
 _BLS_MODULUS: Final = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
 _POINT_EVALUATION_OUTPUT: Final = (4_096).to_bytes(32, "big") + _BLS_MODULUS.to_bytes(32, "big")
-
-
-@lru_cache(maxsize=1)
-def load_kzg_setup() -> Any:
-    """Read the trusted set-up, once. It takes seconds (without holding the interpreter's lock), so a node calls this in a
-    thread of its own when it starts, rather than in the first block that evaluates a point."""
-    return load_trusted_setup(TRUSTED_SETUP_PATH, 0)
+TAU_G2: Final = bytes.fromhex(
+    "b5bfd7dd8cdeb128843bc287230af38926187075cbfbefa81009a2ce615ac53d2914e5870cb452d2afaaab24f3499f72"
+    "185cbfee53492714734429b7b38608e23926c911cceceac9a36851477ba4c60b087041de621000edc98edada20c1def2"
+)
+"""[τ]₂ of Ethereum's KZG ceremony, compressed: the second of the set-up's G2 points."""
 
 
 def point_evaluation(computation: ComputationAPI) -> ComputationAPI:
@@ -34,10 +33,29 @@ def point_evaluation(computation: ComputationAPI) -> ComputationAPI:
     if b"\x01" + hashlib.sha256(commitment).digest()[1:] != versioned_hash:
         raise VMError("point evaluation: the commitment does not match the versioned hash")
     try:
-        proven = verify_kzg_proof(commitment, z, y, proof, load_kzg_setup())
-    except (RuntimeError, ValueError) as error:
+        proven = verify_kzg_proof(commitment, z, y, proof)
+    except ValueError as error:
         raise VMError(f"point evaluation: {error}") from None
     if not proven:
         raise VMError("point evaluation: the proof does not hold")
     computation.output = _POINT_EVALUATION_OUTPUT
     return computation
+
+
+def verify_kzg_proof(commitment: bytes, z: bytes, y: bytes, proof: bytes) -> bool:
+    """Whether the committed polynomial is `y` at `z` (32 bytes each, big-endian; points compressed, 48 bytes).
+
+    Raises ValueError for a scalar that is not below the group's order and for bytes that are no canonical point of the group.
+    """
+    at, value = Scalar.from_be_bytes(z), Scalar.from_be_bytes(y)
+    claimed = _point(commitment) - G1Point() * value
+    divisor = G2Point.from_compressed_bytes(TAU_G2) - G2Point() * at
+    return bool(GT.pairing_check([claimed, _point(proof)], [-G2Point(), divisor]))
+
+
+def _point(data: bytes) -> G1Point:
+    """A point of G1 by its canonical encoding: arkworks would read infinity from many."""
+    point = G1Point.from_compressed_bytes(data)
+    if point.to_compressed_bytes() != data:
+        raise ValueError("a point is not in canonical form")
+    return point

@@ -136,9 +136,7 @@ def tracked() -> list[Path]:
 
 def test_nothing_names_one_machine_or_a_registry() -> None:
     machine = re.compile(r"(?<![\w.])/(?:home|Users|root|mnt|work)/\w")
-    registry = re.compile(
-        "|".join([r"pypi\.org", r"pythonhosted\.org", r"registry\.npmjs", r"deb\.debian\.org"])
-    )
+    registry = re.compile("|".join([r"pypi\.org", r"pythonhosted\.org", r"registry\.npmjs", r"deb\.debian\.org"]))
     wrong = []
     for path in tracked():
         if path == Path(__file__).resolve():
