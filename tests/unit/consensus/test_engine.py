@@ -215,6 +215,7 @@ async def test_four_validators_decide_twenty_heights() -> None:
     async with trio.open_nursery() as nursery:
         for node in nodes:
             nursery.start_soon(node.run)
+            nursery.start_soon(keep_syncing, node, nodes)
         await reach(20, *nodes)
         nursery.cancel_scope.cancel()
     assert_same_chain(nodes)
@@ -307,6 +308,7 @@ async def test_a_follower_keeps_up_and_never_votes() -> None:
     async with trio.open_nursery() as nursery:
         for node in nodes:
             nursery.start_soon(node.run)
+            nursery.start_soon(keep_syncing, node, nodes)
         await reach(10, *nodes)
         nursery.cancel_scope.cancel()
     assert_same_chain(nodes)
@@ -412,6 +414,7 @@ async def test_late_precommits_reach_the_next_block() -> None:
     async with trio.open_nursery() as nursery:
         for node in nodes:
             nursery.start_soon(node.run)
+            nursery.start_soon(keep_syncing, node, nodes)
         await reach(15, *nodes)
         nursery.cancel_scope.cancel()
     full = [block for block, _ in nodes[0].app.chain[1:] if all(block.last_commit.signatures)]
