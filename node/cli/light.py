@@ -5,6 +5,7 @@ Exit codes, beside those of every command: 3 the leading node is wrong (it shows
 """
 
 import json
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -64,6 +65,7 @@ def _run(urls: tuple[str, ...], options: dict[str, Any]) -> None:
     from node.datadir import parse_address
     from node.light import ProviderSilent
 
+    _stop_on_signals()
     accounts = [parse_address(text) for text in options["balances"]]
     client: LightClient | None = None
     shown = -1
@@ -84,6 +86,16 @@ def _run(urls: tuple[str, ...], options: dict[str, Any]) -> None:
             if not options["follow"] or client.trusted.height == options["height"]:
                 return
         time.sleep(options["interval_ms"] / 1000)
+
+
+def _stop_on_signals() -> None:
+    """SIGINT and SIGTERM end it, also where a shell has started it in the background with SIGINT ignored."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
 
 
 def _begin(urls: tuple[str, ...], options: dict[str, Any]) -> "LightClient":

@@ -67,7 +67,11 @@ def test_it_goes_on_until_it_is_stopped(devnet: DevnetProcess) -> None:
         assert heights == sorted(set(heights))
     finally:
         following.send_signal(signal.SIGINT)
-        following.communicate(timeout=30)
+        try:
+            following.communicate(timeout=30)
+        finally:
+            following.kill()
+            following.communicate()
 
 
 def test_wrong_trust_and_silent_nodes_end_with_clear_words(devnet: DevnetProcess) -> None:
