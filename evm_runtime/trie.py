@@ -8,6 +8,7 @@ child). A child is embedded when its RLP is shorter than 32 bytes, else it is th
 with one nibble each. Keys must be prefix-free, which hashes and RLP integers are, so the value of a branch is always empty.
 """
 
+from binascii import hexlify, unhexlify
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,7 +27,10 @@ _Item = tuple[bytes, bytes | None]
 
 EMPTY_ROOT: Final = keccak256(encode_rlp(b""))
 _BLANK: Final = b""
-_NIBBLES: Final = tuple(bytes((byte >> 4, byte & 15)) for byte in range(256))
+_DIGITS: Final = b"0123456789abcdef"
+_DIGIT_TO_NIBBLE: Final = bytes(max(0, _DIGITS.find(byte)) for byte in range(256))
+_NIBBLE_TO_DIGIT: Final = _DIGITS + bytes(240)  # what is no nibble becomes no digit
+_FLAGGED: Final = {is_leaf: (bytes([2 * is_leaf, 0]), bytes([2 * is_leaf + 1])) for is_leaf in (False, True)}
 
 
 def update(read: NodeReader, root: Hash32, changes: Mapping[bytes, bytes | None]) -> tuple[Hash32, NewNodes]:
@@ -257,21 +261,19 @@ def _fork(a: bytes, b: bytes, start: int) -> int:
 
 
 def _nibbles(key: bytes) -> bytes:
-    return b"".join([_NIBBLES[byte] for byte in key])
+    return hexlify(key).translate(_DIGIT_TO_NIBBLE)
 
 
 def _pack(nibbles: bytes) -> bytes:
-    if len(nibbles) % 2:
-        raise InvariantError("a key of the trie has half a byte")
-    return bytes(high << 4 | low for high, low in zip(nibbles[::2], nibbles[1::2], strict=True))
+    try:
+        return unhexlify(nibbles.translate(_NIBBLE_TO_DIGIT))
+    except ValueError:
+        raise InvariantError("a key of the trie has half a byte") from None
 
 
 def _write_path(nibbles: bytes, is_leaf: bool) -> bytes:
     """Hex-prefix encoding (Yellow Paper, appendix C)."""
-    flag = 2 if is_leaf else 0
-    if len(nibbles) % 2:
-        return _pack(bytes([flag + 1]) + nibbles)
-    return _pack(bytes([flag, 0]) + nibbles)
+    return _pack(_FLAGGED[is_leaf][len(nibbles) % 2] + nibbles)
 
 
 def _read_path(encoded: bytes) -> tuple[bytes, bool]:

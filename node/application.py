@@ -187,14 +187,16 @@ class NodeApplication:
         known = self._executed.get(block.hash)
         if known is not None and known.block == block:  # the hash covers the header alone
             return known
-        tip, pool = self._store.tip(), self._mempool.pool
+        tip = self._store.tip()
         hashes = [keccak256(raw) for raw in block.transactions]
-        waiting = {value: transaction for value in hashes if (transaction := pool.get(value)) is not None}
+        decoded = self._mempool.known(hashes)
+        self._mempool.executing(hashes)
 
         def execute() -> ExecutedBlock:
-            return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block, waiting)
+            return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block, decoded)
 
         executed = await self._worker.run(execute, abandon_on_cancel=abandon_on_cancel)
+        self._mempool.remember(executed.transactions)
         self._keep(executed)
         return executed
 

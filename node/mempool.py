@@ -51,27 +51,46 @@ class _Entry:
 
 
 class _Account:
-    """One sender: its finalized nonce and balance, and what waits, by nonce."""
+    """One sender: its finalized nonce and balance, and what waits, by nonce.
 
-    __slots__ = ("balance", "code", "entries", "nonce", "ready")
+    `cost` and `ready` are kept up to date rather than counted: a sender may have thousands waiting.
+    """
+
+    __slots__ = ("balance", "code", "cost", "entries", "nonce", "ready")
 
     def __init__(self, address: Address, state: AccountReader) -> None:
         self.entries: dict[int, _Entry] = {}
+        self.cost = 0
+        """The most that all of its transactions together can take, in wei."""
+        self.nonce = 0
         self.ready = 0
         """How many transactions follow each other without a gap from `nonce` on."""
         self.refresh(address, state)
 
     def refresh(self, address: Address, state: AccountReader) -> None:
+        ready = range(self.nonce, self.nonce + self.ready)
         self.nonce = state.nonce(address)
         self.balance = state.balance(address)
         self.code = state.code(address)
-        self.count_ready()
+        self.ready = ready.stop - self.nonce if self.nonce in ready else 0
+        self._extend_ready()
 
-    def count_ready(self) -> None:
-        ready = 0
-        while self.nonce + ready in self.entries:
-            ready += 1
-        self.ready = ready
+    def put(self, entry: _Entry) -> None:
+        """Add an entry at a nonce that is free."""
+        self.entries[entry.transaction.nonce] = entry
+        self.cost += entry.cost
+        self._extend_ready()
+
+    def remove(self, entry: _Entry) -> None:
+        nonce = entry.transaction.nonce
+        del self.entries[nonce]
+        self.cost -= entry.cost
+        if self.nonce <= nonce < self.nonce + self.ready:
+            self.ready = nonce - self.nonce
+
+    def _extend_ready(self) -> None:
+        while self.nonce + self.ready in self.entries:
+            self.ready += 1
 
     @property
     def is_delegated(self) -> bool:
@@ -202,7 +221,7 @@ class TransactionPool:
                 f"insufficient funds for gas * price + value: balance {account.balance}, tx cost {cost}, "
                 f"overshot {cost - account.balance}"
             )
-        others = sum(entry.cost for entry in account.entries.values()) - (replaced.cost if replaced else 0)
+        others = account.cost - (replaced.cost if replaced else 0)
         if others + cost > account.balance:
             raise InvalidTransaction(
                 f"insufficient funds for gas * price + value: balance {account.balance}, queued cost {others}, "
@@ -286,8 +305,7 @@ class TransactionPool:
     def _insert(self, account: _Account, entry: _Entry) -> None:
         transaction = entry.transaction
         self._accounts[transaction.sender] = account
-        account.entries[transaction.nonce] = entry
-        account.count_ready()
+        account.put(entry)
         self._by_hash[transaction.hash] = entry
         self._slots += entry.slots
         self._note_price(entry)
@@ -297,8 +315,7 @@ class TransactionPool:
         del self._by_hash[transaction.hash]
         self._slots -= entry.slots
         account = self._accounts[transaction.sender]
-        del account.entries[transaction.nonce]
-        account.count_ready()
+        account.remove(entry)
         if not account.entries:
             del self._accounts[transaction.sender]
 

@@ -1,12 +1,15 @@
 """The mempool at work: transactions come in from RPC and from peers, are checked once, and go on to other peers in batches.
 
-A transaction that is known already is not decoded, checked or sent again, so gossip ends by itself. Each peer may bring in a
-bounded number a second; what is more is dropped, not answered, and not held against it.
+A transaction that waits, was refused, or was included lately is not decoded, checked or sent again, so gossip ends by
+itself. One that is part of a proposal under execution waits until the next block is final, because executing it recovers its
+sender anyway. Each peer may bring in a bounded number a second; what is more is dropped, not answered, and not held against it.
 """
 
+import contextlib
 import logging
+import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -19,16 +22,19 @@ from genesis.limits import TRANSACTION_BYTES_MAX, TX_BATCH_BYTES_MAX
 from genesis.primitives import Address, Hash32, keccak256
 from node.feed import Feed
 from node.interfaces import MempoolContent, MempoolStats
+from node.known_transactions import KnownTransactions, RecentHashes
 from node.mempool import AccountReader, TransactionPool
 
 logger = logging.getLogger(__name__)
 
 BATCH_TRANSACTIONS_MAX: Final = 512
 BATCH_WAIT_S: Final = 0.01
-"""How long the first transaction of a batch waits for company."""
+"""The least time between two batches; what comes meanwhile keeps each other company."""
 PEER_RATE_PER_S: Final = 1_000
 PEER_BURST: Final = 5_000
 REJECTED_REMEMBERED: Final = 8_192
+INCLUDED_REMEMBERED: Final = 65_536
+DEFERRED_MAX: Final = 4_096
 _BATCH_OVERHEAD_BYTES: Final = 16
 _FRAME_PAYLOAD_MAX: Final = TX_BATCH_BYTES_MAX - _BATCH_OVERHEAD_BYTES
 
@@ -64,7 +70,12 @@ class MempoolService:
         self._outgoing: list[tuple[bytes, str | None]] = []
         self._outgoing_event = trio.Event()
         self._executable = trio.Event()
-        self._rejected: OrderedDict[Hash32, None] = OrderedDict()
+        self._last_sent_s = -math.inf
+        self._rejected = RecentHashes(REJECTED_REMEMBERED)
+        self._included = RecentHashes(INCLUDED_REMEMBERED)
+        self._known = KnownTransactions()
+        self._proposed: frozenset[Hash32] = frozenset()
+        self._deferred: OrderedDict[Hash32, tuple[bytes, str]] = OrderedDict()
         self._allowances: dict[str, tuple[float, float]] = {}
 
     def attach(self, gossip: Gossip) -> None:
@@ -109,14 +120,36 @@ class MempoolService:
         """After a block: the state it gave, the base fee of the next, and what it included."""
         self._pool.update(state, base_fee, included, self._clock())
         self._rejected.clear()  # what was too early, too poor or too cheap may not be so any more
+        self._included.add(transaction.hash for transaction in included)
+        self._proposed = frozenset()
+        if self._deferred:
+            self._outgoing_event.set()  # `run` looks at those that the block did not include
         self._executable.set()
+
+    def known(self, hashes: Iterable[Hash32]) -> dict[Hash32, Transaction]:
+        """Those of `hashes` whose transactions are decoded already, whether they wait or not."""
+        found = ((value, self._pool.get(value) or self._known.get(value)) for value in hashes)
+        return {value: transaction for value, transaction in found if transaction is not None}
+
+    def executing(self, hashes: Iterable[Hash32]) -> None:
+        """A proposal of these is about to be executed. What peers send of them waits for the next final block."""
+        self._proposed = frozenset(hashes)
+
+    def remember(self, transactions: Iterable[Transaction]) -> None:
+        """Keep what executing decoded, should it come again."""
+        for transaction in transactions:
+            self._known.put(transaction)
 
     def _admit(self, raw: bytes, source: str | None) -> Transaction:
         if len(raw) > TRANSACTION_BYTES_MAX:
             raise InvalidTransaction(f"oversized data: transaction size {len(raw)}, limit {TRANSACTION_BYTES_MAX}")
-        if keccak256(raw) in self._pool:
+        transaction_hash = keccak256(raw)
+        if transaction_hash in self._pool:
             raise InvalidTransaction("already known")
-        transaction = decode_transaction(raw, chain_id=self._chain_id)
+        transaction = self._known.get(transaction_hash)
+        if transaction is None:
+            transaction = decode_transaction(raw, chain_id=self._chain_id)
+            self._known.put(transaction)
         self._pool.add(transaction, self._clock())
         self._feed.publish_pending(transaction.hash)
         self._executable.set()
@@ -132,16 +165,33 @@ class MempoolService:
         batch = decode(TransactionBatch, payload, size_max=TX_BATCH_BYTES_MAX)
         for raw in batch.transactions[: self._allow(peer_id, len(batch.transactions))]:
             transaction_hash = keccak256(raw)
-            if transaction_hash in self._pool or transaction_hash in self._rejected:
-                continue
-            try:
-                self._admit(raw, source=peer_id)
-            except WireError as error:
-                raise PeerFault(f"sent bytes that are no transaction: {error}") from None
-            except InvalidTransaction as error:
-                self._remember_rejected(transaction_hash)
-                logger.debug("transaction %s from %s refused: %s", transaction_hash.hex(), peer_id, error)
-            await trio.lowlevel.checkpoint()
+            if transaction_hash in self._proposed and transaction_hash not in self._pool:
+                self._defer(transaction_hash, raw, peer_id)
+            elif not self._is_settled(transaction_hash):
+                self._take(raw, transaction_hash, peer_id)
+                await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+
+    def _is_settled(self, transaction_hash: Hash32) -> bool:
+        return (
+            transaction_hash in self._pool or transaction_hash in self._included or transaction_hash in self._rejected
+        )
+
+    def _take(self, raw: bytes, transaction_hash: Hash32, peer_id: str) -> None:
+        """Admit what a peer sent if it is new. Raises PeerFault for bytes that are no transaction."""
+        if self._is_settled(transaction_hash):
+            return
+        try:
+            self._admit(raw, source=peer_id)
+        except WireError as error:
+            raise PeerFault(f"sent bytes that are no transaction: {error}") from None
+        except InvalidTransaction as error:
+            self._rejected.add([transaction_hash])
+            logger.debug("transaction %s from %s refused: %s", transaction_hash.hex(), peer_id, error)
+
+    def _defer(self, transaction_hash: Hash32, raw: bytes, peer_id: str) -> None:
+        if len(self._deferred) < DEFERRED_MAX:
+            self._deferred.setdefault(transaction_hash, (raw, peer_id))
 
     def greet(self, peer_id: str) -> None:
         """Send what waits here to a peer that has just connected."""
@@ -156,9 +206,13 @@ class MempoolService:
         """Send what was admitted on to the peers, in batches, until cancelled."""
         while True:
             await self._outgoing_event.wait()
-            await trio.sleep(BATCH_WAIT_S)
             self._outgoing_event = trio.Event()
+            await self._take_deferred()
+            # The first after a pause leaves at once: the next proposer may wait for just this one.
+            await trio.sleep(max(0.0, self._last_sent_s + BATCH_WAIT_S - trio.current_time()))
             outgoing, self._outgoing = self._outgoing, []
+            if outgoing:
+                self._last_sent_s = trio.current_time()
             by_source: dict[str | None, list[bytes]] = {}
             for raw, source in outgoing:
                 by_source.setdefault(source, []).append(raw)
@@ -166,6 +220,14 @@ class MempoolService:
                 for payload in _batches(transactions):
                     if self._gossip is not None:
                         self._gossip.broadcast_transactions(payload, exclude=source)
+
+    async def _take_deferred(self) -> None:
+        deferred = [item for item in self._deferred.items() if item[0] not in self._proposed]
+        for transaction_hash, (raw, peer_id) in deferred:
+            self._deferred.pop(transaction_hash, None)
+            with contextlib.suppress(PeerFault):  # too late to tell whether its peer is still there
+                self._take(raw, transaction_hash, peer_id)
+            await trio.lowlevel.checkpoint()
 
     def _allow(self, peer_id: str, wanted: int) -> int:
         """A token bucket per peer: how many of `wanted` transactions are looked at."""
@@ -175,11 +237,6 @@ class MempoolService:
         allowed = min(wanted, int(tokens))
         self._allowances[peer_id] = (tokens - allowed, now)
         return allowed
-
-    def _remember_rejected(self, transaction_hash: Hash32) -> None:
-        self._rejected[transaction_hash] = None
-        while len(self._rejected) > REJECTED_REMEMBERED:
-            self._rejected.popitem(last=False)
 
 
 def _batches(transactions: list[bytes]) -> list[bytes]:

@@ -1,17 +1,21 @@
 """Who may ask: host names (against DNS rebinding) and web origins (CORS, WebSocket). Pure functions over header values."""
 
+import functools
 import hmac
 import ipaddress
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import urlsplit
+
+HOSTS_REMEMBERED: Final = 256
 
 
 def host_allowed(host: str | None, vhosts: Sequence[str]) -> bool:
     """True if a `Host` header may be served: none at all, an IP address, or a name on the list (`*` is any)."""
     if host is None or "*" in vhosts:
         return True
-    name = _host_name(host)
-    return name is not None and (_is_ip(name) or name in {vhost.lower() for vhost in vhosts})
+    name, is_ip = _host_name(host)
+    return name is not None and (is_ip or name in {vhost.lower() for vhost in vhosts})
 
 
 def origin_allowed(origin: str, allowed: Sequence[str]) -> bool:
@@ -45,11 +49,14 @@ def _is_loopback(peer: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _host_name(host: str) -> str | None:
+@functools.lru_cache(maxsize=HOSTS_REMEMBERED)
+def _host_name(host: str) -> tuple[str | None, bool]:
+    """The name without its port, and whether it is an IP address. Remembered: a client sends the same one each time."""
     try:
-        return urlsplit(f"//{host}").hostname
+        name = urlsplit(f"//{host}").hostname
     except ValueError:
-        return None
+        return None, False
+    return name, name is not None and _is_ip(name)
 
 
 def _is_ip(name: str) -> bool:

@@ -62,23 +62,30 @@ class Database(Reader, Protocol):
 
 
 class _Gate:
-    """Counts threads that are inside LevelDB, so that closing can wait for them."""
+    """Counts threads that are inside LevelDB, so that closing can wait for them.
+
+    Entering and leaving take no lock: a reader first counts itself and then looks whether the gate is closed; `close` first
+    closes and then looks who is counted. Whichever comes second sees the other. Appending and popping are one step each in
+    CPython, and each thread takes away no more than it put in.
+    """
+
+    __slots__ = ("_closed", "_condition", "_inside")
 
     def __init__(self) -> None:
         self._condition = threading.Condition(threading.Lock())
-        self._inside = 0
+        self._inside: list[None] = []
         self._closed = False
 
     def __enter__(self) -> None:
-        with self._condition:
-            if self._closed:
-                raise LocalError("the database is closed")
-            self._inside += 1
+        self._inside.append(None)
+        if self._closed:
+            self.__exit__()
+            raise LocalError("the database is closed")
 
     def __exit__(self, *_exc: object) -> None:
-        with self._condition:
-            self._inside -= 1
-            if self._closed and not self._inside:
+        self._inside.pop()
+        if self._closed:
+            with self._condition:
                 self._condition.notify_all()
 
     def close(self) -> bool:

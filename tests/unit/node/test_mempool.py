@@ -207,3 +207,39 @@ def test_random_traffic_keeps_the_books(seed: int) -> None:
             expected = by_account.get(candidate.sender, accounts.nonce(candidate.sender))
             assert candidate.nonce == expected, seed
             by_account[candidate.sender] = expected + 1
+
+
+def check_books(pool: TransactionPool) -> None:
+    """The running totals against counting anew."""
+    for account in pool._accounts.values():
+        assert account.entries
+        assert account.cost == sum(entry.cost for entry in account.entries.values())
+        ready = 0
+        while account.nonce + ready in account.entries:
+            ready += 1
+        assert account.ready == ready
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_running_totals_are_what_counting_gives(seed: int) -> None:
+    generator = random.Random(f"totals {seed}")
+    accounts = Accounts()
+    pool = make_pool(accounts, slots_max=24)
+    for step in range(200):
+        key = generator.randrange(3)
+        address = ADDRESSES[key]
+        nonce = max(0, accounts.nonce(address) + generator.randrange(-1, 12))
+        fee, tip = generator.randrange(2, 60) * GWEI, generator.randrange(2 * GWEI)
+        with contextlib.suppress(InvalidTransaction):
+            pool.add(transfer(key, nonce, fee=fee, tip=tip), step)
+        check_books(pool)
+        event = generator.random()
+        if event < 0.1 and pool.transactions():
+            pool.drop(generator.choice(pool.transactions()).hash)
+        elif event < 0.2:
+            accounts.nonces[address] = max(0, accounts.nonce(address) + generator.randrange(-1, 8))
+            accounts.balances[address] = generator.choice((10**15, OPEN))
+            pool.recheck([address])
+        elif event < 0.25:
+            pool.update(accounts, generator.randrange(1, 12) * GWEI, list(pool.candidates())[:3], step)
+        check_books(pool)

@@ -8,12 +8,20 @@ import pytest
 import trio
 import trio.testing
 
+from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.codec import decode, encode
 from genesis.errors import InvalidTransaction, PeerFault, WireError
 from genesis.limits import TRANSACTION_BYTES_MAX, TX_BATCH_BYTES_MAX
+from genesis.primitives import keccak256
 from node.feed import Feed
+from node.known_transactions import KnownTransactions, RecentHashes
 from node.mempool import TransactionPool
-from node.mempool_service import BATCH_TRANSACTIONS_MAX, PEER_BURST, MempoolService, TransactionBatch
+from node.mempool_service import (
+    BATCH_TRANSACTIONS_MAX,
+    PEER_BURST,
+    MempoolService,
+    TransactionBatch,
+)
 from tests.unit.node.local_chain import ADDRESSES, CHAIN_ID, GWEI, make_spec, transfer
 from tests.unit.node.test_mempool import Accounts
 
@@ -155,3 +163,87 @@ async def test_pending_subscribers_hear_of_each_admitted_transaction(tmp_path: P
         tx = transfer()
         await mempool.add(tx.raw)
         assert await hashes.receive() == tx.hash
+
+
+def counted_decodes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    decoded: list[bytes] = []
+
+    def counting(raw: bytes, *, chain_id: int) -> Transaction:
+        decoded.append(raw)
+        return decode_transaction(raw, chain_id=chain_id)
+
+    monkeypatch.setattr("node.mempool_service.decode_transaction", counting)
+    return decoded
+
+
+async def test_gossip_of_what_was_included_lately_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = counted_decodes(monkeypatch)
+    accounts = Accounts()
+    mempool, wire = service(accounts=accounts)
+    tx = transfer(0, 0)
+    accounts.nonces[ADDRESSES[0]] = 1
+    mempool.update(accounts, GWEI, (tx,))
+    mempool.update(accounts, GWEI, ())
+    await mempool.receive("a", encode(TransactionBatch((tx.raw,))))
+    await flushed(mempool)
+    assert (decoded, len(mempool.pool), wire.broadcasts) == ([], 0, [])
+
+
+async def test_a_sender_is_recovered_once_though_refused_and_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = counted_decodes(monkeypatch)
+    accounts = Accounts(balances={ADDRESSES[0]: 1})
+    mempool, _ = service(accounts=accounts)
+    tx = transfer(0, 0)
+    await mempool.receive("a", encode(TransactionBatch((tx.raw,))))
+    assert len(mempool.pool) == 0
+    del accounts.balances[ADDRESSES[0]]
+    mempool.update(accounts, GWEI, ())
+    await mempool.receive("a", encode(TransactionBatch((tx.raw,))))
+    assert mempool.pool.get(tx.hash) == tx
+    assert decoded == [tx.raw]
+    assert mempool.known([tx.hash, keccak256(b"other")]) == {tx.hash: tx}
+
+
+async def test_what_is_being_executed_waits_for_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = counted_decodes(monkeypatch)
+    accounts = Accounts()
+    mempool, wire = service(accounts=accounts)
+    included, left_out, other = transfer(0, 0), transfer(1, 0), transfer(2, 0)
+    mempool.executing([included.hash, left_out.hash])
+    await mempool.receive("a", encode(TransactionBatch((included.raw, left_out.raw, other.raw))))
+    assert mempool.pool.transactions() == [other]
+    mempool.remember([included])
+    accounts.nonces[ADDRESSES[0]] = 1
+    mempool.update(accounts, GWEI, (included,))
+    await flushed(mempool)
+    assert mempool.pool.transactions() == [other, left_out]
+    assert decoded == [other.raw, left_out.raw]
+    assert [raw for batch, _ in wire.broadcasts for raw in batch.transactions] == [other.raw, left_out.raw]
+
+
+async def test_the_first_after_a_pause_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.mempool_service.BATCH_WAIT_S", 1_000)
+    mempool, wire = service()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mempool.run)
+        for place in range(3):
+            await mempool.add(transfer(place, 0).raw)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert [len(batch.transactions) for batch, _ in wire.broadcasts] == [1]
+
+
+def test_what_is_known_is_bounded_in_number_and_bytes() -> None:
+    txs = [transfer(0, nonce) for nonce in range(5)]
+    known = KnownTransactions(count_max=3)
+    for tx in (*txs, txs[-1]):
+        known.put(tx)
+    assert [known.get(tx.hash) for tx in txs] == [None, None, *txs[2:]]
+    large = transfer(1, 0, data=bytes(1_000), gas=100_000)
+    known = KnownTransactions(bytes_max=len(large.raw) + len(txs[0].raw))
+    for tx in (txs[0], txs[1], large):
+        known.put(tx)
+    assert (len(known), known.get(large.hash)) == (2, large)
+    recent = RecentHashes(2)
+    recent.add(tx.hash for tx in txs[:3])
+    assert [tx.hash in recent for tx in txs[:3]] == [False, True, True]

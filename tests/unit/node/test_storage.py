@@ -168,3 +168,27 @@ def test_one_process_per_directory(tmp_path: Path) -> None:
         assert other.returncode == 1
         assert "in use by another node" in other.stderr
     DirectoryLock(tmp_path).release()
+
+
+def test_closing_beside_busy_readers_waits_for_them_and_turns_the_next_away(path: Path) -> None:
+    database = LevelDatabase(path, create=True)
+    database.write_batch({b"key": b"value"})
+    started, ends = threading.Barrier(5), []
+
+    def read() -> None:
+        started.wait()
+        try:
+            while True:
+                assert database.get(b"key") == b"value"
+        except LocalError as error:
+            ends.append(str(error))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    database.close()
+    for thread in threads:
+        thread.join()
+    assert ends == ["the database is closed"] * 4
+    database.close()
