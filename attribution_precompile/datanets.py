@@ -20,7 +20,6 @@ from attribution_precompile.base import (
     take_offer,
 )
 from attribution_precompile.declarations import DatanetParams, Role
-from attribution_precompile.fees import BPS
 from attribution_precompile.layout import (
     ALLOWED,
     BOND_PRICES,
@@ -33,6 +32,7 @@ from attribution_precompile.layout import (
 )
 from attribution_precompile.tokens import MAX_SPAN, MIN_SPAN
 from evm_runtime.native import Frame, method
+from genesis.emission import BPS
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from evm_runtime.native import AbiType, ContractError, enumeration, event, struct
-from genesis.primitives import Address, Hash32
+from genesis.primitives import Hash32
 
 
 class Method(enum.IntEnum):
@@ -266,5 +266,3 @@ ERRORS: Final = (
     SIGNATURE_EXPIRED,
     NONCE_USED,
 )
-
-ZERO: Final = Address(bytes(20))

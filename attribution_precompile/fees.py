@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from genesis.chain_spec import AttributionParams
+from genesis.emission import BPS
 from genesis.errors import InvariantError
 from genesis.primitives import Wei
 
-BPS: Final = 10_000
 PER: Final = 1_000
 """Prices are per 1,000 tokens."""
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from attribution_precompile import declarations as d
 from attribution_precompile.base import check, require_model
 from attribution_precompile.declarations import Parent
-from attribution_precompile.fees import BPS
 from attribution_precompile.layout import LINEAGES, MODELS, USES, Model, Royalty
 from evm_runtime.native import Slots
 from genesis.chain_spec import AttributionParams
+from genesis.emission import BPS
 from genesis.primitives import Address, Wei
 
 

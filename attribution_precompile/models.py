@@ -15,7 +15,6 @@ from attribution_precompile.base import (
     take_offer,
 )
 from attribution_precompile.declarations import Method, Parent, Use
-from attribution_precompile.fees import BPS
 from attribution_precompile.layout import (
     LINEAGES,
     MODEL_COUNT,
@@ -29,6 +28,7 @@ from attribution_precompile.layout import (
 )
 from attribution_precompile.lineage import found_lineage, inherited_uses, load_lineage
 from evm_runtime.native import Frame, method
+from genesis.emission import BPS
 from genesis.primitives import Address, Hash32
 
 STAGE_MAX: Final = 2

@@ -14,7 +14,6 @@ from attribution_precompile.base import (
     require_role,
 )
 from attribution_precompile.declarations import Role, Status
-from attribution_precompile.fees import BPS
 from attribution_precompile.layout import (
     CHAINS,
     CONTRIBUTIONS,
@@ -30,6 +29,7 @@ from attribution_precompile.layout import (
 )
 from attribution_precompile.money import change_quality
 from evm_runtime.native import Frame, method
+from genesis.emission import BPS
 from genesis.primitives import Hash32
 
 

@@ -12,8 +12,8 @@ Order of the division, with C the contributors' part:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from attribution_precompile.fees import BPS
 from attribution_precompile.span import Attribution
+from genesis.emission import BPS
 from genesis.errors import InvariantError
 from genesis.primitives import Wei
 

@@ -12,7 +12,6 @@ SYSTEM_ADDRESS: Final = Address(b"\xff" * 19 + b"\xfe")
 SYSTEM_CALL_GAS: Final = 30_000_000
 
 BEACON_ROOTS_ADDRESS: Final = Address(bytes.fromhex("000f3df6d732807ef1319fb7b8bb8522d0beac02"))
-BEACON_ROOTS_WINDOW: Final = 8_191
 BEACON_ROOTS_CODE: Final = bytes.fromhex(
     "3373fffffffffffffffffffffffffffffffffffffffe14604d57602036146024575f5ffd5b5f35801560495762001fff"
     "810690815414603c575f5ffd5b62001fff01545f5260205ff35b5f5ffd5b62001fff42064281555f359062001fff015500"

@@ -28,7 +28,6 @@ from genesis.primitives import (
 )
 
 CONSENSUS_DATA_VERSION: Final = 1
-NO_SIGNATURE: Final = b""
 HEIGHT_MAX: Final = (1 << 62) - 1
 ROUND_MAX: Final = (1 << 31) - 1
 TOTAL_POWER_MAX: Final = 1 << 60

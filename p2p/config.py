@@ -11,7 +11,6 @@ BLOCK_CHANNEL: Final = "/openledger/block/1"
 TX_CHANNEL: Final = "/openledger/tx/1"
 HELLO_PROTOCOL: Final = "/openledger/hello/1"
 SYNC_PROTOCOL: Final = "/openledger/sync/1"
-BLOB_PROTOCOL: Final = "/openledger/blob/1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from genesis.errors import LocalError
 STEPS_MAX: Final = 500_000
 """Of one trace: what a node holds in memory for it. A trace with a `limit` of its own stops there without an error."""
 _SLOAD, _SSTORE = 0x54, 0x55
-_CREATES: Final = (0xF0, 0xF5)
 _FAULTS = (OutOfGas, InsufficientStack, FullStack)
 """Errors that geth meets before it runs the opcode, and shows on it."""
 

@@ -154,11 +154,6 @@ def number_or_quantity(value: Any) -> int:
     return quantity(value, bits=64)
 
 
-def plain_int(value: Any) -> int:
-    """A JSON number such as a time-out in milliseconds (or a quantity)."""
-    return number_or_quantity(value)
-
-
 # ---------------------------------------------------------------- blocks
 
 
@@ -349,7 +344,6 @@ _FILTER_SCHEMA: Final = members(
     topics={"type": "array", "items": _one_or_list(HASH_SCHEMA, TOPIC_CHOICES_MAX), "maxItems": TOPICS_MAX},
 )
 
-QUANTITY: Final = Kind("quantity", quantity, QUANTITY_SCHEMA)
 UINT64: Final = Kind("uint64", uint64, UINT64_SCHEMA)
 COUNT: Final = Kind("count", number_or_quantity, {"anyOf": [{"type": "integer", "minimum": 0}, UINT64_SCHEMA]})
 DATA: Final = Kind("data", data, DATA_SCHEMA)
