@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from evm_runtime.jit.runtime import WORD, byte, sar, sdiv, signed, signextend, smod
+from evm_runtime.work import WEIGHTED
 
 ADDRESS_LIMIT: Final = (1 << 160) - 1
 SIZE_LIMIT: Final = (1 << 48) - 1
@@ -74,7 +75,6 @@ CONTEXT: Final[dict[int, tuple[str, int]]] = {
     0x44: ("integer(state.mix_hash, 'big')", WORD),  # PREVRANDAO
     0x45: ("state.gas_limit", WORD),  # GASLIMIT
     0x46: ("state.execution_context.chain_id", WORD),  # CHAINID
-    0x47: ("state.account_db.get_balance(message.storage_address)", WORD),  # SELFBALANCE
     0x48: ("state.base_fee", WORD),  # BASEFEE
     0x4A: ("state.blob_base_fee", WORD),  # BLOBBASEFEE
     0x59: ("size", SIZE_LIMIT),  # MSIZE
@@ -99,6 +99,7 @@ STATEMENTS: Final[dict[int, tuple[int, str]]] = {
 RESULTS: Final[dict[int, tuple[int, str]]] = {
     0x0A: (2, "{result}, gas = exp({0}, {1}, gas)"),  # EXP
     0x35: (1, "{result} = integer(data[{0}:{0} + 32].ljust(32, b'\\0'), 'big')"),  # CALLDATALOAD
+    0x47: (0, "{result} = selfbalance(computation)"),  # SELFBALANCE
     0x54: (1, "{result}, gas = sload(computation, {0}, gas)"),  # SLOAD
     0x5C: (1, "{result} = tload(computation, {0})"),  # TLOAD
 }
@@ -112,7 +113,8 @@ FINISHES: Final[dict[int, str]] = {
 BY_REFERENCE: Final = frozenset({0x31, 0x3B, 0x3C, 0x3F, 0x40, 0x49, 0xF0, 0xF1, 0xF2, 0xF4, 0xF5, 0xFA, 0xFF})
 """BALANCE, EXTCODESIZE, EXTCODECOPY, EXTCODEHASH, BLOCKHASH, BLOBHASH, the creates and calls, SELFDESTRUCT."""
 
-SEGMENT_ENDS: Final = frozenset({0x3E, 0x55, 0x5A, 0x5D, *range(0xA0, 0xA5)})
-"""GAS and SSTORE observe the gas that is left; RETURNDATACOPY, TSTORE and the LOGs can fail for another reason than gas."""
+SEGMENT_ENDS: Final = frozenset({0x3E, 0x55, 0x5A, 0x5D, *range(0xA0, 0xA5)}) | WEIGHTED
+"""GAS and SSTORE observe the gas that is left; RETURNDATACOPY, TSTORE and the LOGs can fail for another reason than gas; what
+has a weight counts only if the gas lasts until there (`evm_runtime/work.py`)."""
 
 SELFDESTRUCT: Final = 0xFF
