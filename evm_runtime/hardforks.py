@@ -16,6 +16,7 @@ from eth.vm.forks.cancun.logic import selfdestruct_eip6780
 from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
 from eth.vm.logic.invalid import InvalidOpcode
 from eth.vm.opcode import as_opcode
+from eth.vm.stack import to_int
 
 from evm_runtime import work
 from evm_runtime.precompiles import OSAKA_PRECOMPILES, PRAGUE_PRECOMPILES, Precompile
@@ -58,14 +59,21 @@ class Weighted(OpcodeAPI):
     def __call__(self, computation: ComputationAPI) -> None:
         meter: Any = computation.get_gas_meter()
         before = meter.gas_remaining
+        hashed = _second_item(computation) if self._value == work.KECCAK256 else 0
         self._run(computation)
-        db: Any = computation.state
-        db.account_db.do_work(work.opcode_work(self._value, before - meter.gas_remaining))
+        state: Any = computation.state
+        state.account_db.do_work(work.opcode_work(self._value, before - meter.gas_remaining, hashed))
 
     @classmethod
     def as_opcode(cls, logic_fn: Any, mnemonic: str, gas_cost: int) -> OpcodeAPI:
         """py-evm's own maker of opcodes."""
         return as_opcode(logic_fn, mnemonic, gas_cost)
+
+
+def _second_item(computation: Any) -> int:
+    """Below the top of the stack, where KECCAK256 has the size; 0 if nothing is there."""
+    values = computation._stack.values
+    return to_int(values[-2]) if len(values) > 1 else 0
 
 
 def clz(computation: ComputationAPI) -> None:

@@ -56,29 +56,26 @@ SLOAD_WORK: Final = 3_000
 SSTORE_WORK: Final = 6_000
 TRANSIENT_WORK: Final = 3_000
 """TLOAD, TSTORE."""
-SELFBALANCE_WORK: Final = 3_000
 KECCAK_WORK: Final = 2_000
-KECCAK_GAS_WORK: Final = 20
-"""Of one gas that KECCAK256 pays beyond its base: 6 gas hash 32 bytes."""
+KECCAK_WORD_WORK: Final = 120
+"""32 bytes that KECCAK256 hashes."""
 LOG_WORK: Final = 10_000
 LOG_TOPIC_WORK: Final = 3_000
 
-_SLOAD, _SSTORE, _KECCAK = 0x54, 0x55, 0x20
+KECCAK256: Final = 0x20
+_SLOAD, _SSTORE = 0x54, 0x55
 _COLD_SLOT_GAS: Final = 2_100
 _NO_CHANGE_GAS: Final = 100
 _FIRST_CHANGE_GAS: Final = 2_900
 """The least that SSTORE pays (EIP-2200, EIP-3529) where it changes a slot for the first time in a transaction."""
-_KECCAK_BASE_GAS: Final = 30
 
 _OPCODE_WORK: Final[Mapping[int, int]] = {
-    _KECCAK: KECCAK_WORK,
+    KECCAK256: KECCAK_WORK,
     0x31: 3_000,  # BALANCE
     0x3B: 3_000,  # EXTCODESIZE
     0x3C: 3_000,  # EXTCODECOPY
     0x3F: 3_000,  # EXTCODEHASH
     0x40: 4_000,  # BLOCKHASH
-    0x47: SELFBALANCE_WORK,
-    0x49: 2_000,  # BLOBHASH
     _SLOAD: SLOAD_WORK,
     _SSTORE: SSTORE_WORK,
     0x5C: TRANSIENT_WORK,
@@ -89,16 +86,17 @@ _OPCODE_WORK: Final[Mapping[int, int]] = {
 WEIGHTED: Final = frozenset(_OPCODE_WORK)
 
 
-def opcode_work(opcode: int, gas: int) -> int:
-    """What one of the `WEIGHTED` opcodes counts when it has taken this gas. (Addresses count where they become warm.)"""
+def opcode_work(opcode: int, gas: int, hashed: int = 0) -> int:
+    """What one of the `WEIGHTED` opcodes counts that took this gas; KECCAK256 has hashed so many bytes.
+
+    (Addresses count where they become warm.)
+    """
     amount = _OPCODE_WORK[opcode]
     if opcode == _SLOAD:
         return amount + (COLD_WORK if gas >= _COLD_SLOT_GAS else 0)
     if opcode == _SSTORE:
         return amount + sstore_extra_work(gas)
-    if opcode == _KECCAK:
-        return amount + KECCAK_GAS_WORK * (gas - _KECCAK_BASE_GAS)
-    return amount
+    return amount + (hashed + 31) // 32 * KECCAK_WORD_WORK
 
 
 def sstore_extra_work(gas: int) -> int:

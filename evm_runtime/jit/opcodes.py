@@ -75,6 +75,7 @@ CONTEXT: Final[dict[int, tuple[str, int]]] = {
     0x44: ("integer(state.mix_hash, 'big')", WORD),  # PREVRANDAO
     0x45: ("state.gas_limit", WORD),  # GASLIMIT
     0x46: ("state.execution_context.chain_id", WORD),  # CHAINID
+    0x47: ("state.account_db.get_balance(message.storage_address)", WORD),  # SELFBALANCE
     0x48: ("state.base_fee", WORD),  # BASEFEE
     0x4A: ("state.blob_base_fee", WORD),  # BLOBBASEFEE
     0x59: ("size", SIZE_LIMIT),  # MSIZE
@@ -99,7 +100,6 @@ STATEMENTS: Final[dict[int, tuple[int, str]]] = {
 RESULTS: Final[dict[int, tuple[int, str]]] = {
     0x0A: (2, "{result}, gas = exp({0}, {1}, gas)"),  # EXP
     0x35: (1, "{result} = integer(data[{0}:{0} + 32].ljust(32, b'\\0'), 'big')"),  # CALLDATALOAD
-    0x47: (0, "{result} = selfbalance(computation)"),  # SELFBALANCE
     0x54: (1, "{result}, gas = sload(computation, {0}, gas)"),  # SLOAD
     0x5C: (1, "{result} = tload(computation, {0})"),  # TLOAD
 }

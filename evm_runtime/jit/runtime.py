@@ -160,12 +160,11 @@ def copy_within(
 
 def keccak(computation: Any, memory: bytearray, offset: int, size: int, gas: int) -> tuple[int, int, bytearray, int]:
     """(hash, gas left, memory, its size)"""
-    before = gas
     gas, memory, length = grow(computation, memory, offset, size, gas)
     gas -= _KECCAK_WORD_GAS * ((size + 31) >> 5)
     if gas < 0:
         raise OutOfGas("KECCAK256")
-    computation.state.account_db.do_work(work.KECCAK_WORK + work.KECCAK_GAS_WORK * (before - gas))
+    computation.state.account_db.do_work(work.opcode_work(work.KECCAK256, 0, size))
     return int.from_bytes(keccak_256(memory[offset : offset + size]).digest(), "big"), gas, memory, length
 
 
@@ -221,13 +220,6 @@ def _net_cost(original: int, current: int, value: int) -> tuple[int, int]:
     if original == value:
         refund += first - schedule.sload_gas
     return schedule.sload_gas, refund
-
-
-def selfbalance(computation: Any) -> int:
-    db = computation.state.account_db
-    db.do_work(work.SELFBALANCE_WORK)
-    balance: int = db.get_balance(computation.msg.storage_address)
-    return balance
 
 
 def tload(computation: Any, slot: int) -> int:
@@ -288,7 +280,7 @@ HELPERS: Final[dict[str, Any]] = {
         function.__name__: function
         for function in (
             byte, copy, copy_returned, copy_within, exp, finish, grow, keccak, log, retreat, revert, sar, sdiv,
-            selfbalance, signed, signextend, sload, smod, sstore, tload, to_int, tstore,
+            signed, signextend, sload, smod, sstore, tload, to_int, tstore,
         )
     },
 }  # fmt: skip
