@@ -1,58 +1,109 @@
-"""The interpreter, compiled: once per process, for this machine's processor."""
+"""The interpreter compiled for this machine's processor: once per process, half a second of work, the same for all forks.
+
+`load()` compiles and may be called from any thread (LLVM lets others run meanwhile); until it has returned, and for ever
+where there is no engine, `loaded()` is None and the tier runs frames by its fallback. When that changes, no result does.
+"""
 
 import ctypes
+import platform
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-import llvmlite.binding as llvm
-
+from evm_runtime.hardforks import FORKS
 from evm_runtime.jit.analysis import STACK_EFFECT
-from evm_runtime.llvm.interpreter import INVALID, Interpreter, by_python_name, handler_name
+from genesis.errors import LocalError
 
-OPTIMIZATION: Final = 2
+_OPTIMIZATION: Final = 2
+
+
+class NoEngine(LocalError):
+    """This machine or installation can't have the native tier; the message says why."""
 
 
 class Engine:
-    """Machine code and what leads into it. Immutable once made; threads share it."""
+    """Machine code and the ways into it. Nothing in it changes once it is made; threads share it."""
 
-    def __init__(self, forks: list[Mapping[int, Any]]) -> None:
-        interpreter = Interpreter(_prices(forks))
+    def __init__(self, code: Any, opcodes: frozenset[int]) -> None:
+        self._code: Final = code
+        """Keeps the machine code alive."""
+        self._opcodes: Final = opcodes
+        address = code.get_function_address
+        self.resume: Final = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(address("resume"))
+        """Run a frame at an address until it leaves: see `layout.Leave`."""
+        self.resume_apart: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(address("resume"))
+        """The same for long runs: other threads go on meanwhile, and it may take a while to get back among them."""
+        scan = ctypes.PYFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int64, ctypes.c_void_p)
+        self._scan: Final = scan(address("scan"))
+        self._tables: Final[dict[int, Any]] = {id(fork.opcodes): self._table(fork.opcodes) for fork in FORKS.values()}
+
+    def table(self, opcodes: Mapping[int, Any]) -> int | None:
+        """The address of the table of handlers for a fork's opcodes; None for opcodes of no fork."""
+        table = self._tables.get(id(opcodes))
+        return None if table is None else ctypes.addressof(table)
+
+    def jump_bitmap(self, code: bytes) -> bytearray:
+        """One bit for each byte of code: whether it is a jump destination."""
+        bitmap = bytearray(len(code) // 8 + 1)
+        self._scan(code, len(code), address_of_bytearray(bitmap))
+        return bitmap
+
+    def _table(self, opcodes: Mapping[int, Any]) -> Any:
+        from evm_runtime.llvm.interpreter import handler_of
+
+        handlers = (handler_of(op, opcodes[op], self._opcodes) for op in range(256))
+        return (ctypes.c_uint64 * 256)(*map(self._code.get_function_address, handlers))
+
+
+address_of_bytes: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
+    ("PyBytes_AsString", ctypes.pythonapi)
+)
+"""Where the content of a bytes object lies, for as long as the object lives."""
+address_of_bytearray: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
+    ("PyByteArray_AsString", ctypes.pythonapi)
+)
+"""Where the content of a bytearray lies, until its size changes."""
+
+_loaded: list[Engine | NoEngine] = []
+
+
+def loaded() -> Engine | None:
+    """The engine, if there is one by now."""
+    return _loaded[0] if _loaded and isinstance(_loaded[0], Engine) else None
+
+
+def load() -> Engine:
+    """The engine, compiled if it is not yet. Raises NoEngine."""
+    if not _loaded:
+        try:
+            found: Engine | NoEngine = _compile()
+        except NoEngine as error:
+            found = error
+        _loaded.append(found)  # two threads may both have compiled: then the first one's counts
+    if isinstance(_loaded[0], NoEngine):
+        raise _loaded[0]
+    return _loaded[0]
+
+
+def _compile() -> Engine:
+    if sys.platform != "linux" or platform.machine() != "x86_64" or sys.implementation.name != "cpython":
+        raise NoEngine(f"native code is written for CPython on Linux x86-64, not for {platform.platform()}")
+    try:
+        import llvmlite.binding as llvm
+
+        from evm_runtime.llvm.interpreter import Interpreter
+
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         llvm.initialize_native_asmparser()
-        module = llvm.parse_assembly(str(interpreter.module))
+        interpreter = Interpreter([fork.opcodes for fork in FORKS.values()])
+        module = llvm.parse_assembly(interpreter.text())
         module.verify()
-        target = llvm.Target.from_default_triple()
-        features = llvm.get_host_cpu_features().flatten()
-        machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=OPTIMIZATION)
-        self._code: Final = llvm.create_mcjit_compiler(module, machine)
-        self._code.finalize_object()
-        self._native: Final = interpreter.opcodes
-        address = self._code.get_function_address
-        self.resume: Final = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(address("resume"))
-        self.resume_apart: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(address("resume"))
-        self.scan = ctypes.PYFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int64, ctypes.c_void_p)(address("scan"))
-        self._tables: Final = {id(opcodes): self._table(opcodes) for opcodes in forks}
-
-    def _table(self, opcodes: Mapping[int, Any]) -> Any:
-        address = self._code.get_function_address
-        names = []
-        for op in range(256):
-            opcode = opcodes[op]
-            if opcode.mnemonic == "INVALID" or op not in STACK_EFFECT:
-                names.append(INVALID)
-            elif op in self._native:
-                names.append(handler_name(op, int(opcode.gas_cost)))
-            else:
-                names.append(by_python_name(STACK_EFFECT[op][0]))
-        return (ctypes.c_uint64 * 256)(*map(address, names))
-
-    def table(self, opcodes):
-        return ctypes.addressof(self._tables[id(opcodes)])
-
-
-def _prices(forks: list[Mapping[int, Any]]) -> dict[int, frozenset[int]]:
-    return {
-        op: frozenset(int(opcodes[op].gas_cost) for opcodes in forks if opcodes[op].mnemonic != "INVALID")
-        for op in range(256)
-    }
+        machine = llvm.Target.from_default_triple().create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=_OPTIMIZATION
+        )
+        code = llvm.create_mcjit_compiler(module, machine)
+        code.finalize_object()
+    except (ImportError, OSError, RuntimeError) as error:
+        raise NoEngine(f"LLVM can't be had: {error}") from error
+    return Engine(code, interpreter.opcodes)

@@ -5,7 +5,6 @@ and each opcode has a jump of its own for the processor to predict.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from llvmlite import ir
@@ -19,37 +18,46 @@ Emit = Callable[[Handler, int], None]
 """Writes a handler for an opcode of so much static gas."""
 
 
-def handler_name(op: int, gas: int) -> str:
-    return f"op_{op:02x}_{gas}"
-
-
-INVALID: Final = "invalid"
-
-
-def by_python_name(pops: int) -> str:
-    return f"by_python_{pops}"
-
-
 class Interpreter:
-    """The module's source. `prices` has the static gas of each opcode that some fork has: a set, for forks may differ."""
+    """The module's source, for forks that are given by their tables of opcodes; their prices may differ."""
 
-    def __init__(self, prices: Mapping[int, frozenset[int]]) -> None:
-        self.module: Final = ir.Module("evm")
-        self.module.triple = ""
+    def __init__(self, forks: list[Mapping[int, Any]]) -> None:
+        self._module: Final = ir.Module("evm")
         for leave in (None, *Leave):
-            control.emit_leave(self.module, leave_name(leave), leave)
-        memory.emit_grow(self.module)
-        emits = _emits(self.module)
+            control.emit_leave(self._module, leave_name(leave), leave)
+        memory.emit_grow(self._module)
+        emits = _emits(self._module)
         self.opcodes: Final = frozenset(emits)
         """What runs natively."""
         for op, emit in emits.items():
-            for gas in sorted(prices.get(op, ())):
-                emit(Handler(self.module, handler_name(op, gas)), gas)
-        control.emit_invalid(Handler(self.module, INVALID))
+            for gas in sorted({int(opcodes[op].gas_cost) for opcodes in forks if opcodes[op].mnemonic != "INVALID"}):
+                emit(Handler(self._module, _handler_name(op, gas)), gas)
+        control.emit_invalid(Handler(self._module, _INVALID))
         for pops in range(max(pops for pops, _ in STACK_EFFECT.values()) + 1):
-            control.emit_by_python(Handler(self.module, by_python_name(pops)), pops)
-        _emit_resume(self.module)
-        _emit_scan(self.module)
+            control.emit_by_python(Handler(self._module, _by_python_name(pops)), pops)
+        _emit_resume(self._module)
+        _emit_scan(self._module)
+
+    def text(self) -> str:
+        return str(self._module)
+
+
+def handler_of(op: int, opcode: Any, native: frozenset[int]) -> str:
+    """The name of the function that handles an opcode of a fork; `native` are those that don't leave to Python."""
+    if opcode.mnemonic == "INVALID" or op not in STACK_EFFECT:
+        return _INVALID
+    return _handler_name(op, int(opcode.gas_cost)) if op in native else _by_python_name(STACK_EFFECT[op][0])
+
+
+def _handler_name(op: int, gas: int) -> str:
+    return f"op_{op:02x}_{gas}"
+
+
+_INVALID: Final = "invalid"
+
+
+def _by_python_name(pops: int) -> str:
+    return f"by_python_{pops}"
 
 
 def _emits(module: Any) -> dict[int, Emit]:
