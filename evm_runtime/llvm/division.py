@@ -31,7 +31,6 @@ class Arithmetic(Emitter):
     def __init__(self, module: Any, name: str, parameters: list[Any]) -> None:
         function = ir.Function(module, ir.FunctionType(VOID, parameters), name)
         function.linkage = "internal"
-        function.attributes.add("noimplicitfloat")
         super().__init__(function)
 
     def read(self, address: Value, count: int = 4) -> Limbs:

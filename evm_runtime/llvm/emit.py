@@ -137,7 +137,6 @@ class Handler(Emitter):
         function = ir.Function(module, HANDLER, name)
         function.calling_convention = CONVENTION
         function.linkage = "internal"
-        function.attributes.add("noimplicitfloat")
         super().__init__(function)
         self.frame, self.ip, self.sp, self.gas, self.table = function.args
         self._start: Final = self.ip, self.sp, self.gas

@@ -15,6 +15,8 @@ from evm_runtime.jit.analysis import STACK_EFFECT
 from genesis.errors import LocalError
 
 _OPTIMIZATION: Final = 2
+_NO_VECTORS: Final = ",-mmx,-sse"
+"""A word that was written limb by limb and is read as a vector has to wait until the writes are through."""
 
 
 class NoEngine(LocalError):
@@ -99,8 +101,9 @@ def _compile() -> Engine:
         interpreter = Interpreter([fork.opcodes for fork in FORKS.values()])
         module = llvm.parse_assembly(interpreter.text())
         module.verify()
+        features = llvm.get_host_cpu_features().flatten() + _NO_VECTORS
         machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=_OPTIMIZATION
+            cpu=llvm.get_host_cpu_name(), features=features, opt=_OPTIMIZATION
         )
         code = llvm.create_mcjit_compiler(module, machine)
         code.finalize_object()
