@@ -27,21 +27,23 @@ def emit_by_python(handler: Handler, pops: int) -> None:
     handler.leave(None)
 
 
-def emit_stop(handler: Handler) -> None:
-    handler.leave(Leave.STOP)
+def emit_stop(handler: Handler, gas: int) -> None:
+    handler.charge(gas)
+    handler.end(Leave.STOP)
 
 
 def emit_invalid(handler: Handler) -> None:
     handler.leave(Leave.RETREAT)
 
 
-def emit_end(handler: Handler, leave: Leave) -> None:
+def emit_end(handler: Handler, gas: int, leave: Leave) -> None:
     """RETURN and REVERT."""
+    handler.charge(gas)
     handler.check_stack(2, 0)
     offset, size = span(handler, 0, 1)
     handler.set_field(Field.OFFSET, offset)
     handler.set_field(Field.SIZE, size)
-    handler.leave(leave)
+    handler.end(leave)
 
 
 # ---------------------------------------------------------------- the stack
@@ -64,7 +66,7 @@ def emit_push(handler: Handler, gas: int, size: int) -> None:
         cut, whole = handler.block("cut"), handler.block("whole")
         builder.cbranch(builder.icmp_unsigned(">", following, end), cut, whole).set_weights([1, 1_000_000])
         with handler.within(cut):
-            handler.stop_here()
+            handler.end(Leave.STOP)
         builder.position_at_end(whole)
     for number in range(4):
         handler.store(_immediate(handler, size, number), handler.at(handler.sp, 8 * number))
@@ -181,7 +183,9 @@ def emit_environment(handler: Handler, gas: int, op: int) -> None:
         with handler.within(asks):
             handler.leave(None)
         handler.branch_unlikely(handler.builder.icmp_unsigned("==", known, limb(0)), asks)
-    handler.store(handler.swap_bytes(handler.load(WORD, handler.at(handler.frame, ENVIRONMENT_OFFSETS[op]))), handler.sp)
+    handler.store(
+        handler.swap_bytes(handler.load(WORD, handler.at(handler.frame, ENVIRONMENT_OFFSETS[op]))), handler.sp
+    )
     handler.go_on(0, 1)
 
 
@@ -197,4 +201,3 @@ def emit_blob_hash(handler: Handler, gas: int) -> None:
     handler.branch_unlikely(handler.builder.and_(is_small, is_blob), asks)
     handler.put(0, word(0))
     handler.go_on(1, 1)
-

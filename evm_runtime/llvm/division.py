@@ -209,9 +209,7 @@ def emit_divide(module: Any) -> Any:
     for limbs, block in enumerate(cases, 1):
         builder.position_at_end(block)
         below = [limb(0), *divisor_limbs[: limbs - 1]]
-        normal = [
-            this.funnel(high, low, shift) for high, low in zip(divisor_limbs[:limbs], below, strict=True)
-        ]
+        normal = [this.funnel(high, low, shift) for high, low in zip(divisor_limbs[:limbs], below, strict=True)]
         digits = {1: _by_one, 2: _by_two}.get(limbs, _by_more)
         rest = digits(this, shifted, length, normal, quotient)
         above = [*rest[1:], limb(0)]

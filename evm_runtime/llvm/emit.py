@@ -148,9 +148,9 @@ class Handler(Emitter):
         """End the block: return to Python, before the instruction. None: it is an opcode that Python runs."""
         self._call_last(leave_function(self.function.module, leave), *self._start)
 
-    def stop_here(self) -> None:
-        """End the block and the frame, behind an instruction that was paid for."""
-        self._call_last(leave_function(self.function.module, Leave.STOP), self.ip, self.sp, self.gas)
+    def end(self, leave: Leave) -> None:
+        """End the block and the frame, by an instruction that was paid for."""
+        self._call_last(leave_function(self.function.module, leave), self.ip, self.sp, self.gas)
 
     def _call_last(self, function: Any, ip: Value, sp: Value, gas: Value) -> None:
         """A call that is a jump."""

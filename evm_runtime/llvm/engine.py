@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from evm_runtime.hardforks import FORKS
-from evm_runtime.jit.analysis import STACK_EFFECT
 from genesis.errors import LocalError
 
 _OPTIMIZATION: Final = 2
@@ -26,10 +25,10 @@ class NoEngine(LocalError):
 class Engine:
     """Machine code and the ways into it. Nothing in it changes once it is made; threads share it."""
 
-    def __init__(self, code: Any, opcodes: frozenset[int]) -> None:
+    def __init__(self, code: Any, handlers: Mapping[int, list[str]]) -> None:
+        """`handlers` has the names of a fork's 256 functions, by the identity of its table of opcodes."""
         self._code: Final = code
         """Keeps the machine code alive."""
-        self._opcodes: Final = opcodes
         address = code.get_function_address
         self.resume: Final = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(address("resume"))
         """Run a frame at an address until it leaves: see `layout.Leave`."""
@@ -37,7 +36,9 @@ class Engine:
         """The same for long runs: other threads go on meanwhile, and it may take a while to get back among them."""
         scan = ctypes.PYFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int64, ctypes.c_void_p)
         self._scan: Final = scan(address("scan"))
-        self._tables: Final[dict[int, Any]] = {id(fork.opcodes): self._table(fork.opcodes) for fork in FORKS.values()}
+        self._tables: Final[dict[int, Any]] = {
+            key: (ctypes.c_uint64 * 256)(*map(address, names)) for key, names in handlers.items()
+        }
 
     def table(self, opcodes: Mapping[int, Any]) -> int | None:
         """The address of the table of handlers for a fork's opcodes; None for opcodes of no fork."""
@@ -50,16 +51,8 @@ class Engine:
         self._scan(code, len(code), address_of_bytearray(bitmap))
         return bitmap
 
-    def _table(self, opcodes: Mapping[int, Any]) -> Any:
-        from evm_runtime.llvm.interpreter import handler_of
 
-        handlers = (handler_of(op, opcodes[op], self._opcodes) for op in range(256))
-        return (ctypes.c_uint64 * 256)(*map(self._code.get_function_address, handlers))
-
-
-address_of_bytes: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
-    ("PyBytes_AsString", ctypes.pythonapi)
-)
+address_of_bytes: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(("PyBytes_AsString", ctypes.pythonapi))
 """Where the content of a bytes object lies, for as long as the object lives."""
 address_of_bytearray: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
     ("PyByteArray_AsString", ctypes.pythonapi)
@@ -90,6 +83,7 @@ def load() -> Engine:
 def _compile() -> Engine:
     if sys.platform != "linux" or platform.machine() != "x86_64" or sys.implementation.name != "cpython":
         raise NoEngine(f"native code is written for CPython on Linux x86-64, not for {platform.platform()}")
+    forks = [fork.opcodes for fork in FORKS.values()]
     try:
         import llvmlite.binding as llvm
 
@@ -98,7 +92,7 @@ def _compile() -> Engine:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         llvm.initialize_native_asmparser()
-        interpreter = Interpreter([fork.opcodes for fork in FORKS.values()])
+        interpreter = Interpreter(forks)
         module = llvm.parse_assembly(interpreter.text())
         module.verify()
         features = llvm.get_host_cpu_features().flatten() + _NO_VECTORS
@@ -109,4 +103,4 @@ def _compile() -> Engine:
         code.finalize_object()
     except (ImportError, OSError, RuntimeError) as error:
         raise NoEngine(f"LLVM can't be had: {error}") from error
-    return Engine(code, interpreter.opcodes)
+    return Engine(code, {id(opcodes): interpreter.handlers(opcodes) for opcodes in forks})

@@ -44,10 +44,7 @@ class Surroundings:
         self._block_words: Final = b"".join(
             (
                 bytes(12) + state.coinbase,
-                *(
-                    number.to_bytes(WORD_BYTES, "big")
-                    for number in (state.timestamp, state.block_number)
-                ),
+                *(number.to_bytes(WORD_BYTES, "big") for number in (state.timestamp, state.block_number)),
                 state.mix_hash,
                 *(
                     number.to_bytes(WORD_BYTES, "big")

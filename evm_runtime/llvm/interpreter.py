@@ -5,13 +5,14 @@ and each opcode has a jump of its own for the processor to predict.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from llvmlite import ir
 
 from evm_runtime.jit.analysis import DUP1, JUMP, JUMPDEST, JUMPI, PUSH0, PUSH32, STACK_EFFECT, STOP, SWAP1
 from evm_runtime.llvm import control, division, keccak, memory, words
-from evm_runtime.llvm.emit import BYTE, LIMB, POINTER, VOID, CONVENTION, Emitter, Handler, leave_name, limb
+from evm_runtime.llvm.emit import BYTE, CONVENTION, LIMB, POINTER, VOID, Emitter, Handler, leave_name, limb
 from evm_runtime.llvm.layout import ENVIRONMENT_OFFSETS, Field, Leave
 
 Emit = Callable[[Handler, int], None]
@@ -27,8 +28,7 @@ class Interpreter:
             control.emit_leave(self._module, leave_name(leave), leave)
         memory.emit_grow(self._module)
         emits = _emits(self._module)
-        self.opcodes: Final = frozenset(emits)
-        """What runs natively."""
+        self._native: Final = frozenset(emits)
         for op, emit in emits.items():
             for gas in sorted({int(opcodes[op].gas_cost) for opcodes in forks if opcodes[op].mnemonic != "INVALID"}):
                 emit(Handler(self._module, _handler_name(op, gas)), gas)
@@ -39,14 +39,17 @@ class Interpreter:
         _emit_scan(self._module)
 
     def text(self) -> str:
+        """The module in LLVM's language."""
         return str(self._module)
 
+    def handlers(self, opcodes: Mapping[int, Any]) -> list[str]:
+        """The name of the function that handles each of a fork's 256 opcodes."""
+        return [self._handler(op, opcodes[op]) for op in range(256)]
 
-def handler_of(op: int, opcode: Any, native: frozenset[int]) -> str:
-    """The name of the function that handles an opcode of a fork; `native` are those that don't leave to Python."""
-    if opcode.mnemonic == "INVALID" or op not in STACK_EFFECT:
-        return _INVALID
-    return _handler_name(op, int(opcode.gas_cost)) if op in native else _by_python_name(STACK_EFFECT[op][0])
+    def _handler(self, op: int, opcode: Any) -> str:
+        if opcode.mnemonic == "INVALID" or op not in STACK_EFFECT:
+            return _INVALID
+        return _handler_name(op, int(opcode.gas_cost)) if op in self._native else _by_python_name(STACK_EFFECT[op][0])
 
 
 def _handler_name(op: int, gas: int) -> str:
@@ -63,11 +66,11 @@ def _by_python_name(pops: int) -> str:
 def _emits(module: Any) -> dict[int, Emit]:
     """What writes the handler of each opcode that runs natively."""
     emits: dict[int, Emit] = {
-        STOP: lambda h, _gas: control.emit_stop(h),
+        STOP: control.emit_stop,
         0x20: _keccak(module),
         0x35: memory.emit_load_data,
-        0x37: lambda h, gas: memory.emit_copy(h, gas, Field.DATA, Field.DATA_SIZE),
-        0x39: lambda h, gas: memory.emit_copy(h, gas, Field.CODE, Field.CODE_SIZE),
+        0x37: partial(memory.emit_copy, source=Field.DATA, source_size=Field.DATA_SIZE),
+        0x39: partial(memory.emit_copy, source=Field.CODE, source_size=Field.CODE_SIZE),
         0x3E: memory.emit_copy_returned,
         0x49: control.emit_blob_hash,
         0x50: control.emit_pop,
@@ -78,21 +81,21 @@ def _emits(module: Any) -> dict[int, Emit]:
         JUMPI: control.emit_jump_if,
         JUMPDEST: control.emit_jumpdest,
         0x5E: memory.emit_copy_within,
-        0xF3: lambda h, _gas: control.emit_end(h, Leave.RETURN),
-        0xFD: lambda h, _gas: control.emit_end(h, Leave.REVERT),
+        0xF3: partial(control.emit_end, leave=Leave.RETURN),
+        0xFD: partial(control.emit_end, leave=Leave.REVERT),
     }
     for op, (arguments, operation) in words.OPERATIONS.items():
-        emits[op] = lambda h, gas, a=arguments, o=operation: words.emit_operation(h, gas, a, o)
+        emits[op] = partial(words.emit_operation, arguments=arguments, operation=operation)
     emits |= _calls(module)
     for op, value in _LIMBS.items():
-        emits[op] = lambda h, gas, v=value: control.emit_push_limb(h, gas, v)
+        emits[op] = partial(control.emit_push_limb, value_of=value)
     for op in ENVIRONMENT_OFFSETS:
-        emits[op] = lambda h, gas, o=op: control.emit_environment(h, gas, o)
+        emits[op] = partial(control.emit_environment, op=op)
     for op in range(PUSH0, PUSH32 + 1):
-        emits[op] = lambda h, gas, size=op - PUSH0: control.emit_push(h, gas, size)
+        emits[op] = partial(control.emit_push, size=op - PUSH0)
     for place in range(16):
-        emits[DUP1 + place] = lambda h, gas, p=place: control.emit_dup(h, gas, p)
-        emits[SWAP1 + place] = lambda h, gas, p=place + 1: control.emit_swap(h, gas, p)
+        emits[DUP1 + place] = partial(control.emit_dup, place=place)
+        emits[SWAP1 + place] = partial(control.emit_swap, place=place + 1)
     return emits
 
 
@@ -119,15 +122,15 @@ def _calls(module: Any) -> dict[int, Emit]:
         0x09: (3, division.emit_mul_mod(module, divide)),
     }
     power = division.emit_power(module)
-    emits: dict[int, Emit] = {0x0A: lambda h, gas: words.emit_power(h, gas, power)}
+    emits: dict[int, Emit] = {0x0A: partial(words.emit_power, function=power)}
     for op, (arguments, function) in functions.items():
-        emits[op] = lambda h, gas, a=arguments, f=function: words.emit_call(h, gas, a, f)
+        emits[op] = partial(words.emit_call, arguments=arguments, function=function)
     return emits
 
 
 def _keccak(module: Any) -> Emit:
     function = keccak.emit_keccak(module, keccak.emit_permutation(module))
-    return lambda h, gas: memory.emit_keccak(h, gas, function)
+    return partial(memory.emit_keccak, function=function)
 
 
 def _emit_resume(module: Any) -> None:

@@ -180,4 +180,3 @@ def emit_keccak(handler: Handler, gas: int, function: Any) -> None:
     offset, _ = span(handler, 0, 1)
     builder.call(function, [_address(handler, offset), size, handler.slot(1)])
     handler.go_on(2, 1)
-

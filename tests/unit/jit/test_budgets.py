@@ -160,7 +160,15 @@ def test_initcode_is_never_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == []
 
 
-@pytest.mark.parametrize("tiers", [Tiers(native=False, jit=False), Tiers(native=False), Tiers(native=False, jit_limits=JitLimits(steps_per_line=0))])
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        Tiers(native=False, jit=False),
+        Tiers(native=False),
+        Tiers(native=False, jit_limits=JitLimits(steps_per_line=0)),
+        Tiers(native=True, jit=False),
+    ],
+)
 def test_an_endless_loop_is_interrupted_in_every_tier(tiers: Tiers) -> None:
     chain = Chain(make_spec(contract(TARGET, asm("JUMPDEST", 0, "JUMP"))))
     chain.runtime = type(chain.runtime)(chain.spec, chain.identity, chain.store, tiers=tiers)
