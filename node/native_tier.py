@@ -16,7 +16,7 @@ async def load_native_tier() -> None:
         return
     start = time.monotonic()
     try:
-        await trio.to_thread.run_sync(engine.load, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(engine.load)
     except engine.NoEngine as error:
         logger.warning("contracts run in the Python tier of the EVM: %s", error)
     else:
