@@ -244,6 +244,8 @@ class State(PragueState):
         self.computation_class = computation
         self.step_hook: StepHook | None = None
         self.poll: Poll | None = None
+        self.tier_data: Any = None
+        """What the computation's tier keeps for as long as this state is used."""
 
     @property
     def block_base_fee(self) -> int:

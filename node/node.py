@@ -35,6 +35,7 @@ from node.index_warmer import IndexWarmer
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
 from node.metrics import NodeMetrics, serve_metrics
+from node.native_tier import load_native_tier
 from node.network import Inboxes, Network
 from node.rpc.backend import Backend
 from node.rpc.config import RpcConfig
@@ -132,6 +133,7 @@ class Node:
                 nursery.start_soon(self._stop_on_halt, nursery.cancel_scope)
                 await nursery.start(self._observe_blocks)
                 nursery.start_soon(self._keep_index_warm)
+                nursery.start_soon(load_native_tier)
                 await nursery.start(serve, self._backend(), self._rpc_config())
                 if self._settings["metrics.port"]:
                     await nursery.start(

@@ -195,8 +195,11 @@ def _import_everything() -> None:
     import node.node
     import node.process
     import p2p.libp2p_parts
+    from evm_runtime.llvm import engine
 
     del node, p2p
+    with contextlib.suppress(engine.NoEngine):  # the nodes say so, if there is none
+        engine.load()
     gc.freeze()
     gc.enable()
 

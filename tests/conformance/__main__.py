@@ -16,15 +16,20 @@ from pathlib import Path
 from evm_runtime.fork import Tier
 from evm_runtime.jit.cache import JitLimits
 from evm_runtime.jit.tier import JitTier
+from evm_runtime.llvm import engine
+from evm_runtime.llvm.tier import NativeTier
 from tests.conformance.state_test import TESTED_FORKS, cases, run_case
 
-TIERS = ("reference", "jit")
+TIERS = ("reference", "jit", "native")
 STACK_BYTES = 256 * 1024 * 1024
 """For a depth of 1024 with every frame interpreted."""
 
 
 def make_tier(name: str) -> Tier | None:
-    """The JIT compiles at once here, so that every test runs compiled code."""
+    """The JIT compiles at once here, so that every test runs compiled code; and the native tier's engine is there."""
+    if name == "native":
+        engine.load()
+        return NativeTier()
     return JitTier(JitLimits(steps_per_line=0)) if name == "jit" else None
 
 

@@ -16,6 +16,7 @@ from evm_runtime.fork import State, computation_class
 from evm_runtime.hardforks import PRAGUE, Fork
 from evm_runtime.jit.cache import JitLimits
 from evm_runtime.kv import MemoryStore
+from evm_runtime.llvm import engine
 from evm_runtime.source import FlatSource
 from evm_runtime.state import AccountDB
 from evm_runtime.tiers import Tiers
@@ -23,14 +24,17 @@ from evm_runtime.transaction import Transaction, check_gas
 from genesis.errors import InvalidTransaction
 from tests.unit.evm_runtime.chain import CHAIN_ID
 
+engine.load()  # or the native tier would run nothing natively
+
 BASE_FEE = 7
 COINBASE = b"\xc0" * 20
 GAS_LIMIT = 30_000_000
 
 TIERS = {
-    "interpreted": Tiers(jit=False),
-    "compiled": Tiers(jit_limits=JitLimits(steps_per_line=0)),
-    "compiled while running": Tiers(jit_limits=JitLimits(steps_per_line=1, steps_between_looks=1)),
+    "interpreted": Tiers(native=False, jit=False),
+    "compiled": Tiers(native=False, jit_limits=JitLimits(steps_per_line=0)),
+    "compiled while running": Tiers(native=False, jit_limits=JitLimits(steps_per_line=1, steps_between_looks=1)),
+    "native": Tiers(native=True, jit=False),
 }
 
 

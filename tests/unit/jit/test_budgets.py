@@ -139,8 +139,8 @@ def test_no_code_makes_a_unit_longer_than_the_limit(what: str) -> None:
 def test_hostile_code_runs_alike(what: str) -> None:
     accounts = {bytes(ADDRESSES[0]): Account(10**22), bytes(TARGET): Account(0, 1, hostile()[what][:6_000])}
     transactions = [signed(0, nonce=nonce, to=TARGET, gas=35_000) for nonce in range(2)]
-    expected = run_ours(accounts, transactions, Tiers(jit=False))
-    assert run_ours(accounts, transactions, Tiers(jit_limits=JitLimits(steps_per_line=0))) == expected
+    expected = run_ours(accounts, transactions, Tiers(native=False, jit=False))
+    assert run_ours(accounts, transactions, Tiers(native=False, jit_limits=JitLimits(steps_per_line=0))) == expected
 
 
 def test_initcode_is_never_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,12 +155,20 @@ def test_initcode_is_never_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime_code = asm(1, 0, "SSTORE")
     accounts = {bytes(ADDRESSES[0]): Account(10**22)}
     tx = signed(0, nonce=0, gas=400_000, data=deployer(runtime_code))
-    run = run_ours(accounts, [tx], Tiers(jit_limits=JitLimits(steps_per_line=0)))
+    run = run_ours(accounts, [tx], Tiers(native=False, jit_limits=JitLimits(steps_per_line=0)))
     assert run.results[0] is not None and run.results[0].status == 1
     assert seen == []
 
 
-@pytest.mark.parametrize("tiers", [Tiers(jit=False), Tiers(), Tiers(jit_limits=JitLimits(steps_per_line=0))])
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        Tiers(native=False, jit=False),
+        Tiers(native=False),
+        Tiers(native=False, jit_limits=JitLimits(steps_per_line=0)),
+        Tiers(native=True, jit=False),
+    ],
+)
 def test_an_endless_loop_is_interrupted_in_every_tier(tiers: Tiers) -> None:
     chain = Chain(make_spec(contract(TARGET, asm("JUMPDEST", 0, "JUMP"))))
     chain.runtime = type(chain.runtime)(chain.spec, chain.identity, chain.store, tiers=tiers)
@@ -181,7 +189,7 @@ def test_access_lists_come_from_the_reference_loop() -> None:
     code = asm("ORIGIN", "BALANCE", "POP", 7, "SLOAD", 8, "SLOAD", "GAS", "GAS")
     chain = Chain(make_spec(contract(TARGET, code)))
     compiled = type(chain.runtime)(
-        chain.spec, chain.identity, chain.store, tiers=Tiers(jit_limits=JitLimits(steps_per_line=0))
+        chain.spec, chain.identity, chain.store, tiers=Tiers(native=False, jit_limits=JitLimits(steps_per_line=0))
     )
     for gas in (28_000, 30_000, 32_500, 60_000):
         request = CallRequest(to=TARGET, gas=gas)

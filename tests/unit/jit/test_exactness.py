@@ -71,7 +71,7 @@ def test_every_amount_of_gas_ends_alike(what: str) -> None:
     amounts = {*range(least, least + 40), *(rng.randrange(least, top) for _ in range(30)), *range(top - 4, top + 4)}
     for gas in sorted(amounts):
         expected = run("interpreted", code, other, gas)
-        for tier in ("compiled", "compiled while running"):
+        for tier in ("compiled", "compiled while running", "native"):
             assert run(tier, code, other, gas) == expected, f"{what} with {gas} gas, {tier}"
 
 
@@ -119,6 +119,6 @@ def test_clz_is_an_opcode_of_osaka_and_invalid_before() -> None:
     accounts = {bytes(ADDRESSES[0]): Account(10**22), TARGET: Account(0, 1, asm(5) + b"\x1e" + asm(0, "SSTORE"))}
     for fork, status in ((PRAGUE, 0), (OSAKA, 1)):
         runs = [run_ours(accounts, [transaction(100_000)], tiers, fork) for tiers in TIERS.values()]
-        assert runs[0] == runs[1] == runs[2]
+        assert all(run == runs[0] for run in runs)
         result = runs[0].results[0]
         assert result is not None and result.status == status
