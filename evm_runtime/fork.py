@@ -149,8 +149,7 @@ class Computation(PragueComputation):
             if function is None:
                 _run(cast(Computation, computation))
             elif not message.is_delegation and _in_own_name(message, cls.natives):
-                cast(Computation, computation).count_gas_as_work()
-                function(computation)
+                cast(Computation, computation).run_counted(function)
         return computation
 
     def add_child_computation(self, child_computation: ComputationAPI) -> None:
@@ -158,8 +157,8 @@ class Computation(PragueComputation):
         created = child_computation.msg.is_create and not child_computation.is_error
         self.return_data = b"" if created else child_computation.output
 
-    def count_gas_as_work(self) -> None:
-        """From now on, what this frame charges counts as work at the rate of the precompile or native that runs in it."""
+    def run_counted(self, function: Callable[[ComputationAPI], Any]) -> None:
+        """Run a precompile or native; what it charges counts as work at its rate (what its failure burns does not)."""
         charge, do_work = self.consume_gas, self.state.account_db.do_work
         rate = work.PRECOMPILE_GAS_WORK.get(Address(self.msg.code_address), work.NATIVE_GAS_WORK)
 
@@ -168,6 +167,10 @@ class Computation(PragueComputation):
             do_work(amount * rate)
 
         self.consume_gas = consume_gas  # type: ignore[method-assign]  # of this frame alone
+        try:
+            function(self)
+        finally:
+            del self.consume_gas
 
     # ------------------------------------------------------------ effects under the undo log
 

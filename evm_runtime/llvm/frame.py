@@ -16,6 +16,8 @@ from evm_runtime.llvm.layout import ENVIRONMENT, FRAME_BYTES, FRAME_WORDS, STACK
 
 SLICE_GAS: Final = 200_000
 """What native code may use before it comes back to Python: at most about a millisecond."""
+LONG_SLICE_GAS: Final = 1_000_000
+"""What it may use once it has shown that it runs long: some milliseconds of hashing, the slowest that it does."""
 POLLED_SLICE_GAS: Final = 50_000
 """The same where somebody wants to be asked (`State.poll`)."""
 
@@ -106,7 +108,7 @@ class Frame:
             code, len(message.code), jumps,
             address_of_bytes(data), len(data), 0, 0,
             address_of_bytearray(memory), 0, len(memory), 0,
-            0, 0, 0, len(transaction.blob_versioned_hashes),
+            0, 0, 0, len(transaction.blob_versioned_hashes), 0,
         )  # fmt: skip
         sender, value = message.sender, message.value.to_bytes(WORD_BYTES, "big")
         _FRAME_WORDS.pack_into(self.buffer, ENVIRONMENT, message.storage_address, sender, value)
@@ -134,14 +136,21 @@ class Frame:
         return self.fields[Field.RESERVE] > 0
 
     def use_reserve(self) -> None:
-        """Let the run go on: to its end, or for another slice where somebody wants to be asked first."""
+        """Let the run go on for another slice, after those who want to be asked in between."""
+        self.count_work()
         poll = self.computation.state.poll
-        reserve, more = self.fields[Field.RESERVE], self.fields[Field.RESERVE]
         if poll is not None:
             poll()
-            more = min(reserve, self.slice_gas)
+        reserve = self.fields[Field.RESERVE]
+        more = min(reserve, self.slice_gas if poll is not None else LONG_SLICE_GAS)
         self.fields[Field.GAS] += more
         self.fields[Field.RESERVE] = reserve - more
+
+    def count_work(self) -> None:
+        """Take over the work that native code has counted. Raises WorkExceeded."""
+        amount = self.fields[Field.WORK]
+        self.fields[Field.WORK] = 0
+        self.computation.state.account_db.do_work(amount)
 
     def after_call(self) -> None:
         """Take over what a call or creation has changed: return data, and maybe the own balance."""

@@ -46,6 +46,8 @@ class Field(IntEnum):
     BALANCE_KNOWN = 18
     BLOBS = 19
     """How many blobs the transaction carries."""
+    WORK = 20
+    """What native code has counted (`evm_runtime/work.py`) since Python last took it over."""
 
 
 SCRATCH: Final = 512

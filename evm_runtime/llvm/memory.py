@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from evm_runtime.llvm.emit import BYTE, GROW, WORD, Handler, Value, limb, word
 from evm_runtime.llvm.layout import SCRATCH, WORD_BYTES, Field, Leave
+from evm_runtime.work import KECCAK_WORD_WORK, KECCAK_WORK
 
 COPY_WORD_GAS: Final = 3
 KECCAK_WORD_GAS: Final = 6
@@ -178,5 +179,8 @@ def emit_keccak(handler: Handler, gas: int, function: Any) -> None:
     size = _offset(handler, 1)
     handler.charge(builder.mul(words_of(handler, size), limb(KECCAK_WORD_GAS)))
     offset, _ = span(handler, 0, 1)
+    words = builder.mul(words_of(handler, size), limb(KECCAK_WORD_WORK))
+    done = builder.add(handler.field(Field.WORK), builder.add(words, limb(KECCAK_WORK)))
+    handler.set_field(Field.WORK, done)
     builder.call(function, [_address(handler, offset), size, handler.slot(1)])
     handler.go_on(2, 1)

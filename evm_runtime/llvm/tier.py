@@ -16,7 +16,7 @@ Memory safety: no input is trusted to be in bounds.
 
 from typing import Final
 
-from eth.exceptions import Revert
+from eth.exceptions import Halt, Revert, VMError
 
 from evm_runtime.fork import Computation, Tier, interpret
 from evm_runtime.llvm import engine
@@ -56,7 +56,12 @@ class NativeTier:
         frame = take_frame()
         try:
             frame.begin(computation, table, surroundings)
-            _run(frame, exits, ready)
+            try:
+                _run(frame, exits, ready)
+            except (Halt, VMError):
+                frame.count_work()
+                raise
+            frame.count_work()
         finally:
             give_back(frame)
 
