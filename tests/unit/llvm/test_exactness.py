@@ -14,7 +14,17 @@ from tests.unit.evm_runtime.programs import OPS, asm
 
 TARGET, OTHER = b"\xe0" * 20, b"\xe1" * 20
 DATA = bytes(range(1, 50))
-HUGE = [(1 << 36) - 1, 1 << 36, (1 << 63) - 1, 1 << 63, (1 << 64) - 33, (1 << 64) - 1, 1 << 64, 1 << 255, (1 << 256) - 1]
+HUGE = [
+    (1 << 36) - 1,
+    1 << 36,
+    (1 << 63) - 1,
+    1 << 63,
+    (1 << 64) - 33,
+    (1 << 64) - 1,
+    1 << 64,
+    1 << 255,
+    (1 << 256) - 1,
+]
 NEAR = [0, 1, 31, 32, 33, 48, 49, 50, 64, 991, 992, 993, 1_023, 1_024, 1_025, 5_000]
 RETURNER = asm("CALLDATASIZE", 0, 0, "CALLDATACOPY", "CALLDATASIZE", 0, "RETURN")
 
@@ -72,7 +82,9 @@ def test_each_opcode_on_each_height_of_the_stack(first: int) -> None:
     """Underflow on short stacks, overflow on full ones, unknown opcodes on both; writes in a static call too."""
     for op in range(first, first + 16):
         for height in (0, 1, 2, 3, 6, 7, 16, 17, 1_023, 1_024):
-            if 0x5F < op < 0x90 and 2 < height < 15 or height > 7 and not (op > 0x90 or op % 16 < 2 or height > 1_000):
+            if (0x5F < op < 0x90 and 2 < height < 15) or (
+                height > 7 and not (op > 0x90 or op % 16 < 2 or height > 1_000)
+            ):
                 continue
             check(stack_of(height, op), 60_000)
 

@@ -17,7 +17,28 @@ from tests.unit.evm_runtime.programs import OPS, asm
 TARGET = b"\xe0" * 20
 CEILING = 1 << 256
 LIMBS = [0, 0, 1, 2, 1 << 63, (1 << 63) - 1, (1 << 64) - 1, (1 << 64) - 2]
-EDGES = [0, 1, 2, 7, 8, 30, 31, 32, 63, 64, 65, 127, 128, 255, 256, 257, 1 << 64, (1 << 64) - 1, 1 << 128, (1 << 128) - 1]
+EDGES = [
+    0,
+    1,
+    2,
+    7,
+    8,
+    30,
+    31,
+    32,
+    63,
+    64,
+    65,
+    127,
+    128,
+    255,
+    256,
+    257,
+    1 << 64,
+    (1 << 64) - 1,
+    1 << 128,
+    (1 << 128) - 1,
+]
 EDGES += [1 << 192, 1 << 255, (1 << 255) - 1, (1 << 255) + 1, CEILING - 1, CEILING - 2, 0xFF80, CEILING - (1 << 128)]
 
 Function = Callable[..., int]
@@ -111,7 +132,7 @@ def test_a_modulus_next_to_the_product() -> None:
 
 def test_the_hash_is_keccak_256_at_every_length_around_a_block() -> None:
     data = random.Random(5).randbytes(700)
-    lengths = [*range(0, 300), 407, 408, 409, 543, 544, 545, 700]
+    lengths = [*range(300), 407, 408, 409, 543, 544, 545, 700]
     code = asm("CALLDATASIZE", 0, 0, "CALLDATACOPY")
     for place, length in enumerate(lengths):
         code += asm(length, 0, "KECCAK256", 1_024 + 32 * place, "MSTORE")
