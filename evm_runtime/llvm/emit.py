@@ -219,13 +219,13 @@ class Handler(Emitter):
 
     # ------------------------------------------------------------ fields
 
-    def field(self, field: Field) -> Value:
+    def field(self, field: int) -> Value:
         return self.load(LIMB, self.at(self.frame, 8 * field))
 
-    def pointer(self, field: Field) -> Value:
+    def pointer(self, field: int) -> Value:
         return self.load(POINTER, self.at(self.frame, 8 * field))
 
-    def set_field(self, field: Field, value: Value) -> None:
+    def set_field(self, field: int, value: Value) -> None:
         self.store(value, self.at(self.frame, 8 * field))
 
     # ------------------------------------------------------------ memory

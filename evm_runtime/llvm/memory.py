@@ -109,7 +109,7 @@ def emit_copy_within(handler: Handler, gas: int) -> None:
     handler.go_on(3, 0)
 
 
-def emit_copy(handler: Handler, gas: int, source: Field, source_size: Field) -> None:
+def emit_copy(handler: Handler, gas: int, source: int, source_size: int) -> None:
     """CALLDATACOPY and CODECOPY: zeros past the source's end."""
     builder = handler.builder
     handler.charge(gas)

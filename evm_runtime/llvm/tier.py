@@ -24,6 +24,7 @@ from evm_runtime.llvm.exits import Exit, make_exits
 from evm_runtime.llvm.frame import Frame, Surroundings, give_back, take_frame
 from evm_runtime.llvm.layout import Leave
 
+_ENDS, _OUT_OF_GAS, _GROW = int(Leave.STOP), int(Leave.OUT_OF_GAS), int(Leave.GROW)
 _GAS_MAX: Final = 1 << 62
 """A frame with more gas than fits a field is left to the fallback; no transaction can pay for that much."""
 
@@ -67,13 +68,13 @@ def _run(frame: Frame, exits: dict[int, Exit], ready: engine.Engine) -> None:
     enter = resume
     while True:
         left = enter(address)
-        if left < Leave.STOP:
+        if left < _ENDS:
             exits[left](frame)
             enter = resume
-        elif left == Leave.OUT_OF_GAS and frame.has_reserve():
+        elif left == _OUT_OF_GAS and frame.has_reserve():
             frame.use_reserve()
             enter = ready.resume_apart
-        elif left == Leave.GROW:
+        elif left == _GROW:
             frame.grow_memory()
         else:
             _end(frame, left)
