@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from eth.vm.execution_context import ExecutionContext
 
-from evm_runtime import rewards, transition
+from evm_runtime import rewards, transition, work
 from evm_runtime.fork import Computation, State
 from evm_runtime.header import Header
 from evm_runtime.kv import WriteSet
@@ -61,6 +61,7 @@ class BlockRun:
         self._draft: Final = draft
         self.state: Final = State(db, execution_context(draft, spec.chain_id), computation)
         self.gas_used = 0
+        self.work_done = 0
         self.transactions: Final[list[Transaction]] = []
         self._receipts: list[Receipt] = []
         self._results: list[ExecutedTransaction] = []
@@ -80,9 +81,16 @@ class BlockRun:
                 f"gas limit reached: the block has {self._draft.gas_limit - self.gas_used} gas left, "
                 f"the transaction asks for {tx.gas_limit}"
             )
+        params = self._spec.block
+        if self.work_done + work.limit(tx.gas_limit, params) > params.work_limit:
+            raise InvalidTransaction(
+                f"work limit reached: the block has {params.work_limit - self.work_done} work left, "
+                f"the transaction may need {work.limit(tx.gas_limit, params)}"
+            )
         transition.check_sender(self.state, tx, base_fee)
-        outcome = transition.execute(self.state, tx, base_fee)
+        outcome = transition.execute(self.state, tx, base_fee, work.allowance(tx.gas_limit, params))
         self.gas_used += outcome.gas_used
+        self.work_done += outcome.work
         self._burned += outcome.burned + outcome.gas_used * base_fee
         self.transactions.append(tx)
         self._receipts.append(

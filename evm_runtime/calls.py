@@ -23,7 +23,7 @@ from eth.exceptions import (
     WriteProtection,
 )
 
-from evm_runtime import transition
+from evm_runtime import transition, work
 from evm_runtime.block import execution_context
 from evm_runtime.fork import Computation, Poll, State
 from evm_runtime.header import Header
@@ -172,7 +172,7 @@ class CallEnvironment:
         return tuple((address, tuple(sorted(found))) for address, found in sorted(slots.items()))
 
 
-def run_message(state: State, request: CallRequest, gas: int) -> transition.Outcome:
+def run_message(state: State, request: CallRequest, gas: int, allowance: int = work.UNLIMITED) -> transition.Outcome:
     """Run a message on `state`, and leave in its account database what it did. Raises InvalidTransaction."""
     base_fee = state.block_base_fee
     tx = call_transaction(state, request, gas)
@@ -188,7 +188,7 @@ def run_message(state: State, request: CallRequest, gas: int) -> transition.Outc
         )
     check_gas(tx)
     transition.check_balance(state, tx)
-    return transition.execute(state, tx, 0 if request.is_free else base_fee)
+    return transition.execute(state, tx, 0 if request.is_free else base_fee, allowance)
 
 
 def error_text(error: Exception) -> str:
@@ -204,6 +204,7 @@ def error_text(error: Exception) -> str:
 
 _ERROR_TEXTS: Final[dict[type[Exception], str]] = {
     Revert: "execution reverted",
+    transition.OutOfWork: "out of gas: work limit reached",
     OutOfGas: "out of gas",
     InvalidJumpDestination: "invalid jump destination",
     InsufficientStack: "stack underflow",

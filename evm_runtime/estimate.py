@@ -1,16 +1,21 @@
-"""eth_estimateGas: the least gas limit with which a message succeeds, found by bisection."""
+"""eth_estimateGas: the least gas limit with which a message succeeds, found by bisection.
+
+More gas buys more work too (`work.py`), so what is found is enough for both, and a message that does more work than any
+transaction may is told so beforehand.
+"""
 
 from typing import Final
 
 from eth.exceptions import OutOfGas, Revert
 
+from evm_runtime import work
 from evm_runtime.calls import CallEnvironment, CallRequest, error_text, run_message
 from evm_runtime.fork import State
 from evm_runtime.gas import TRANSACTION_GAS
 from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
 from evm_runtime.transaction import GasTooLow
-from evm_runtime.transition import Outcome
+from evm_runtime.transition import Outcome, OutOfWork
 from genesis.errors import InvalidTransaction
 
 _STIPEND: Final = 2_300
@@ -28,21 +33,30 @@ class ExecutionReverted(InvalidTransaction):
 def estimate_gas(environment: CallEnvironment, header: Header, request: CallRequest, gas_cap: int) -> int:
     """Raises ExecutionReverted, InvalidTransaction if no gas within the bounds is enough, ExecutionInterrupted."""
     state = environment.state(header, request)
+    params = environment.spec.block
+
+    def attempt(gas: int) -> Outcome | None:
+        return _attempt(state, request, gas, work.allowance(gas, params))
+
+    def succeeds(gas: int) -> bool:
+        outcome = attempt(gas)
+        return outcome is not None and outcome.succeeded
+
     fork = fork_at(environment.spec.forks, header.number)
     high = _most_gas(state, request, min(gas_cap, state.gas_limit, fork.transaction_gas_max or gas_cap))
-    if _is_plain_transfer(state, request) and high >= TRANSACTION_GAS and _try(state, request, TRANSACTION_GAS):
+    if _is_plain_transfer(state, request) and high >= TRANSACTION_GAS and succeeds(TRANSACTION_GAS):
         return TRANSACTION_GAS
-    outcome = _attempt(state, request, high)
+    outcome = attempt(high)
     if outcome is None or not outcome.succeeded:
         raise _failure(outcome, high)
     low = outcome.gas_used - 1
     # A call hands on at most 63/64 of what is left, so a little above the peak is mostly enough.
     guess = (outcome.gas_peak + _STIPEND) * 64 // 63
     if low < guess < high:
-        low, high = (low, guess) if _try(state, request, guess) else (guess, high)
+        low, high = (low, guess) if succeeds(guess) else (guess, high)
     while low + 1 < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if _try(state, request, middle) else (middle, high)
+        low, high = (low, middle) if succeeds(middle) else (middle, high)
     return high
 
 
@@ -66,15 +80,10 @@ def _is_plain_transfer(state: State, request: CallRequest) -> bool:
     return not state.account_db.get_code(request.to)
 
 
-def _try(state: State, request: CallRequest, gas: int) -> bool:
-    outcome = _attempt(state, request, gas)
-    return outcome is not None and outcome.succeeded
-
-
-def _attempt(state: State, request: CallRequest, gas: int) -> Outcome | None:
+def _attempt(state: State, request: CallRequest, gas: int, allowance: int) -> Outcome | None:
     """Run with `gas` and undo it all; None if the gas does not even pay for sending it."""
     try:
-        return run_message(state, request, gas)
+        return run_message(state, request, gas, allowance)
     except GasTooLow:
         return None
     finally:
@@ -82,6 +91,8 @@ def _attempt(state: State, request: CallRequest, gas: int) -> Outcome | None:
 
 
 def _failure(outcome: Outcome | None, gas: int) -> InvalidTransaction:
+    if outcome is not None and isinstance(outcome.error, OutOfWork):
+        return InvalidTransaction(f"{error_text(outcome.error)}: no gas limit up to {gas} allows so much work")
     if outcome is None or isinstance(outcome.error, OutOfGas):
         return InvalidTransaction(f"gas required exceeds allowance ({gas})")
     if isinstance(outcome.error, Revert):

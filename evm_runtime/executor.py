@@ -184,12 +184,16 @@ class BlockExecutor:
         self, run: BlockRun, candidates: Iterable[Transaction], gas_target: int, bytes_left: int
     ) -> list[tuple[Transaction, str]]:
         skipped: list[tuple[Transaction, str]] = []
+        params = self._spec.block
+        work_target = params.work_limit * gas_target // params.gas_limit
         for tx in candidates:
             size = len(tx.raw) + _ITEM_OVERHEAD_BYTES
             if gas_target - run.gas_used < TRANSACTION_GAS:
                 break
             if run.gas_used + tx.gas_limit > gas_target:
                 skipped.append((tx, f"gas limit reached: this proposal has {gas_target - run.gas_used} gas left"))
+            elif run.work_done >= work_target:
+                skipped.append((tx, f"work limit reached: this proposal has done {run.work_done} of {work_target}"))
             elif size > bytes_left:
                 skipped.append((tx, f"block size reached: this proposal has {bytes_left} bytes left"))
             else:

@@ -26,7 +26,10 @@ from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.forks.prague.state import PragueState
 
-from evm_runtime import keccak_backend  # noqa: F401  # chooses the keccak back end before py-evm hashes
+from evm_runtime import (
+    keccak_backend,  # noqa: F401  # chooses the keccak back end before py-evm hashes
+    work,
+)
 from evm_runtime.code import Code
 from evm_runtime.gas import INITCODE_BYTES_MAX
 from evm_runtime.hardforks import PRAGUE, Fork
@@ -81,8 +84,11 @@ class Computation(PragueComputation):
         db = cast(State, state).account_db
         if message.depth > CALL_DEPTH_MAX:
             raise StackDepthLimit("stack depth limit reached")
+        if message.depth:
+            db.do_work(work.FRAME_WORK)
         checkpoint = db.record()
         if message.value and message.should_transfer_value:
+            db.do_work(work.ACCOUNT_WRITE_WORK)
             balance = db.get_balance(message.sender)
             if balance < message.value:
                 raise InsufficientFunds(f"insufficient funds for transfer: have {balance}, want {message.value}")
@@ -107,6 +113,7 @@ class Computation(PragueComputation):
             # Raised into the creator's own frame, which fails as a whole.
             raise OutOfGas(f"initcode of {len(message.code)} bytes is above the limit of {INITCODE_BYTES_MAX}")
         db = cast(State, state).account_db
+        db.do_work(work.CREATION_WORK + (len(message.code) + 31) // 32 * work.INITCODE_WORD_WORK)
         checkpoint = db.record()
         db.increment_nonce(message.storage_address)
         computation = cls.apply_message(state, message, transaction_context, parent_computation)
@@ -142,6 +149,7 @@ class Computation(PragueComputation):
             if function is None:
                 _run(cast(Computation, computation))
             elif not message.is_delegation and _in_own_name(message, cls.natives):
+                cast(Computation, computation).count_gas_as_work()
                 function(computation)
         return computation
 
@@ -149,6 +157,17 @@ class Computation(PragueComputation):
         """Take the child's return data (a successful creation returns none), and let go of the child."""
         created = child_computation.msg.is_create and not child_computation.is_error
         self.return_data = b"" if created else child_computation.output
+
+    def count_gas_as_work(self) -> None:
+        """From now on, what this frame charges counts as work at the rate of the precompile or native that runs in it."""
+        charge, do_work = self.consume_gas, self.state.account_db.do_work
+        rate = work.PRECOMPILE_GAS_WORK.get(Address(self.msg.code_address), work.NATIVE_GAS_WORK)
+
+        def consume_gas(amount: int, reason: str) -> None:
+            charge(amount, reason)
+            do_work(amount * rate)
+
+        self.consume_gas = consume_gas  # type: ignore[method-assign]  # of this frame alone
 
     # ------------------------------------------------------------ effects under the undo log
 

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eth.abc import ComputationAPI
+from eth.abc import ComputationAPI, OpcodeAPI
 from eth.vm.forks.byzantium.opcodes import ensure_no_static
 from eth.vm.forks.cancun.logic import selfdestruct_eip6780
 from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
 from eth.vm.logic.invalid import InvalidOpcode
 from eth.vm.opcode import as_opcode
+from eth.vm.stack import to_int
 
+from evm_runtime import work
 from evm_runtime.precompiles import OSAKA_PRECOMPILES, PRAGUE_PRECOMPILES, Precompile
 from genesis.chain_spec import ForkActivation
 from genesis.primitives import Address
@@ -45,16 +47,55 @@ def fork_at(schedule: tuple[ForkActivation, ...], height: int) -> Fork:
     return FORKS[[activation.fork for activation in schedule if activation.height <= height][-1]]
 
 
+class Weighted(OpcodeAPI):
+    """An opcode that counts work once it has run: see `work.py`."""
+
+    def __init__(self, value: int, opcode: Any) -> None:
+        self._value: Final = value
+        self._run: Final = opcode
+        self.mnemonic = opcode.mnemonic
+        self.gas_cost = opcode.gas_cost
+
+    def __call__(self, computation: ComputationAPI) -> None:
+        meter: Any = computation.get_gas_meter()
+        before = meter.gas_remaining
+        hashed = _second_item(computation) if self._value == work.KECCAK256 else 0
+        self._run(computation)
+        state: Any = computation.state
+        state.account_db.do_work(work.opcode_work(self._value, before - meter.gas_remaining, hashed))
+
+    @classmethod
+    def as_opcode(cls, logic_fn: Any, mnemonic: str, gas_cost: int) -> OpcodeAPI:
+        """py-evm's own maker of opcodes."""
+        return as_opcode(logic_fn, mnemonic, gas_cost)
+
+
+def _second_item(computation: Any) -> int:
+    """Below the top of the stack, where KECCAK256 has the size; 0 if nothing is there."""
+    values = computation._stack.values
+    return to_int(values[-2]) if len(values) > 1 else 0
+
+
 def clz(computation: ComputationAPI) -> None:
     """EIP-7939: the number of leading zero bits of a word, 256 for zero."""
     computation.stack_push_int(256 - computation.stack_pop1_int().bit_length())
 
 
+def selfdestruct(computation: ComputationAPI) -> None:
+    """EIP-6780, as py-evm has it, with the work of the account that gets the balance."""
+    state: Any = computation.state
+    state.account_db.do_work(work.ACCOUNT_WRITE_WORK)
+    selfdestruct_eip6780(computation)
+
+
 def _prague_opcodes() -> dict[int, Any]:
-    """py-evm's, with SELFDESTRUCT as it is (py-evm wraps it in a DeprecationWarning) and every hole an invalid opcode."""
-    selfdestruct = as_opcode(ensure_no_static(selfdestruct_eip6780), "SELFDESTRUCT", _SELFDESTRUCT_GAS)
-    known = {**PRAGUE_OPCODES, _SELFDESTRUCT: selfdestruct}
-    return {value: known.get(value) or InvalidOpcode(value) for value in range(256)}
+    """py-evm's, weighted, with SELFDESTRUCT (py-evm's is wrapped in a DeprecationWarning), every hole an invalid opcode."""
+    known = {
+        **PRAGUE_OPCODES,
+        _SELFDESTRUCT: as_opcode(ensure_no_static(selfdestruct), "SELFDESTRUCT", _SELFDESTRUCT_GAS),
+    }
+    all_256 = {value: known.get(value) or InvalidOpcode(value) for value in range(256)}
+    return {value: Weighted(value, opcode) if value in work.WEIGHTED else opcode for value, opcode in all_256.items()}
 
 
 PRAGUE: Final = Fork("prague", _prague_opcodes(), PRAGUE_PRECOMPILES)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from eth.abc import AccountDatabaseAPI, MetaWitnessAPI
 
-from evm_runtime import keys, trie
+from evm_runtime import keys, trie, work
 from evm_runtime.fields import UINT64_MAX, UINT256_MAX, int_bytes
 from evm_runtime.kv import WriteSet
 from evm_runtime.receipt import Log
@@ -53,6 +53,8 @@ class AccountDB(AccountDatabaseAPI):
         self._accessed: dict[Any, None] | None = None
         self._destroyed: dict[Address, bool] = {}
         self._refund: dict[None, int] = {None: 0}
+        self.work_left = work.UNLIMITED
+        """What the running transaction may still do; not journaled, for work that is undone was done."""
 
     # ------------------------------------------------------------ transactions and the undo log
 
@@ -65,6 +67,7 @@ class AccountDB(AccountDatabaseAPI):
         self._events.clear()
         self._destroyed.clear()
         self._refund[None] = 0
+        self.work_left = work.UNLIMITED
 
     lock_changes = begin_transaction
 
@@ -110,6 +113,12 @@ class AccountDB(AccountDatabaseAPI):
         """Code that an account of this state has or had."""
         code = self._codes.get(code_hash)
         return self._source.code(code_hash) if code is None else code
+
+    def do_work(self, amount: int) -> None:
+        """Count work before it is done. Raises WorkExceeded where the transaction has none left."""
+        self.work_left -= amount
+        if self.work_left < 0:
+            raise work.WorkExceeded
 
     # ------------------------------------------------------------ accounts
 
@@ -284,6 +293,7 @@ class AccountDB(AccountDatabaseAPI):
 
     def mark_address_warm(self, address: Any) -> None:
         if address not in self._warm:
+            self.do_work(work.COLD_WORK)
             self._set(self._warm, address, True)
 
     def trace_access(self) -> Collection[Any]:

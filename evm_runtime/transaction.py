@@ -7,6 +7,7 @@ Kinds: 0 legacy (EIP-155, and before it, so that keyless deployments work), 1 (E
 from dataclasses import dataclass
 from typing import Any, Final
 
+from evm_runtime import work
 from evm_runtime.fields import (
     UINT64_MAX,
     int_bytes,
@@ -141,6 +142,11 @@ def check_transaction(tx: Transaction, spec: ChainSpec, height: int | None = Non
     gas_max = fork_at(spec.forks, spec.forks[-1].height if height is None else height).transaction_gas_max
     if gas_max is not None and tx.gas_limit > gas_max:
         raise InvalidTransaction(f"transaction gas limit too high (cap: {gas_max}, tx: {tx.gas_limit})")
+    if work.limit(tx.gas_limit, spec.block) > spec.block.work_limit:
+        raise InvalidTransaction(
+            f"exceeds block work limit: a gas limit of {tx.gas_limit} may need {work.limit(tx.gas_limit, spec.block)} work, "
+            f"a block has {spec.block.work_limit}"
+        )
     if tx.max_priority_fee_per_gas > tx.max_fee_per_gas:
         raise InvalidTransaction(
             f"max priority fee per gas higher than max fee per gas: address 0x{tx.sender.hex()}, "

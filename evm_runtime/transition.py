@@ -1,19 +1,21 @@
 """One transaction on one state: what is bought, run, refunded and paid, in Ethereum's order.
 
     check against the state → buy gas, raise the nonce → warm addresses → EIP-7702 authorizations → message or creation
-    → refund (at most a fifth) → EIP-7623 floor → unused gas back, tip to the coinbase → destroyed and empty accounts go
+    (both undone if they pass the limit of work) → refund (at most a fifth) → EIP-7623 floor → unused gas back, tip to the
+    coinbase → destroyed and empty accounts go
 
 Everything that makes a transaction invalid is checked before the state is touched. The base fee is burned: it is bought with
 the gas and given to nobody.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
-from eth.exceptions import ContractCreationCollision
+from eth.exceptions import ContractCreationCollision, OutOfGas, VMError
 from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 
+from evm_runtime import work
 from evm_runtime.fields import UINT64_MAX, int_bytes
 from evm_runtime.fork import Computation, State
 from evm_runtime.gas import AUTHORIZATION_REFUND, REFUND_QUOTIENT
@@ -42,6 +44,12 @@ class Outcome:
     contract_address: Address | None
     burned: int
     """Wei that vanished with destroyed accounts (the base fee is not in it)."""
+    work: int
+    """What it cost by `work.py`."""
+
+
+class OutOfWork(OutOfGas):
+    """The error of a transaction that passed its limit of work."""
 
 
 def contract_address(sender: Address, nonce: int) -> Address:
@@ -77,8 +85,10 @@ def check_balance(state: State, tx: Transaction) -> None:
         )
 
 
-def execute(state: State, tx: Transaction, base_fee: int) -> Outcome:
+def execute(state: State, tx: Transaction, base_fee: int, allowance: int = work.UNLIMITED) -> Outcome:
     """Run a checked transaction. The static checks of `check_transaction` and `check_sender` come first.
+
+    `allowance` is the work that it may do beyond what its gas stands for (`work.allowance`).
 
     Raises InvalidTransaction, with the state as it was, if py-evm fails in a way that is no outcome of an EVM; fatal errors
     pass through, and running out of this machine's memory or stack is one of them, for other nodes may not.
@@ -87,7 +97,7 @@ def execute(state: State, tx: Transaction, base_fee: int) -> Outcome:
     db.begin_transaction()
     checkpoint = db.record()
     try:
-        return _execute(state, tx, base_fee)
+        return _execute(state, tx, base_fee, allowance)
     except (MemoryError, RecursionError) as error:
         raise InvariantError(
             f"this machine can't execute transaction 0x{tx.hash.hex()}: {type(error).__name__}"
@@ -97,6 +107,8 @@ def execute(state: State, tx: Transaction, base_fee: int) -> Outcome:
     except Exception as error:
         db.discard(checkpoint)
         raise InvalidTransaction(f"execution failed: {type(error).__name__}: {error}") from error
+    finally:
+        db.work_left = work.UNLIMITED
 
 
 def system_call(state: State, address: Address, data: bytes) -> None:
@@ -121,19 +133,26 @@ def delegation(code: bytes) -> Address | None:
 # ---------------------------------------------------------------- the steps
 
 
-def _execute(state: State, tx: Transaction, base_fee: int) -> Outcome:
+class _Ran(NamedTuple):
+    """How the message ended. `refund` is that of the authorizations, `work` what was done beside gas."""
+
+    gas_left: int
+    refund: int
+    output: bytes
+    error: VMError | None
+    work: int
+
+
+def _execute(state: State, tx: Transaction, base_fee: int, allowance: int) -> Outcome:
     db = state.account_db
     price = tx.effective_gas_price(base_fee)
     db.set_balance(tx.sender, db.get_balance(tx.sender) - tx.gas_limit * price)
     db.increment_nonce(tx.sender)
     created = contract_address(tx.sender, tx.nonce) if tx.to is None else None
     _warm(state, tx, created)
-    refund = sum(_authorize(state, authorization) for authorization in tx.authorizations)
-    context = CancunTransactionContext(price, cast(Any, tx.sender))
-    computation = _run(state, tx, created, context)
-    gas_left = computation.get_gas_remaining()
-    spent = tx.gas_limit - gas_left
-    refund += db.refund
+    ran = _run_within(allowance, state, tx, created, CancunTransactionContext(price, cast(Any, tx.sender)))
+    spent = tx.gas_limit - ran.gas_left
+    refund = ran.refund + db.refund
     gas_used = max(spent - min(refund, spent // REFUND_QUOTIENT), tx.floor_gas)
     db.set_balance(tx.sender, db.get_balance(tx.sender) + (tx.gas_limit - gas_used) * price)
     coinbase = state.coinbase
@@ -142,14 +161,15 @@ def _execute(state: State, tx: Transaction, base_fee: int) -> Outcome:
     burned = _destroy(state)
     _sweep(state)
     return Outcome(
-        succeeded=computation.is_success,
+        succeeded=ran.error is None,
         gas_used=gas_used,
         gas_peak=max(spent, tx.floor_gas),
-        output=computation.output,
-        error=computation.error if computation.is_error else None,
+        output=ran.output,
+        error=ran.error,
         logs=logs,
         contract_address=created,
         burned=burned,
+        work=max(spent, tx.floor_gas) * work.GAS_WORK + ran.work,
     )
 
 
@@ -167,6 +187,7 @@ def _warm(state: State, tx: Transaction, created: Address | None) -> None:
 def _authorize(state: State, authorization: Authorization) -> int:
     """EIP-7702: set or clear the delegation of one authority, or skip it. Returns the refund that it brings."""
     db = state.account_db
+    db.do_work(work.AUTHORIZATION_WORK)
     if authorization.chain_id not in (0, state.execution_context.chain_id) or authorization.nonce >= UINT64_MAX:
         return 0
     authority = authorization.authority()
@@ -181,6 +202,25 @@ def _authorize(state: State, authorization: Authorization) -> int:
     db.set_code(authority, b"" if clears else DELEGATION_PREFIX + authorization.address)
     db.increment_nonce(authority)
     return refund
+
+
+def _run_within(
+    allowance: int, state: State, tx: Transaction, created: Address | None, context: CancunTransactionContext
+) -> _Ran:
+    """Authorizations and message. If they are more work than allowed, both are undone and all gas is taken."""
+    db = state.account_db
+    checkpoint = db.record()
+    db.work_left = allowance
+    try:
+        db.do_work(work.TRANSACTION_WORK)
+        refund = sum(_authorize(state, authorization) for authorization in tx.authorizations)
+        computation = _run(state, tx, created, context)
+    except work.WorkExceeded:
+        db.discard(checkpoint)
+        reason = f"out of gas: the transaction does more work than its gas limit and the chain allow ({allowance})"
+        return _Ran(0, 0, b"", OutOfWork(reason), allowance)
+    error = computation.error if computation.is_error else None
+    return _Ran(computation.get_gas_remaining(), refund, computation.output, error, allowance - db.work_left)
 
 
 def _run(state: State, tx: Transaction, created: Address | None, context: CancunTransactionContext) -> Computation:

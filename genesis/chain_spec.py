@@ -22,6 +22,8 @@ from genesis.types import Validator, ValidatorSet
 ATTRIBUTION_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a00"))
 STAKING_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a01"))
 SPEC_FORMAT: Final = 1
+WORK_LIMIT_MIN: Final = 100_000_000
+"""Enough for a transaction of the most gas that Ethereum allows (EIP-7825)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,28 @@ class BlockParams:
     gas_limit: int = 30_000_000
     bytes_max: int = 2 * 1024 * 1024
     """Of one block in the wire codec, body and commit included."""
+    work_limit: int = 200_000_000
+    """What executing a block may cost beside its gas (`evm_runtime/work.py`): about a nanosecond each, so less than half of
+    the interval."""
+    transaction_work_limit: int = 50_000_000
+    """Of one transaction, beyond what its gas stands for."""
     interval_ms: int = 500
     empty_interval_ms: int = 5_000
     base_fee_initial: Wei = Wei(10**9)
     base_fee_floor: Wei = Wei(10**6)
     base_fee_denominator: int = 128
     withdrawals_max: int = 64
+
+    def paced(self, interval_ms: int) -> "BlockParams":
+        """The same with another interval, and what depends on it: the least time of empty blocks, the limits of work."""
+        work_limit = max(interval_ms * self.work_limit // self.interval_ms, WORK_LIMIT_MIN)
+        return dataclasses.replace(
+            self,
+            interval_ms=interval_ms,
+            empty_interval_ms=max(interval_ms, self.empty_interval_ms),
+            work_limit=work_limit,
+            transaction_work_limit=work_limit // 4,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +192,10 @@ def _check(spec: ChainSpec) -> None:
         (spec.treasury != ZERO_ADDRESS, "treasury must be an address that somebody holds"),
         (shares == BPS, f"attribution shares sum to {shares}, not {BPS} basis points"),
         (5_000 <= block.gas_limit < 1 << 40, "block.gas_limit is out of range"),
+        (
+            0 < block.transaction_work_limit <= block.work_limit // 4 and block.work_limit >= WORK_LIMIT_MIN,
+            f"block.work_limit must be at least {WORK_LIMIT_MIN}, and block.transaction_work_limit 1 to a quarter of it",
+        ),
         (0 < block.base_fee_floor <= block.base_fee_initial, "block.base_fee_initial is below its floor"),
         (block.base_fee_denominator >= 2, "block.base_fee_denominator must be at least 2"),
         (0 < block.interval_ms <= block.empty_interval_ms, "block.interval_ms must be 1 .. empty_interval_ms"),

@@ -36,6 +36,7 @@ _LOCALS: Final = {
     "state": "computation.state",
     "stack": "computation._stack.values",
     "poll": "computation.state.poll",
+    "do_work": "computation.state.account_db.do_work",
 }
 
 

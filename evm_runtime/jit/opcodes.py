@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from evm_runtime.jit.runtime import WORD, byte, sar, sdiv, signed, signextend, smod
+from evm_runtime.work import WEIGHTED
 
 ADDRESS_LIMIT: Final = (1 << 160) - 1
 SIZE_LIMIT: Final = (1 << 48) - 1
@@ -112,7 +113,8 @@ FINISHES: Final[dict[int, str]] = {
 BY_REFERENCE: Final = frozenset({0x31, 0x3B, 0x3C, 0x3F, 0x40, 0x49, 0xF0, 0xF1, 0xF2, 0xF4, 0xF5, 0xFA, 0xFF})
 """BALANCE, EXTCODESIZE, EXTCODECOPY, EXTCODEHASH, BLOCKHASH, BLOBHASH, the creates and calls, SELFDESTRUCT."""
 
-SEGMENT_ENDS: Final = frozenset({0x3E, 0x55, 0x5A, 0x5D, *range(0xA0, 0xA5)})
-"""GAS and SSTORE observe the gas that is left; RETURNDATACOPY, TSTORE and the LOGs can fail for another reason than gas."""
+SEGMENT_ENDS: Final = frozenset({0x3E, 0x55, 0x5A, 0x5D, *range(0xA0, 0xA5)}) | WEIGHTED
+"""GAS and SSTORE observe the gas that is left; RETURNDATACOPY, TSTORE and the LOGs can fail for another reason than gas; what
+has a weight counts only if the gas lasts until there (`evm_runtime/work.py`)."""
 
 SELFDESTRUCT: Final = 0xFF

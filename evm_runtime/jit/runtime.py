@@ -12,6 +12,7 @@ from eth.vm.forks.london.storage import GAS_SCHEDULE_EIP3529
 from eth.vm.stack import to_int
 from sha3 import keccak_256
 
+from evm_runtime import work
 from evm_runtime.receipt import Log
 from genesis.primitives import Hash32
 
@@ -163,6 +164,7 @@ def keccak(computation: Any, memory: bytearray, offset: int, size: int, gas: int
     gas -= _KECCAK_WORD_GAS * ((size + 31) >> 5)
     if gas < 0:
         raise OutOfGas("KECCAK256")
+    computation.state.account_db.do_work(work.opcode_work(work.KECCAK256, 0, size))
     return int.from_bytes(keccak_256(memory[offset : offset + size]).digest(), "big"), gas, memory, length
 
 
@@ -172,9 +174,11 @@ def keccak(computation: Any, memory: bytearray, offset: int, size: int, gas: int
 def sload(computation: Any, slot: int, gas: int) -> tuple[int, int]:
     """(value, gas left), EIP-2929."""
     db, address = computation.state.account_db, computation.msg.storage_address
-    gas -= WARM_SLOT_GAS if db.warm_storage(address, slot) else COLD_SLOT_GAS
+    warm = db.warm_storage(address, slot)
+    gas -= WARM_SLOT_GAS if warm else COLD_SLOT_GAS
     if gas < 0:
         raise OutOfGas("SLOAD")
+    db.do_work(work.SLOAD_WORK if warm else work.SLOAD_WORK + work.COLD_WORK)
     return db.get_storage(address, slot), gas
 
 
@@ -196,6 +200,7 @@ def sstore(computation: Any, slot: int, value: int, gas: int) -> int:
         raise OutOfGas("SSTORE")
     if refund:
         db.add_refund(refund)
+    db.do_work(work.SSTORE_WORK + work.sstore_extra_work(cost))
     db.set_storage(address, slot, value)
     return gas
 
@@ -218,6 +223,7 @@ def _net_cost(original: int, current: int, value: int) -> tuple[int, int]:
 
 
 def tload(computation: Any, slot: int) -> int:
+    computation.state.account_db.do_work(work.TRANSIENT_WORK)
     stored = computation.state.account_db.get_transient_storage(computation.msg.storage_address, slot)
     return int.from_bytes(stored, "big")
 
@@ -226,6 +232,7 @@ def tstore(computation: Any, slot: int, value: int) -> None:
     if computation.msg.is_static:
         raise WriteProtection("TSTORE in a static call")
     db = computation.state.account_db
+    db.do_work(work.TRANSIENT_WORK)
     db.set_transient_storage(computation.msg.storage_address, slot, value.to_bytes(32, "big"))
 
 
@@ -242,7 +249,9 @@ def log(
         raise OutOfGas("LOG")
     gas, memory, length = grow(computation, memory, offset, size, gas)
     words = tuple([Hash32(topic.to_bytes(32, "big")) for topic in topics])
-    computation.state.account_db.add_event(Log(message.storage_address, words, bytes(memory[offset : offset + size])))
+    db = computation.state.account_db
+    db.do_work(work.LOG_WORK + work.LOG_TOPIC_WORK * len(topics))
+    db.add_event(Log(message.storage_address, words, bytes(memory[offset : offset + size])))
     return gas, memory, length
 
 
@@ -270,8 +279,8 @@ HELPERS: Final[dict[str, Any]] = {
     **{
         function.__name__: function
         for function in (
-            byte, copy, copy_returned, copy_within, exp, finish, grow, keccak, log, retreat, revert, sar, sdiv, signed,
-            signextend, sload, smod, sstore, tload, to_int, tstore,
+            byte, copy, copy_returned, copy_within, exp, finish, grow, keccak, log, retreat, revert, sar, sdiv,
+            signed, signextend, sload, smod, sstore, tload, to_int, tstore,
         )
     },
 }  # fmt: skip

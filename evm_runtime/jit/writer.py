@@ -18,6 +18,7 @@ from evm_runtime.jit.opcodes import (
     STATEMENTS,
 )
 from evm_runtime.jit.runtime import WORD, Retreat
+from evm_runtime.work import KECCAK256, opcode_work
 
 _AND: Final = 0x16
 _LINE_LENGTH: Final = 80
@@ -257,6 +258,7 @@ class InstructionWriter:
             self._add(path.indent, f"gas -= {6 * ((count.constant + 31) // 32)}")
             self._add(path.indent, "if gas < 0: raise OutOfGas('KECCAK256')")
             end = self._reach(path, offset, text, count.constant)
+            self._add(path.indent, f"do_work({opcode_work(KECCAK256, 0, count.constant)})")
             self._add(path.indent, f"{result} = integer(keccak_256(memory[{text}:{end}]).digest(), 'big')")
         else:
             call = f"keccak(computation, memory, {text}, {count_text}, gas)"

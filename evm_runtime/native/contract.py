@@ -14,8 +14,9 @@ A call is handled in this order, and each step is paid for before it is done:
 4. Gas for decoding; arguments that are not canonical ABI revert with `MalformedInput`.
 5. The method's own gas formula, over the decoded arguments; then its body.
 
-Only py-evm's VMError family leaves `__call__`, so the EVM rolls back what the call did; fatal errors of the node pass through.
-Anything else would be a bug, on which nodes might disagree: it stops the node as an InvariantError.
+Only py-evm's VMError family leaves `__call__`, so the EVM rolls back what the call did; fatal errors of the node pass through,
+and so does WorkExceeded, which ends the transaction. Anything else would be a bug, on which nodes might disagree: it stops the
+node as an InvariantError.
 """
 
 import copy
@@ -29,6 +30,7 @@ from eth.exceptions import Revert, VMError, WriteProtection
 from evm_runtime.native import gas as gas_costs
 from evm_runtime.native.abi import AbiError, AbiType, Signature, decode, encode, parse_signature
 from evm_runtime.native.frame import Event, Frame, NativeState
+from evm_runtime.work import WorkExceeded
 from genesis.errors import FatalError, InvariantError
 from genesis.primitives import Address, Wei
 
@@ -172,7 +174,7 @@ class NativeContract:
     def _guarded(self, computation: ComputationAPI, data: bytes) -> bytes:
         try:
             return self._dispatch(computation, data)
-        except VMError:
+        except (VMError, WorkExceeded):
             raise
         except Exception as error:
             if self.hypothetical:

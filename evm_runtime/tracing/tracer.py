@@ -15,7 +15,8 @@ from eth.exceptions import VMError
 
 from evm_runtime.fork import Computation, State
 from evm_runtime.transaction import Transaction
-from evm_runtime.transition import Outcome
+from evm_runtime.transition import Outcome, OutOfWork
+from evm_runtime.work import WorkExceeded
 from genesis.primitives import Address
 
 CALL_KINDS: Final = {
@@ -166,6 +167,9 @@ class _Traced(Computation):
             computation = cast(ComputationAPI, run())
         except VMError as error:
             tell(Ending(message.gas, b"", error))
+            raise
+        except WorkExceeded:
+            tell(Ending(message.gas, b"", OutOfWork("the transaction passed its limit of work")))
             raise
         failure = computation.error if computation.is_error else None
         tell(Ending(computation.get_gas_used(), computation.output, failure))

@@ -53,7 +53,7 @@ def genesis_build(
     members = tuple(parse_validator(text) for text in validators)
     block = BlockParams()
     if block_interval_ms is not None:
-        block = dataclasses.replace(block, interval_ms=block_interval_ms)
+        block = block.paced(block_interval_ms)
     if empty_block_interval_ms is not None:
         block = dataclasses.replace(block, empty_interval_ms=empty_block_interval_ms)
     spec = ChainSpec(

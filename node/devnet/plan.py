@@ -156,12 +156,7 @@ def make_devnet(options: DevnetOptions) -> Devnet:
 def _spec(
     options: DevnetOptions, validator_keys: list[bytes], account_keys: list[bytes], genesis_time_ms: int | None
 ) -> ChainSpec:
-    block = BlockParams()
-    block = dataclasses.replace(
-        block,
-        interval_ms=options.block_interval_ms,
-        empty_interval_ms=max(options.block_interval_ms, block.empty_interval_ms),
-    )
+    block = BlockParams().paced(options.block_interval_ms)
     consensus = ConsensusParams()
     if consensus.propose_timeout_ms < 2 * options.block_interval_ms:  # at least four worst blocks of half an interval
         propose_ms = 2 * options.block_interval_ms

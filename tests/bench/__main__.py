@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tests.bench.harness import ROOT, Report
 
-HELPERS = {"__main__", "harness", "workload"}
-ORDER = ("admission", "execution", "evm", "block", "attribution", "devnet")
+HELPERS = {"__main__", "harness", "workload", "worst_cases"}
+ORDER = ("admission", "execution", "evm", "block", "worst", "attribution", "devnet")
 
 
 def names() -> list[str]:

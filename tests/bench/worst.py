@@ -1,0 +1,155 @@
+"""The worst block: what the slowest things cost per gas and per work, a search for worse mixtures, blocks full of the worst.
+
+On a chain in LevelDB with many accounts and slots. The table runs each case in a transaction of its own, cold (nobody has seen
+its code before) and without limit of work, and prints how fast it burns gas and how long one unit of work takes. Blocks are
+then filled with what took longest per gas and per work, by the real builder under the real limits, and executed as a validator
+does that has seen none of their transactions: senders recovered, roots taken. `worst_block_ms` is the slowest of them; it
+should be below half of `block_interval_ms`.
+"""
+
+import gc
+import random
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evm_runtime.block import BlockRun
+from evm_runtime.fork import computation_class
+from evm_runtime.hardforks import OSAKA, TRANSACTION_GAS_MAX
+from evm_runtime.source import FlatSource, stored_root
+from evm_runtime.state import AccountDB
+from evm_runtime.tiers import DEFAULT_TIERS
+from evm_runtime.transaction import decode_transaction
+from genesis.chain_spec import GenesisAccount
+from genesis.primitives import Address, Wei
+from node.storage.view import StateView
+from tests.bench.harness import RESULTS, Report, seconds
+from tests.bench.workload import Sender, funded, senders
+from tests.bench.worst_cases import CASE_AT, FILLERS_AT, Case, contracts, loop, table, targets
+from tests.unit.node.local_chain import LocalChain, make_spec
+
+FILLERS = 50_000
+SLOTS = 20_000
+CASE_GAS = 2_000_000
+REPEATS = 3
+SEARCH_SEED = 1
+SEARCH_ROUNDS = 150
+SEARCH_PIECES_MAX = 6
+WORST_KEPT = 6
+BLOCK_SENDERS = 64
+GAS_LIMITS = (600_000, TRANSACTION_GAS_MAX)
+"""Of the transactions that fill a block: as little gas as buys all work, and as much as a transaction may have."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    case: Case
+    place: int
+    seconds: float
+    gas: int
+    work: int
+
+    @property
+    def mgas_s(self) -> float:
+        return self.gas / self.seconds / 1e6
+
+    @property
+    def ns_per_work(self) -> float:
+        return self.seconds * 1e9 / self.work
+
+
+def run(report: Report) -> None:
+    found = table(SLOTS)
+    mixtures = _mixtures(found.pieces, random.Random(SEARCH_SEED), SEARCH_ROUNDS)
+    cases = [*found.cases, *mixtures]
+    accounts = senders(BLOCK_SENDERS)
+    spec = make_spec()
+    spec = replace(spec, alloc=(*spec.alloc, *funded(accounts), *targets(), *contracts(cases), *_fillers()))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=RESULTS) as folder:  # not /tmp, which may be memory
+        chain = LocalChain(Path(folder) / "chain", spec)
+        try:
+            bench = _Bench(chain, accounts)
+            measured = [bench.measure(case, place) for place, case in enumerate(cases)]
+            _print(report, measured[: len(found.cases)])
+            _blocks(report, bench, measured)
+        finally:
+            chain.close()
+
+
+def _fillers() -> list[GenesisAccount]:
+    return [
+        GenesisAccount(Address((FILLERS_AT + place).to_bytes(20, "big")), Wei(1 + place)) for place in range(FILLERS)
+    ]
+
+
+def _mixtures(pieces: dict[str, bytes], rng: random.Random, count: int) -> list[Case]:
+    names = sorted(pieces)
+    found = []
+    for _ in range(count):
+        chosen = [rng.choice(names) for _ in range(rng.randrange(2, SEARCH_PIECES_MAX + 1))]
+        body = b"".join(pieces[name] * rng.randrange(1, 4) for name in chosen)
+        found.append(Case(" + ".join(chosen), loop(body)))
+    return found
+
+
+class _Bench:
+    def __init__(self, chain: LocalChain, accounts: list[Sender]) -> None:
+        self._chain = chain
+        self._accounts = accounts
+        self._header = chain.build().header
+        self._store = StateView(chain.database)
+        block = replace(chain.spec.block, work_limit=1 << 60, transaction_work_limit=1 << 58)
+        self._unlimited = replace(chain.spec, block=block)
+
+    def measure(self, case: Case, place: int) -> Measured:
+        """One transaction without limit of work, in code that nobody has run before: the fastest of a few."""
+        to = (CASE_AT + place).to_bytes(20, "big")
+        raw = self._accounts[0].sign(
+            self._chain.spec.chain_id, 0, to, data=case.data, gas=CASE_GAS + 50 * len(case.data)
+        )
+        tx = decode_transaction(raw, chain_id=self._chain.spec.chain_id)
+        best = float("inf")
+        for _ in range(REPEATS):
+            db = AccountDB(FlatSource(self._store), stored_root(self._store))
+            block = BlockRun(self._unlimited, db, computation_class({}, DEFAULT_TIERS.make(), OSAKA), self._header)
+            gc.collect()
+            results = []
+            taken = seconds(lambda block=block, results=results: results.append(block.apply(tx)))
+            best = min(best, taken + seconds(db.finalize))
+        return Measured(case, place, best, results[0].gas_peak, results[0].work)
+
+    def block_s(self, place: int, case: Case, gas_limit: int) -> float:
+        """Seconds that a block filled with calls of one case takes."""
+        chain = self._chain
+        to = (CASE_AT + place).to_bytes(20, "big")
+        gas = min(gas_limit + 50 * len(case.data), TRANSACTION_GAS_MAX)
+        raws = [account.sign(chain.spec.chain_id, 0, to, data=case.data, gas=gas) for account in self._accounts]
+        transactions = [decode_transaction(raw, chain_id=chain.spec.chain_id) for raw in raws]
+        executed = chain.build(*transactions)
+        tip = chain.store.tip()
+        gc.collect()
+        runtime = chain.store.live_runtime
+        return min(seconds(lambda: runtime.execute_block(tip.header, tip.time_ms, executed.block)) for _ in range(2))
+
+
+def _print(report: Report, measured: list[Measured]) -> None:
+    for found in sorted(measured, key=lambda item: item.mgas_s):
+        key = found.case.name.replace(" ", "_")
+        report.add(f"{key}_mgas_s", found.mgas_s, "Mgas/s", f"{found.ns_per_work:.2f} ns per work")
+
+
+def _blocks(report: Report, bench: _Bench, measured: list[Measured]) -> None:
+    by_work = sorted(measured, key=lambda item: -item.ns_per_work)
+    by_gas = sorted(measured, key=lambda item: item.mgas_s)
+    worst_ms, worst_name = 0.0, ""
+    chosen = {item.place: item for item in (*by_work[:WORST_KEPT], *by_gas[:WORST_KEPT])}
+    for item in chosen.values():
+        for gas_limit in GAS_LIMITS:
+            block_ms = bench.block_s(item.place, item.case, gas_limit) * 1e3
+            if block_ms > worst_ms:
+                worst_ms, worst_name = block_ms, f"{item.case.name}, {gas_limit} gas each"
+    report.add("search_ns_per_work", by_work[0].ns_per_work, "ns", by_work[0].case.name)
+    report.add("slowest_mgas_s", by_gas[0].mgas_s, "Mgas/s", by_gas[0].case.name)
+    report.add("worst_block_ms", worst_ms, "ms", worst_name)
+    report.add("block_interval_ms", bench._chain.spec.block.interval_ms, "ms", "half of it is the aim")
