@@ -169,6 +169,13 @@ class Handler(Emitter):
     def leave_if(self, condition: Value, leave: Leave) -> None:
         self.branch_unlikely(condition, self.way_out(leave))
 
+    def ask_python_if(self, condition: Value) -> None:
+        """Leave for Python to run this opcode."""
+        asks = self.block("asks")
+        with self.within(asks):
+            self.leave(None)
+        self.branch_unlikely(condition, asks)
+
     def branch_unlikely(self, condition: Value, block: Any) -> None:
         following = self.block("on")
         self.builder.cbranch(condition, block, following).set_weights([1, 1_000_000])

@@ -11,7 +11,7 @@ from eth.exceptions import OutOfGas
 from eth.vm.stack import to_int
 
 from evm_runtime.jit.analysis import STACK_EFFECT
-from evm_runtime.jit.runtime import log, sload, sstore, tload, tstore
+from evm_runtime.jit.runtime import keccak, log, sload, sstore, tload, tstore
 from evm_runtime.llvm.frame import Frame
 from evm_runtime.llvm.layout import ENVIRONMENT_OFFSETS, SELFBALANCE, WORD_BYTES, Field
 
@@ -26,6 +26,7 @@ _EXTCODECOPY: Final = 0x3C
 def make_exits(opcodes: Mapping[int, Any]) -> dict[int, Exit]:
     """What runs each opcode of a fork that native code leaves for."""
     exits: dict[int, Exit] = {op: _by_reference(op, opcodes[op]) for op in STACK_EFFECT}
+    exits[0x20] = _keccak(int(opcodes[0x20].gas_cost))
     exits[0x54] = _sload
     exits[0x55] = _sstore
     exits[0x5C] = _tload(int(opcodes[0x5C].gas_cost))
@@ -103,6 +104,23 @@ def _log(topics: int, gas: int) -> Exit:
         frame.gas = log(computation, frame.memory, (offset, size), items, left)[0]
         frame.spare_memory()
         frame.fields[Field.PC] += 1
+
+    return run
+
+
+def _keccak(gas: int) -> Exit:
+    """KECCAK256 of so much that it has to be counted before it is done."""
+
+    def run(frame: Frame) -> None:
+        fields, buffer = frame.fields, frame.buffer
+        end = fields[Field.SP]
+        middle, start = end - WORD_BYTES, end - 2 * WORD_BYTES
+        offset, size = int.from_bytes(buffer[middle:end], "little"), int.from_bytes(buffer[start:middle], "little")
+        left = _charged(frame, gas)
+        word, frame.gas, _, _ = keccak(frame.computation, frame.memory, offset, size, left)
+        buffer[start:middle] = word.to_bytes(WORD_BYTES, "little")
+        fields[Field.SP] = middle
+        fields[Field.PC] += 1
 
     return run
 

@@ -105,7 +105,7 @@ class Frame:
             code, len(message.code), jumps,
             address_of_bytes(data), len(data), 0, 0,
             address_of_bytearray(memory), 0, len(memory), 0,
-            0, 0, 0, len(transaction.blob_versioned_hashes),
+            0, 0, 0, len(transaction.blob_versioned_hashes), 0,
         )  # fmt: skip
         sender, value = message.sender, message.value.to_bytes(WORD_BYTES, "big")
         _FRAME_WORDS.pack_into(self.buffer, ENVIRONMENT, message.storage_address, sender, value)
@@ -131,9 +131,6 @@ class Frame:
         self.fields[Field.GAS] = first
         self.fields[Field.RESERVE] = gas - first
 
-    def has_reserve(self) -> bool:
-        return self.fields[Field.RESERVE] > 0
-
     def use_reserve(self) -> None:
         """Let the run go on: to its end, or for another slice where somebody wants to be asked first."""
         poll = self.computation.state.poll
@@ -151,6 +148,12 @@ class Frame:
         fields[Field.RETURNED] = address_of_bytes(returned)
         fields[Field.RETURNED_SIZE] = len(returned)
         fields[Field.BALANCE_KNOWN] = 0
+
+    def count_work(self) -> None:
+        """Count what native code has done since it was last asked. Raises WorkExceeded."""
+        amount = self.fields[Field.WORK]
+        self.fields[Field.WORK] = 0
+        self.computation.state.account_db.do_work(amount)
 
     # ------------------------------------------------------------ memory
 

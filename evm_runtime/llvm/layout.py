@@ -46,9 +46,11 @@ class Field:
     BALANCE_KNOWN: Final = 18
     BLOBS: Final = 19
     """How many blobs the transaction carries."""
+    WORK: Final = 20
+    """Work (`evm_runtime/work.py`) that native code has done and Python has not counted yet."""
 
 
-FIELDS: Final = 20
+FIELDS: Final = 21
 SCRATCH: Final = 512
 SCRATCH_BYTES: Final = 64
 ENVIRONMENT: Final = 640

@@ -22,7 +22,7 @@ from evm_runtime.fork import Computation, Tier, interpret
 from evm_runtime.llvm import engine
 from evm_runtime.llvm.exits import Exit, make_exits
 from evm_runtime.llvm.frame import Frame, Surroundings, give_back, take_frame
-from evm_runtime.llvm.layout import Leave
+from evm_runtime.llvm.layout import Field, Leave
 
 _ENDS, _OUT_OF_GAS, _GROW = int(Leave.STOP), int(Leave.OUT_OF_GAS), int(Leave.GROW)
 _GAS_MAX: Final = 1 << 62
@@ -64,14 +64,16 @@ class NativeTier:
 
 def _run(frame: Frame, exits: dict[int, Exit], ready: engine.Engine) -> None:
     """In and out until the frame ends. Short runs keep the interpreter's lock, which is quick; long ones let others have it."""
-    address, resume = frame.address, ready.resume
+    address, fields, resume = frame.address, frame.fields, ready.resume
     enter = resume
     while True:
         left = enter(address)
+        if fields[Field.WORK]:
+            frame.count_work()
         if left < _ENDS:
             exits[left](frame)
             enter = resume
-        elif left == _OUT_OF_GAS and frame.has_reserve():
+        elif left == _OUT_OF_GAS and fields[Field.RESERVE]:
             frame.use_reserve()
             enter = ready.resume_apart
         elif left == _GROW:

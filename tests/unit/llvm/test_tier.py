@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from evm_runtime import transition, work
 from evm_runtime.calls import ExecutionInterrupted
 from evm_runtime.fork import Computation, interpret
 from evm_runtime.hardforks import OSAKA
@@ -18,6 +19,7 @@ from tests.fuzz.cases import make_case
 from tests.fuzz.machines import TIERS, Account, run_ours
 from tests.unit.evm_runtime.chain import ADDRESSES, Chain, contract, make_spec, signed
 from tests.unit.evm_runtime.programs import asm
+from tests.unit.evm_runtime.test_work import outcome_of
 from tests.unit.llvm.threads import in_threads
 
 TARGET = Address(b"\xe0" * 20)
@@ -161,3 +163,19 @@ def test_the_code_of_a_frame_may_be_dropped_and_made_again() -> None:
         accounts[bytes([place + 1]) * 20] = Account(0, 1, asm(rng.getrandbits(64), 5, "SSTORE", 3, "JUMPDEST", "GAS"))
     transactions = [signed(0, nonce=nonce, to=bytes([nonce % 30 + 1]) * 20, gas=90_000) for nonce in range(60)]
     assert run_ours(accounts, transactions, TIERS["native"]) == run_ours(accounts, transactions, TIERS["interpreted"])
+
+
+@pytest.mark.parametrize("size", [0, 1, 32, 136, 5_000, 400_000])
+def test_hashing_counts_as_work_wherever_it_is_done(size: int) -> None:
+    """Small ones natively, counted later; what is too much for that by Python, counted before."""
+    body = asm(size, 0, "KECCAK256", "DUP1", 7, "MSTORE")
+    chain = Chain(make_spec(contract(TARGET, body * 40 + asm(0, "MLOAD", 0, "SSTORE"))))
+    tx = signed(0, nonce=0, to=TARGET, gas=6_000_000)
+    expected, _ = outcome_of(chain, tx, work.UNLIMITED, TIERS["interpreted"])
+    found, _ = outcome_of(chain, tx, work.UNLIMITED, TIERS["native"])
+    assert found == expected and found.succeeded
+    needed = found.work - found.gas_peak * work.GAS_WORK
+    assert needed >= 40 * (work.KECCAK_WORK + size // 32 * work.KECCAK_WORD_WORK)
+    for allowance in (needed // 3, needed - 1):
+        short, _ = outcome_of(chain, tx, allowance, TIERS["native"])
+        assert isinstance(short.error, transition.OutOfWork) and short.gas_used == tx.gas_limit
