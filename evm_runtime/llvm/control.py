@@ -179,10 +179,7 @@ def emit_environment(handler: Handler, gas: int, op: int) -> None:
     handler.check_stack(0, 1)
     if op == SELFBALANCE:
         known = handler.field(Field.BALANCE_KNOWN)
-        asks = handler.block("asks")
-        with handler.within(asks):
-            handler.leave(None)
-        handler.branch_unlikely(handler.builder.icmp_unsigned("==", known, limb(0)), asks)
+        handler.ask_python_if(handler.builder.icmp_unsigned("==", known, limb(0)))
     handler.store(
         handler.swap_bytes(handler.load(WORD, handler.at(handler.frame, ENVIRONMENT_OFFSETS[op]))), handler.sp
     )
@@ -195,9 +192,6 @@ def emit_blob_hash(handler: Handler, gas: int) -> None:
     handler.check_stack(1, 1)
     is_small, place = handler.small(0)
     is_blob = handler.builder.icmp_unsigned("<", place, handler.field(Field.BLOBS))
-    asks = handler.block("asks")
-    with handler.within(asks):
-        handler.leave(None)
-    handler.branch_unlikely(handler.builder.and_(is_small, is_blob), asks)
+    handler.ask_python_if(handler.builder.and_(is_small, is_blob))
     handler.put(0, word(0))
     handler.go_on(1, 1)

@@ -169,6 +169,13 @@ class Handler(Emitter):
     def leave_if(self, condition: Value, leave: Leave) -> None:
         self.branch_unlikely(condition, self.way_out(leave))
 
+    def ask_python_if(self, condition: Value) -> None:
+        """Leave for Python to run this opcode."""
+        asks = self.block("asks")
+        with self.within(asks):
+            self.leave(None)
+        self.branch_unlikely(condition, asks)
+
     def branch_unlikely(self, condition: Value, block: Any) -> None:
         following = self.block("on")
         self.builder.cbranch(condition, block, following).set_weights([1, 1_000_000])
@@ -219,13 +226,13 @@ class Handler(Emitter):
 
     # ------------------------------------------------------------ fields
 
-    def field(self, field: Field) -> Value:
+    def field(self, field: int) -> Value:
         return self.load(LIMB, self.at(self.frame, 8 * field))
 
-    def pointer(self, field: Field) -> Value:
+    def pointer(self, field: int) -> Value:
         return self.load(POINTER, self.at(self.frame, 8 * field))
 
-    def set_field(self, field: Field, value: Value) -> None:
+    def set_field(self, field: int, value: Value) -> None:
         self.store(value, self.at(self.frame, 8 * field))
 
     # ------------------------------------------------------------ memory

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from eth.exceptions import OutOfGas
+from eth.vm.stack import to_int
 
 from evm_runtime.jit.analysis import STACK_EFFECT
-from evm_runtime.jit.runtime import log, sload, sstore, tload, tstore
+from evm_runtime.jit.runtime import keccak, log, sload, sstore, tload, tstore
 from evm_runtime.llvm.frame import Frame
 from evm_runtime.llvm.layout import ENVIRONMENT_OFFSETS, SELFBALANCE, WORD_BYTES, Field
 
 Exit = Callable[[Frame], None]
 
-_PC, _SP = int(Field.PC), int(Field.SP)
 _SELFDESTRUCT: Final = 0xFF
 _CALLS: Final = frozenset({0xF0, 0xF1, 0xF2, 0xF4, 0xF5, 0xFA})
 """CREATE, CALL, CALLCODE, DELEGATECALL, CREATE2, STATICCALL."""
@@ -26,6 +26,7 @@ _EXTCODECOPY: Final = 0x3C
 def make_exits(opcodes: Mapping[int, Any]) -> dict[int, Exit]:
     """What runs each opcode of a fork that native code leaves for."""
     exits: dict[int, Exit] = {op: _by_reference(op, opcodes[op]) for op in STACK_EFFECT}
+    exits[0x20] = _keccak(int(opcodes[0x20].gas_cost))
     exits[0x54] = _sload
     exits[0x55] = _sstore
     exits[0x5C] = _tload(int(opcodes[0x5C].gas_cost))
@@ -38,21 +39,21 @@ def make_exits(opcodes: Mapping[int, Any]) -> dict[int, Exit]:
 
 def _sload(frame: Frame) -> None:
     fields, buffer = frame.fields, frame.buffer
-    end = fields[_SP]
+    end = fields[Field.SP]
     at = end - WORD_BYTES
     value, frame.gas = sload(frame.computation, int.from_bytes(buffer[at:end], "little"), frame.gas)
     buffer[at:end] = value.to_bytes(WORD_BYTES, "little")
-    fields[_PC] += 1
+    fields[Field.PC] += 1
 
 
 def _sstore(frame: Frame) -> None:
     fields, buffer = frame.fields, frame.buffer
-    end = fields[_SP]
+    end = fields[Field.SP]
     middle, start = end - WORD_BYTES, end - 2 * WORD_BYTES
     slot, value = int.from_bytes(buffer[middle:end], "little"), int.from_bytes(buffer[start:middle], "little")
     frame.gas = sstore(frame.computation, slot, value, frame.gas)
-    fields[_SP] = start
-    fields[_PC] += 1
+    fields[Field.SP] = start
+    fields[Field.PC] += 1
 
 
 def _charged(frame: Frame, gas: int) -> int:
@@ -67,11 +68,11 @@ def _tload(gas: int) -> Exit:
     def run(frame: Frame) -> None:
         fields, buffer = frame.fields, frame.buffer
         frame.gas = _charged(frame, gas)
-        end = fields[_SP]
+        end = fields[Field.SP]
         at = end - WORD_BYTES
         value = tload(frame.computation, int.from_bytes(buffer[at:end], "little"))
         buffer[at:end] = value.to_bytes(WORD_BYTES, "little")
-        fields[_PC] += 1
+        fields[Field.PC] += 1
 
     return run
 
@@ -80,12 +81,12 @@ def _tstore(gas: int) -> Exit:
     def run(frame: Frame) -> None:
         fields, buffer = frame.fields, frame.buffer
         frame.gas = _charged(frame, gas)
-        end = fields[_SP]
+        end = fields[Field.SP]
         middle, start = end - WORD_BYTES, end - 2 * WORD_BYTES
         slot, value = int.from_bytes(buffer[middle:end], "little"), int.from_bytes(buffer[start:middle], "little")
         tstore(frame.computation, slot, value)
-        fields[_SP] = start
-        fields[_PC] += 1
+        fields[Field.SP] = start
+        fields[Field.PC] += 1
 
     return run
 
@@ -102,7 +103,24 @@ def _log(topics: int, gas: int) -> Exit:
         frame.trim_memory()
         frame.gas = log(computation, frame.memory, (offset, size), items, left)[0]
         frame.spare_memory()
-        frame.fields[_PC] += 1
+        frame.fields[Field.PC] += 1
+
+    return run
+
+
+def _keccak(gas: int) -> Exit:
+    """KECCAK256 of so much that it has to be counted before it is done."""
+
+    def run(frame: Frame) -> None:
+        fields, buffer = frame.fields, frame.buffer
+        end = fields[Field.SP]
+        middle, start = end - WORD_BYTES, end - 2 * WORD_BYTES
+        offset, size = int.from_bytes(buffer[middle:end], "little"), int.from_bytes(buffer[start:middle], "little")
+        left = _charged(frame, gas)
+        word, frame.gas, _, _ = keccak(frame.computation, frame.memory, offset, size, left)
+        buffer[start:middle] = word.to_bytes(WORD_BYTES, "little")
+        fields[Field.SP] = middle
+        fields[Field.PC] += 1
 
     return run
 
@@ -124,20 +142,24 @@ def _by_reference(op: int, opcode: Any) -> Exit:
     uses_memory = calls or op == _EXTCODECOPY
 
     def run(frame: Frame) -> None:
-        computation, fields = frame.computation, frame.fields
-        frame.give_items(pops)
+        computation, fields, buffer = frame.computation, frame.fields, frame.buffer
+        values, meter = computation._stack.values, computation._gas_meter  # type: ignore[attr-defined]
+        end = fields[Field.SP]
+        start = end - WORD_BYTES * pops
+        for at in range(start, end, WORD_BYTES):
+            values.append(int.from_bytes(buffer[at : at + WORD_BYTES], "little"))
         if uses_memory:
             frame.trim_memory()
-        meter = computation._gas_meter
-        meter.gas_remaining = frame.gas
+        meter.gas_remaining = fields[Field.GAS] + fields[Field.RESERVE]
         opcode(computation=computation)
         frame.gas = meter.gas_remaining
         if pushes:
-            frame.take_item()
+            buffer[start : start + WORD_BYTES] = to_int(values.pop()).to_bytes(WORD_BYTES, "little")
+        fields[Field.SP] = start + WORD_BYTES * pushes
         if uses_memory:
             frame.spare_memory()
         if calls:
             frame.after_call()
-        fields[_PC] += 1
+        fields[Field.PC] += 1
 
     return run

@@ -8,16 +8,12 @@ never seen: the stack is written before it is read, all else is set anew.
 import struct
 from typing import Any, Final
 
-from eth.vm.stack import to_int
-
 from evm_runtime.fork import Computation
 from evm_runtime.llvm.engine import Engine, address_of_bytearray, address_of_bytes
-from evm_runtime.llvm.layout import ENVIRONMENT, FRAME_BYTES, FRAME_WORDS, STACK, WORD_BYTES, Field
+from evm_runtime.llvm.layout import ENVIRONMENT, FIELDS, FRAME_BYTES, FRAME_WORDS, STACK, WORD_BYTES, Field
 
 SLICE_GAS: Final = 200_000
 """What native code may use before it comes back to Python: at most about a millisecond."""
-LONG_SLICE_GAS: Final = 1_000_000
-"""What it may use once it has shown that it runs long: some milliseconds of hashing, the slowest that it does."""
 POLLED_SLICE_GAS: Final = 50_000
 """The same where somebody wants to be asked (`State.poll`)."""
 
@@ -25,7 +21,7 @@ _FIRST_MEMORY: Final = bytes(1_024)
 _MORE_MEMORY: Final = bytes(16_384)
 """Memory's capacity grows by so much. Every word costs at least 3 gas, so leaving for it costs 1 ns or so per gas."""
 
-_FIELDS: Final = struct.Struct(f"<{len(Field)}q")
+_FIELDS: Final = struct.Struct(f"<{FIELDS}q")
 _FRAME_WORDS: Final = struct.Struct("12x20s12x20s32s")
 _SHARED_WORDS_AT: Final = ENVIRONMENT + WORD_BYTES * len(FRAME_WORDS)
 _POOLED_MAX: Final = 64
@@ -80,22 +76,23 @@ class Surroundings:
 class Frame:
     """One call frame while it runs natively. `fields` are the numbers that `layout.Field` names, `buffer` is all of it."""
 
-    __slots__ = ("address", "buffer", "computation", "data", "fields", "memory", "returned", "slice_gas")
+    __slots__ = ("address", "buffer", "computation", "data", "fields", "memory", "returned", "slice_gas", "words")
 
     def __init__(self) -> None:
         self.buffer: Final = bytearray(FRAME_BYTES)
-        self.fields: Final = memoryview(self.buffer)[: 8 * len(Field)].cast("q")
+        self.fields: Final = memoryview(self.buffer)[: 8 * FIELDS].cast("q")
         self.address: Final[int] = address_of_bytearray(self.buffer)
         self.computation: Computation
         self.memory = bytearray()
-        self.data = self.returned = b""
+        self.data = self.returned = self.words = b""
         self.slice_gas = SLICE_GAS
 
     def begin(self, computation: Computation, table: int, surroundings: Surroundings) -> None:
         """Make it the frame of a computation that has not run yet."""
         message, transaction = computation.msg, computation.transaction_context
         self.computation = computation
-        self.data = data = message.data_as_bytes
+        data = message.data
+        self.data = data = data if type(data) is bytes else bytes(data)
         self.memory = memory = computation._memory._bytes  # type: ignore[attr-defined]
         memory.extend(_FIRST_MEMORY)
         self.slice_gas = SLICE_GAS if computation.state.poll is None else POLLED_SLICE_GAS
@@ -113,7 +110,9 @@ class Frame:
         sender, value = message.sender, message.value.to_bytes(WORD_BYTES, "big")
         _FRAME_WORDS.pack_into(self.buffer, ENVIRONMENT, message.storage_address, sender, value)
         words = surroundings.words(transaction)
-        self.buffer[_SHARED_WORDS_AT : _SHARED_WORDS_AT + len(words)] = words
+        if words is not self.words:
+            self.words = words
+            self.buffer[_SHARED_WORDS_AT : _SHARED_WORDS_AT + len(words)] = words
 
     def end(self) -> None:
         del self.computation
@@ -132,25 +131,15 @@ class Frame:
         self.fields[Field.GAS] = first
         self.fields[Field.RESERVE] = gas - first
 
-    def has_reserve(self) -> bool:
-        return self.fields[Field.RESERVE] > 0
-
     def use_reserve(self) -> None:
-        """Let the run go on for another slice, after those who want to be asked in between."""
-        self.count_work()
+        """Let the run go on: to its end, or for another slice where somebody wants to be asked first."""
         poll = self.computation.state.poll
+        reserve, more = self.fields[Field.RESERVE], self.fields[Field.RESERVE]
         if poll is not None:
             poll()
-        reserve = self.fields[Field.RESERVE]
-        more = min(reserve, self.slice_gas if poll is not None else LONG_SLICE_GAS)
+            more = min(reserve, self.slice_gas)
         self.fields[Field.GAS] += more
         self.fields[Field.RESERVE] = reserve - more
-
-    def count_work(self) -> None:
-        """Take over the work that native code has counted. Raises WorkExceeded."""
-        amount = self.fields[Field.WORK]
-        self.fields[Field.WORK] = 0
-        self.computation.state.account_db.do_work(amount)
 
     def after_call(self) -> None:
         """Take over what a call or creation has changed: return data, and maybe the own balance."""
@@ -159,6 +148,12 @@ class Frame:
         fields[Field.RETURNED] = address_of_bytes(returned)
         fields[Field.RETURNED_SIZE] = len(returned)
         fields[Field.BALANCE_KNOWN] = 0
+
+    def count_work(self) -> None:
+        """Count what native code has done since it was last asked. Raises WorkExceeded."""
+        amount = self.fields[Field.WORK]
+        self.fields[Field.WORK] = 0
+        self.computation.state.account_db.do_work(amount)
 
     # ------------------------------------------------------------ memory
 
@@ -204,13 +199,6 @@ class Frame:
             [int.from_bytes(raw[at : at + WORD_BYTES], "little") for at in range(0, len(raw), WORD_BYTES)]
         )
         self.fields[Field.SP] = start
-
-    def take_item(self) -> None:
-        """Move the topmost item of py-evm's stack here."""
-        at = self.fields[Field.SP]
-        value = to_int(self.computation._stack.values.pop())  # type: ignore[attr-defined]
-        self.buffer[at : at + WORD_BYTES] = value.to_bytes(WORD_BYTES, "little")
-        self.fields[Field.SP] = at + WORD_BYTES
 
     def retreat(self) -> None:
         """Put everything where py-evm's loop expects it, before the instruction."""

@@ -139,7 +139,7 @@ def _emit_resume(module: Any) -> None:
     this = Emitter(function)
     (frame,) = function.args
 
-    def field(place: Field, kind: Any = LIMB) -> Any:
+    def field(place: int, kind: Any = LIMB) -> Any:
         return this.load(kind, this.at(frame, 8 * place))
 
     ip = this.at(field(Field.CODE, POINTER), field(Field.PC))

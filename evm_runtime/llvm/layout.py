@@ -15,41 +15,42 @@ WORD_BYTES: Final = 32
 STACK_WORDS: Final = 1_024
 
 
-class Field(IntEnum):
-    """Places of the fields, by number; times 8 their offsets."""
+class Field:
+    """Places of the fields, by number; times 8 their offsets. (No Enum: Python looks up a few of them for each exit.)"""
 
-    PC = 0
-    SP = 1
-    GAS = 2
+    PC: Final = 0
+    SP: Final = 1
+    GAS: Final = 2
     """What this run may use."""
-    RESERVE = 3
+    RESERVE: Final = 3
     """What the frame has besides."""
-    TABLE = 4
+    TABLE: Final = 4
     """Address of the fork's table of handlers."""
-    CODE = 5
-    CODE_SIZE = 6
-    JUMPS = 7
+    CODE: Final = 5
+    CODE_SIZE: Final = 6
+    JUMPS: Final = 7
     """Address of the bitmap of jump destinations, one bit for each byte of code."""
-    DATA = 8
-    DATA_SIZE = 9
-    RETURNED = 10
-    RETURNED_SIZE = 11
-    MEMORY = 12
-    MEMORY_SIZE = 13
+    DATA: Final = 8
+    DATA_SIZE: Final = 9
+    RETURNED: Final = 10
+    RETURNED_SIZE: Final = 11
+    MEMORY: Final = 12
+    MEMORY_SIZE: Final = 13
     """What the EVM takes memory's size to be; what lies between it and the capacity is zero."""
-    MEMORY_CAPACITY = 14
-    REACH = 15
+    MEMORY_CAPACITY: Final = 14
+    REACH: Final = 15
     """The size that memory must grow to, written before leaving by GROW."""
-    OFFSET = 16
-    SIZE = 17
+    OFFSET: Final = 16
+    SIZE: Final = 17
     """Where in memory the output lies, written before leaving by RETURN and REVERT."""
-    BALANCE_KNOWN = 18
-    BLOBS = 19
+    BALANCE_KNOWN: Final = 18
+    BLOBS: Final = 19
     """How many blobs the transaction carries."""
-    WORK = 20
-    """What native code has counted (`evm_runtime/work.py`) since Python last took it over."""
+    WORK: Final = 20
+    """Work (`evm_runtime/work.py`) that native code has done and Python has not counted yet."""
 
 
+FIELDS: Final = 21
 SCRATCH: Final = 512
 SCRATCH_BYTES: Final = 64
 ENVIRONMENT: Final = 640

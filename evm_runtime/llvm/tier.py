@@ -16,14 +16,15 @@ Memory safety: no input is trusted to be in bounds.
 
 from typing import Final
 
-from eth.exceptions import Halt, Revert, VMError
+from eth.exceptions import Revert
 
 from evm_runtime.fork import Computation, Tier, interpret
 from evm_runtime.llvm import engine
 from evm_runtime.llvm.exits import Exit, make_exits
 from evm_runtime.llvm.frame import Frame, Surroundings, give_back, take_frame
-from evm_runtime.llvm.layout import Leave
+from evm_runtime.llvm.layout import Field, Leave
 
+_ENDS, _OUT_OF_GAS, _GROW = int(Leave.STOP), int(Leave.OUT_OF_GAS), int(Leave.GROW)
 _GAS_MAX: Final = 1 << 62
 """A frame with more gas than fits a field is left to the fallback; no transaction can pay for that much."""
 
@@ -56,29 +57,26 @@ class NativeTier:
         frame = take_frame()
         try:
             frame.begin(computation, table, surroundings)
-            try:
-                _run(frame, exits, ready)
-            except (Halt, VMError):
-                frame.count_work()
-                raise
-            frame.count_work()
+            _run(frame, exits, ready)
         finally:
             give_back(frame)
 
 
 def _run(frame: Frame, exits: dict[int, Exit], ready: engine.Engine) -> None:
     """In and out until the frame ends. Short runs keep the interpreter's lock, which is quick; long ones let others have it."""
-    address, resume = frame.address, ready.resume
+    address, fields, resume = frame.address, frame.fields, ready.resume
     enter = resume
     while True:
         left = enter(address)
-        if left < Leave.STOP:
+        if fields[Field.WORK]:
+            frame.count_work()
+        if left < _ENDS:
             exits[left](frame)
             enter = resume
-        elif left == Leave.OUT_OF_GAS and frame.has_reserve():
+        elif left == _OUT_OF_GAS and fields[Field.RESERVE]:
             frame.use_reserve()
             enter = ready.resume_apart
-        elif left == Leave.GROW:
+        elif left == _GROW:
             frame.grow_memory()
         else:
             _end(frame, left)
