@@ -21,10 +21,12 @@ from typing import Any, ClassVar, Final, Protocol, cast
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.exceptions import Halt, InsufficientFunds, OutOfGas, StackDepthLimit, VMError
-from eth.vm.computation import BaseComputation
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.forks.prague.state import PragueState
+from eth.vm.gas_meter import GasMeter
+from eth.vm.memory import Memory
+from eth.vm.stack import Stack
 
 from evm_runtime import (
     keccak_backend,  # noqa: F401  # chooses the keccak back end before py-evm hashes
@@ -67,8 +69,23 @@ class Computation(PragueComputation):
     state: "State"
 
     def __init__(self, state: StateAPI, message: MessageAPI, transaction_context: TransactionContextAPI) -> None:
-        BaseComputation.__init__(self, state, message, transaction_context)
+        """What py-evm's own does, less what ours has no use for.
+
+        The stack's methods are put in their places at once: py-evm finds each by a cached property, whose first use costs
+        more than the opcode that needs it, in every frame.
+        """
+        self.state = cast(State, state)
+        self.msg = message
+        self.transaction_context = transaction_context
         self.code = Code(message.code)
+        self._gas_meter = GasMeter(message.gas)
+        self._memory = Memory()
+        self._stack = stack = Stack()
+        places = self.__dict__
+        places["stack_pop_ints"], places["stack_pop_bytes"] = stack.pop_ints, stack.pop_bytes
+        places["stack_pop_any"], places["stack_pop1_any"] = stack.pop_any, stack.pop1_any
+        places["stack_pop1_int"], places["stack_pop1_bytes"] = stack.pop1_int, stack.pop1_bytes
+        places["stack_push_int"], places["stack_push_bytes"] = stack.push_int, stack.push_bytes
 
     # ------------------------------------------------------------ messages
 
