@@ -69,16 +69,17 @@ class Computation(PragueComputation):
     state: "State"
 
     def __init__(self, state: StateAPI, message: MessageAPI, transaction_context: TransactionContextAPI) -> None:
-        """What py-evm's own does, less what ours has no use for.
+        """What py-evm's own does, but that the stack's methods are put in their places at once.
 
-        The stack's methods are put in their places at once: py-evm finds each by a cached property, whose first use costs
-        more than the opcode that needs it, in every frame.
+        py-evm finds each by a cached property, whose first use costs more than the opcode that needs it, in every frame.
         """
         self.state = cast(State, state)
         self.msg = message
         self.transaction_context = transaction_context
         self.code = Code(message.code)
         self._gas_meter = GasMeter(message.gas)
+        self.children, self.accounts_to_delete, self.beneficiaries, self._log_entries = [], [], [], []
+        self.data_floor_cost = 0
         self._memory = Memory()
         self._stack = stack = Stack()
         places = self.__dict__
