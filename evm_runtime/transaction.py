@@ -20,7 +20,7 @@ from evm_runtime.gas import INITCODE_BYTES_MAX, floor_gas, intrinsic_gas
 from evm_runtime.hardforks import fork_at
 from genesis.chain_spec import ChainSpec
 from genesis.codec import decode_rlp, encode_rlp
-from genesis.crypto import SECP256K1_HALF_N, SECP256K1_N, recover
+from genesis.crypto import SECP256K1_HALF_N, SECP256K1_N, recover_any
 from genesis.errors import InvalidTransaction, WireError
 from genesis.limits import ACCESS_LIST_ENTRIES_MAX, TRANSACTION_BYTES_MAX
 from genesis.primitives import Address, Hash32, keccak256
@@ -282,10 +282,10 @@ def _recover(digest: Hash32, y_parity: int, r: int, s: int) -> Address:
     """The signer. EIP-2 (low s) holds for every kind; raises InvalidTransaction as geth words it."""
     if y_parity > 1 or not 0 < r < SECP256K1_N or not 0 < s <= SECP256K1_HALF_N:
         raise InvalidTransaction("invalid transaction v, r, s values")
-    try:
-        return recover(digest, r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([y_parity]))
-    except WireError:
-        raise InvalidTransaction("invalid transaction v, r, s values: the signature does not recover") from None
+    signer = recover_any(digest, r.to_bytes(32, "big") + s.to_bytes(32, "big"), y_parity)
+    if signer is None:
+        raise InvalidTransaction("invalid transaction v, r, s values: the signature does not recover")
+    return signer
 
 
 def _wrong_chain(have: int, want: int) -> str:
