@@ -126,6 +126,18 @@ class AccountDB(AccountDatabaseAPI):
         self._accounts[address] = account
         self._dirty_accounts[address] = None
 
+    def get_account(self, address: Address) -> Account | None:
+        return self._load(address)
+
+    def set_account(self, address: Address, account: Account) -> None:
+        """Replace all of an account at once. Raises ValueError for a nonce or balance out of range."""
+        nonce, balance, _, _ = account
+        if not 0 <= balance <= UINT256_MAX:
+            raise ValueError(f"the balance of 0x{address.hex()} would become {balance}")
+        if not 0 <= nonce <= UINT64_MAX:
+            raise ValueError(f"the nonce of 0x{address.hex()} would become {nonce}")
+        self._store(address, account)
+
     def get_balance(self, address: Any) -> int:
         account = self._load(address)
         return account[1] if account else 0

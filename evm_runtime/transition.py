@@ -14,6 +14,7 @@ from eth.exceptions import ContractCreationCollision
 from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 
+from evm_runtime import transfer
 from evm_runtime.fields import UINT64_MAX, int_bytes
 from evm_runtime.fork import Computation, State
 from evm_runtime.gas import AUTHORIZATION_REFUND, REFUND_QUOTIENT
@@ -87,6 +88,9 @@ def execute(state: State, tx: Transaction, base_fee: int) -> Outcome:
     db.begin_transaction()
     checkpoint = db.record()
     try:
+        if transfer.is_plain(state, tx):
+            gas_used = transfer.apply(state, tx, base_fee)
+            return Outcome(True, gas_used, gas_used, b"", None, (), None, 0)
         return _execute(state, tx, base_fee)
     except (MemoryError, RecursionError) as error:
         raise InvariantError(
