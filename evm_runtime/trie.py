@@ -12,9 +12,8 @@ from binascii import hexlify, unhexlify
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import rusty_rlp
-
 from evm_runtime.fields import int_bytes
+from evm_runtime.stored_rlp import decode_stored
 from genesis.codec import encode_rlp
 from genesis.errors import InvariantError, StorageCorrupt
 from genesis.primitives import Hash32, keccak256
@@ -233,7 +232,7 @@ def _walk(read: NodeReader, root: Hash32, key: bytes, proof: list[bytes] | None)
 def _decode(node_hash: Any, data: bytes | None) -> Node:
     if data is None:
         raise StorageCorrupt(f"trie node {bytes(node_hash).hex()} is missing")
-    node: Any = rusty_rlp.decode_raw(data, True, False)[0]
+    node = decode_stored(data)
     if not isinstance(node, list) or len(node) not in (2, 17):
         raise StorageCorrupt(f"trie node {bytes(node_hash).hex()} is garbled")
     return node
