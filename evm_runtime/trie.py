@@ -182,17 +182,18 @@ class _Writer:
         return self._extend(first[depth:fork], branch)
 
     def _update_leaf(self, node: Node, path: bytes, batch: list[_Item], depth: int) -> Node | None:
-        key = batch[0][0][:depth] + path
+        key, value, _ = batch[0]
         old: bytes = node[1]
-        replaced = [value for item_key, value, _ in batch if item_key == key]
-        if replaced:
-            if len(batch) == 1 and replaced[0] == old:
-                return node
-            return self._build([item for item in batch if item[1] is not None], depth)
+        if len(batch) == 1 and key[depth:] == path:
+            if value is None:
+                return None
+            return node if value == old else [node[0], value]
+        own = key[:depth] + path
+        kept = [] if any(item[0] == own for item in batch) else [(own, old, None)]
         added = [item for item in batch if item[1] is not None]
-        if not added:
+        if kept and not added:
             return node
-        return self._build(sorted([*added, (key, old, None)]), depth)
+        return self._build(sorted([*added, *kept]), depth)
 
     def _update_extension(self, node: Node, path: bytes, batch: list[_Item], depth: int) -> Node | None:
         whole = batch[0][0][:depth] + path
@@ -204,19 +205,24 @@ class _Writer:
         branch: Node = [_BLANK] * 17
         below = whole[fork + 1 :]
         branch[whole[fork]] = self.refer([_write_path(below, False), node[1]]) if below else node[1]
-        split = self._update_branch(branch, batch, fork)
+        split = self._update_branch(branch, batch, fork, is_single=True)
         return node if split is branch else self._extend(whole[depth:fork], split)
 
-    def _update_branch(self, node: Node, batch: list[_Item], depth: int) -> Node | None:
+    def _update_branch(self, node: Node, batch: list[_Item], depth: int, *, is_single: bool = False) -> Node | None:
+        """`is_single`: the branch has one child only, as none in the trie has."""
         changed: Node | None = None
+        may_collapse = is_single
         for nibble, group in _groups(batch, depth):
             child = self._open_for(node[nibble], group, depth + 1)
             new_child = self.update(child, group, depth + 1)
             if new_child is not child:
                 changed = changed or list(node)
                 changed[nibble] = self.refer(new_child)
+                may_collapse = may_collapse or new_child is None
         if changed is None:
             return node
+        if not may_collapse:
+            return changed
         filled = [nibble for nibble in range(16) if changed[nibble] != _BLANK]
         if len(filled) > 1:
             return changed
@@ -272,6 +278,9 @@ def _decode(node_hash: Any, data: bytes | None) -> Node:
 
 def _groups(batch: list[_Item], depth: int) -> Iterator[tuple[int, list[_Item]]]:
     """Split a sorted batch by the nibble at `depth`."""
+    if len(batch) == 1:
+        yield batch[0][0][depth], batch
+        return
     start = 0
     while start < len(batch):
         nibble = batch[start][0][depth]
