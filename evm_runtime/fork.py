@@ -103,10 +103,10 @@ class Computation(PragueComputation):
         if message.depth > CALL_DEPTH_MAX:
             raise StackDepthLimit("stack depth limit reached")
         if message.depth:
-            db.do_work(work.FRAME_WORK)
+            moves = message.value and message.should_transfer_value
+            db.do_work(work.FRAME_WORK + (work.ACCOUNT_WRITE_WORK if moves else 0))
         checkpoint = db.record()
         if message.value and message.should_transfer_value:
-            db.do_work(work.ACCOUNT_WRITE_WORK)
             balance = db.get_balance(message.sender)
             if balance < message.value:
                 raise InsufficientFunds(f"insufficient funds for transfer: have {balance}, want {message.value}")
