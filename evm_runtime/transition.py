@@ -128,13 +128,13 @@ def _execute(state: State, tx: Transaction, base_fee: int) -> Outcome:
     db.increment_nonce(tx.sender)
     created = contract_address(tx.sender, tx.nonce) if tx.to is None else None
     _warm(state, tx, created)
-    refund = sum(_authorize(state, authorization) for authorization in tx.authorizations)
+    for authorization in tx.authorizations:
+        _authorize(state, authorization)
     context = CancunTransactionContext(price, cast(Any, tx.sender))
     computation = _run(state, tx, created, context)
     gas_left = computation.get_gas_remaining()
     spent = tx.gas_limit - gas_left
-    refund += db.refund
-    gas_used = max(spent - min(refund, spent // REFUND_QUOTIENT), tx.floor_gas)
+    gas_used = max(spent - min(db.refund, spent // REFUND_QUOTIENT), tx.floor_gas)
     db.set_balance(tx.sender, db.get_balance(tx.sender) + (tx.gas_limit - gas_used) * price)
     coinbase = state.coinbase
     db.set_balance(coinbase, db.get_balance(coinbase) + gas_used * (price - base_fee))
@@ -164,23 +164,23 @@ def _warm(state: State, tx: Transaction, created: Address | None) -> None:
             db.mark_storage_warm(address, slot)
 
 
-def _authorize(state: State, authorization: Authorization) -> int:
-    """EIP-7702: set or clear the delegation of one authority, or skip it. Returns the refund that it brings."""
+def _authorize(state: State, authorization: Authorization) -> None:
+    """EIP-7702: set or clear the delegation of one authority, or skip it. The refund stays even if the message fails."""
     db = state.account_db
     if authorization.chain_id not in (0, state.execution_context.chain_id) or authorization.nonce >= UINT64_MAX:
-        return 0
+        return
     authority = authorization.authority()
     if authority is None:
-        return 0
+        return
     db.mark_address_warm(authority)
     code = db.get_code(authority)
     if (code and delegation(code) is None) or db.get_nonce(authority) != authorization.nonce:
-        return 0
-    refund = AUTHORIZATION_REFUND if db.account_exists(authority) else 0
+        return
+    if db.account_exists(authority):
+        db.add_refund(AUTHORIZATION_REFUND)
     clears = authorization.address == ZERO_ADDRESS
     db.set_code(authority, b"" if clears else DELEGATION_PREFIX + authorization.address)
     db.increment_nonce(authority)
-    return refund
 
 
 def _run(state: State, tx: Transaction, created: Address | None, context: CancunTransactionContext) -> Computation:
