@@ -44,7 +44,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _summary(seed: int, cases: int, counts: Counter[str], seconds: float, cpu: float) -> None:
     ran = counts["fed"] + counts["starved"]
-    print(f"{cases} cases from seed {seed}, {ran} transactions in {seconds:.0f} s ({ran / max(cpu, 0.01):.0f} a CPU second)")
+    print(
+        f"{cases} cases from seed {seed}, {ran} transactions in {seconds:.0f} s ({ran / max(cpu, 0.01):.0f} a CPU second)"
+    )
     for kind in ("fed", "starved"):
         if counts[kind]:
             share = 100 * counts[f"{kind}, succeeded"] / counts[kind]

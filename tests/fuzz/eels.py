@@ -10,6 +10,7 @@ from typing import Any
 
 from ethereum.exceptions import EthereumException
 from ethereum.trace import OpEnd, OpException, OpStart, TransactionEnd, set_evm_trace
+from ethereum_rlp import rlp
 from ethereum_types.bytes import Bytes20, Bytes32
 from ethereum_types.numeric import U64, U256, Uint
 
@@ -37,10 +38,9 @@ class Rules:
     """The modules of one fork."""
 
     def __init__(self, fork: str) -> None:
-        self.fork, self.state, self.types, self.vm, self.transactions, self.instructions, self.errors = (
-            importlib.import_module(f"ethereum.forks.{fork}.{part}")
-            for part in ("fork", "state", "fork_types", "vm", "transactions", "vm.instructions", "vm.exceptions")
-        )
+        parts = ("fork", "state", "fork_types", "vm", "transactions", "blocks", "trie", "vm.exceptions")
+        modules = [importlib.import_module(f"ethereum.forks.{fork}.{part}") for part in parts]
+        self.fork, self.state, self.types, self.vm, self.transactions, self.blocks, self.trie, self.errors = modules
 
     def make_state(self, accounts: Accounts) -> Any:
         """A state of EELS that holds these accounts."""
@@ -55,8 +55,6 @@ class Rules:
     def decode(self, raw: bytes) -> Any:
         """A transaction from its canonical bytes."""
         if raw[0] >= 0xC0:
-            from ethereum_rlp import rlp
-
             return rlp.decode_to(self.transactions.LegacyTransaction, raw)
         return self.transactions.decode_transaction(raw)
 

@@ -205,7 +205,9 @@ class Ledger(NativeContract):
 
     @method("pay(address to, uint256 amount)", payable=True)
     def pay(self, frame: Frame, to: Address, amount: int) -> None:
-        frame.pay(to, Wei(min(amount, frame.value)))
+        # Nothing to nobody makes an empty account, which stock py-evm keeps where no message touched it.
+        if paid := min(amount, frame.value):
+            frame.pay(to, Wei(paid))
 
     @method("note(bytes text)", gas=lambda text: 3 * len(text))
     def note(self, frame: Frame, text: bytes) -> None:

@@ -9,6 +9,7 @@ Its traps (of 0.12.1b1), and what keeps them from being taken for differences:
 - The set-up for KZG proofs is loaded anew at each call of 0x0A (seconds): such calls are in cases of Osaka only.
 - There is no Osaka: such cases are not given to stock.
 - The walk for self-destructed accounts is quadratic in the depth: programs recurse some hundred frames deep, not a thousand.
+- It removes empty accounts (EIP-161) only where a message touched them: the native contract of the cases pays nobody nothing.
 - `execute_bytecode`, `set_system_contracts`, `mine_all` are broken, and not used here.
 """
 

@@ -52,7 +52,9 @@ def test_cases_have_something_of_everything() -> None:
 def test_a_difference_in_any_field_is_found(wrong: str) -> None:
     result = Result(1, 21_000, b"", (), 0, "NoneType", ())
     changed = replace(result, **{wrong: {"status": 0, "gas_used": 1, "refund": 1}.get(wrong, "other")})
-    assert difference("another", Run((result,), b""), Run((changed,), b"")).startswith(f"transaction 0 by another: {wrong}")
+    assert difference("another", Run((result,), b""), Run((changed,), b"")).startswith(
+        f"transaction 0 by another: {wrong}"
+    )
     assert not difference("another", Run((result,), b""), Run((replace(result, refund=None, error=None),), b""))
     assert difference("another", Run((result,), b""), Run((None,), b""))
 
