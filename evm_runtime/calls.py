@@ -9,19 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from eth.exceptions import (
-    ContractCreationCollision,
-    FullStack,
-    InsufficientFunds,
-    InsufficientStack,
-    InvalidInstruction,
-    InvalidJumpDestination,
-    OutOfBoundsRead,
-    OutOfGas,
-    ReservedBytesInCode,
-    Revert,
-    WriteProtection,
-)
+from eth.exceptions import Revert
 
 from evm_runtime import transition
 from evm_runtime.block import execution_context
@@ -32,6 +20,7 @@ from evm_runtime.receipt import Log
 from evm_runtime.source import FlatSource, StateSource, TrieSource, stored_root
 from evm_runtime.state import AccountDB
 from evm_runtime.transaction import DYNAMIC_FEE, SET_CODE, AccessList, Authorization, Transaction, check_gas
+from evm_runtime.vm_errors import error_text
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
@@ -189,31 +178,6 @@ def run_message(state: State, request: CallRequest, gas: int) -> transition.Outc
     check_gas(tx)
     transition.check_balance(state, tx)
     return transition.execute(state, tx, 0 if request.is_free else base_fee)
-
-
-def error_text(error: Exception) -> str:
-    """A VM error as geth words it."""
-    if isinstance(error, InvalidInstruction):
-        text = str(error)
-        return "invalid jump destination" if text.startswith("Jump") else text[:1].lower() + text[1:]
-    for kind, text in _ERROR_TEXTS.items():
-        if isinstance(error, kind):
-            return text
-    return str(error) or type(error).__name__
-
-
-_ERROR_TEXTS: Final[dict[type[Exception], str]] = {
-    Revert: "execution reverted",
-    OutOfGas: "out of gas",
-    InvalidJumpDestination: "invalid jump destination",
-    InsufficientStack: "stack underflow",
-    FullStack: "stack limit reached 1024 (1023)",
-    WriteProtection: "write protection",
-    OutOfBoundsRead: "return data out of bounds",
-    ContractCreationCollision: "contract address collision",
-    ReservedBytesInCode: "invalid code: must not begin with 0xef",
-    InsufficientFunds: "insufficient balance for transfer",
-}
 
 
 def _result(outcome: transition.Outcome) -> CallResult:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final, Protocol, cast
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
-from eth.exceptions import Halt, InsufficientFunds, OutOfGas, StackDepthLimit, VMError
+from eth.exceptions import Halt, InsufficientFunds, StackDepthLimit, VMError
 from eth.vm.computation import BaseComputation
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.computation import PragueComputation
@@ -28,12 +28,13 @@ from eth.vm.forks.prague.state import PragueState
 
 from evm_runtime import keccak_backend  # noqa: F401  # chooses the keccak back end before py-evm hashes
 from evm_runtime.code import Code
-from evm_runtime.gas import INITCODE_BYTES_MAX
+from evm_runtime.gas import CODE_BYTES_MAX, INITCODE_BYTES_MAX
 from evm_runtime.hardforks import PRAGUE, Fork
 from evm_runtime.native import NativePrecompile
 from evm_runtime.receipt import Log
 from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import HISTORY_ADDRESS, HISTORY_WINDOW
+from evm_runtime.vm_errors import CodeDepositOutOfGas, CodeTooLarge, InitcodeTooLarge
 from genesis.primitives import Address, Hash32
 
 CALL_DEPTH_MAX: Final = 1_024
@@ -105,7 +106,7 @@ class Computation(PragueComputation):
         """Run initcode and keep what it returns as code (EIP-161 nonce, EIP-170 size, EIP-3541 first byte, EIP-3860)."""
         if len(message.code) > INITCODE_BYTES_MAX:
             # Raised into the creator's own frame, which fails as a whole.
-            raise OutOfGas(f"initcode of {len(message.code)} bytes is above the limit of {INITCODE_BYTES_MAX}")
+            raise InitcodeTooLarge(f"initcode of {len(message.code)} bytes is above the limit of {INITCODE_BYTES_MAX}")
         db = cast(State, state).account_db
         checkpoint = db.record()
         db.increment_nonce(message.storage_address)
@@ -117,6 +118,8 @@ class Computation(PragueComputation):
         try:
             if code:
                 cls.validate_contract_code(code)
+                if computation.get_gas_remaining() < len(code) * CODE_DEPOSIT_GAS:
+                    raise CodeDepositOutOfGas(f"{len(code)} bytes of code can't be paid for")
                 computation.consume_gas(len(code) * CODE_DEPOSIT_GAS, reason="code deposit")
                 db.set_code(message.storage_address, code)
         except VMError as error:
@@ -149,6 +152,13 @@ class Computation(PragueComputation):
         """Take the child's return data (a successful creation returns none), and let go of the child."""
         created = child_computation.msg.is_create and not child_computation.is_error
         self.return_data = b"" if created else child_computation.output
+
+    @classmethod
+    def validate_contract_code(cls, contract_code: bytes) -> None:
+        """EIP-170, EIP-3541. Raises CodeTooLarge, ReservedBytesInCode."""
+        if len(contract_code) > CODE_BYTES_MAX:
+            raise CodeTooLarge(f"code of {len(contract_code)} bytes is above the limit of {CODE_BYTES_MAX}")
+        super().validate_contract_code(contract_code)
 
     # ------------------------------------------------------------ effects under the undo log
 

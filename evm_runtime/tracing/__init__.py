@@ -62,11 +62,13 @@ class TraceOptions:
             return StructLogTracer(self.config)
         if self.tracer == "muxTracer":
             return MuxTracer(self.config)
+        if self.tracer not in _TRACERS:
+            known = ", ".join(sorted([*_TRACERS, "muxTracer"]))
+            raise UnknownTracer(f"tracer {self.tracer!r} is not known; there are {known}")
         try:
             return _TRACERS[self.tracer](self.config)
-        except KeyError:
-            known = ", ".join(sorted([*_TRACERS, "muxTracer"]))
-            raise UnknownTracer(f"tracer {self.tracer!r} is not known; there are {known}") from None
+        except ValueError as error:
+            raise UnknownTracer(f"{self.tracer}: {error}") from None
 
 
 class MuxTracer(Tracer):

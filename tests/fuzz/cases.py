@@ -1,7 +1,7 @@
 """A case is a handful of contracts and transactions, all from one seed; a check runs it on every machine and compares."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from evm_runtime.hardforks import OSAKA, PRAGUE, Fork

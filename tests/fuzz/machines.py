@@ -114,14 +114,19 @@ def _result(db: AccountDB, outcome: transition.Outcome) -> Result:
         output=outcome.output,
         logs=tuple((log.address, log.topics, log.data) for log in outcome.logs),
         refund=db.refund,
-        error=type(outcome.error).__name__,
+        error=_kind(outcome.error),
         warm=tuple(sorted(map(repr, db._warm))),
     )
 
 
+def _kind(error: Exception | None) -> str:
+    """py-evm's own name for an error: ours are kinds of its kinds."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ != "evm_runtime.vm_errors")
+
+
 def _steps(trace: dict[str, Any]) -> Iterator[Step]:
     for entry in trace["structLogs"]:
-        memory = bytes.fromhex("".join(entry["memory"])) if "memory" in entry else None
+        memory = b"".join(bytes.fromhex(word[2:]) for word in entry["memory"]) if "memory" in entry else None
         name = entry["op"]
         yield Step(
             pc=entry["pc"],

@@ -1,4 +1,4 @@
-"""Whole blocks are, field by field of their headers, what EELS makes of them. (`python -m tests.fuzz.blocks` runs many more.)"""
+"""Whole blocks are, field by field, what EELS makes of them. (`python -m tests.fuzz.blocks` runs many more.)"""
 
 from dataclasses import replace
 from typing import Any
