@@ -235,6 +235,14 @@ class State(PragueState):
         self.computation_class = computation
         self.step_hook: StepHook | None = None
         self.poll: Poll | None = None
+        self.made_up_hashes: Mapping[int, Hash32] = {}
+        """Of ancestors, for calls with block overrides."""
+        self.made_up_blob_base_fee: int | None = None
+
+    @property
+    def blob_base_fee(self) -> int:
+        """Wei per blob gas (EIP-7516)."""
+        return super().blob_base_fee if self.made_up_blob_base_fee is None else self.made_up_blob_base_fee
 
     @property
     def block_base_fee(self) -> int:
@@ -263,6 +271,8 @@ class State(PragueState):
         """BLOCKHASH, from EIP-2935's ring in the state: the last 256 blocks, empty bytes (zero) for any other."""
         if not max(0, self.block_number - BLOCKHASH_WINDOW) <= block_number < self.block_number:
             return b""
+        if block_number in self.made_up_hashes:
+            return self.made_up_hashes[block_number]
         stored = self.account_db.get_storage(HISTORY_ADDRESS, block_number % HISTORY_WINDOW)
         return stored.to_bytes(32, "big")
 
