@@ -13,6 +13,8 @@ from collections import Counter
 from node.worker import prepare_threads
 from tests.fuzz.cases import Case, check, make_case, shrink
 
+PROGRESS_EVERY = 1_000
+
 
 def run(options: argparse.Namespace) -> int:
     """Run cases until the time is up; returns how many failed."""
@@ -37,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
         if verdict.difference:
             failed += 1
             _report(case, verdict.difference, stock=not options.no_stock)
+        if cases % PROGRESS_EVERY == 0:
+            print(f"{cases} cases, {counts['fed'] + counts['starved']} transactions, {failed} failed", flush=True)
     _summary(options.seed, cases, counts, time.monotonic() - begin, time.process_time() - cpu)
     print(f"{cases - failed} passed, {failed} failed")
     return failed

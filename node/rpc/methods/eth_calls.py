@@ -40,7 +40,7 @@ StateArgs = dict[Address, AccountOverrideArgs] | None
 @method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL)
 def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None) -> str:
     """Run a message on the state after a block, and forget it; answers what it returns."""
-    runtime, header = context.chain.runtime, surroundings(context, ref, next_block=ref.is_pending)
+    header, runtime = surroundings(context, ref, next_block=ref.is_pending), context.chain.runtime
     request = call_request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     with Worded(stopwatch):
@@ -59,7 +59,7 @@ def estimate_gas(
     context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
 ) -> str:
     """The least gas with which a message succeeds."""
-    runtime, header = context.chain.runtime, surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
+    header, runtime = surroundings(context, ref, next_block=ref.tag not in (None, "earliest")), context.chain.runtime
     request = call_request(context, args)
     gas_cap = min(context.limits.call_gas_max, context.chain.spec.block.gas_limit)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
@@ -73,7 +73,7 @@ def estimate_gas(
 @method("eth_createAccessList", _CALL, _NEXT, _STATE, result="access list", runs=Runs.CALL)
 def create_access_list(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs) -> Json:
     """The accounts and slots that a message touches, and its gas with that list; `error` if it fails."""
-    runtime, header = context.chain.runtime, surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
+    header, runtime = surroundings(context, ref, next_block=ref.tag not in (None, "earliest")), context.chain.runtime
     request = call_request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     with Worded(stopwatch):
