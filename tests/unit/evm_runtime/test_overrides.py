@@ -29,7 +29,9 @@ def test_a_precompile_moves_and_is_gone_where_it_was() -> None:
 
 def test_a_moved_precompile_makes_room_for_code_that_calls_it() -> None:
     """The usual use: put code in front of a precompile."""
-    code = asm("CALLDATASIZE", 0, 0, "CALLDATACOPY", 32, 0, "CALLDATASIZE", 0, FRESH, "GAS", "STATICCALL", 0, "MLOAD", 1, "ADD")
+    code = asm(
+        "CALLDATASIZE", 0, 0, "CALLDATACOPY", 32, 0, "CALLDATASIZE", 0, FRESH, "GAS", "STATICCALL", 0, "MLOAD", 1, "ADD"
+    )
     overrides = {SHA256: AccountOverride(move_precompile_to=FRESH, code=code + asm(0, "MSTORE", 32, 0, "RETURN"))}
     result = call(chain_of(b""), SHA256, data=b"OpenLedger", state_overrides=overrides)
     assert value(result) == int.from_bytes(DIGEST, "big") + 1

@@ -1,8 +1,6 @@
 """Traces of transactions of kept blocks and of calls, in geth's shapes."""
 
 import itertools
-import sys
-import threading
 from typing import Any
 
 import pytest
@@ -330,25 +328,3 @@ def test_calls_are_traced_and_can_be_interrupted() -> None:
         chain.runtime.trace_call(
             chain.tip, CallRequest(to=OTHER), TraceOptions("callTracer"), gas_cap=10**7, interrupt=lambda: True
         )
-
-
-def test_a_trace_goes_down_to_depth_1024() -> None:
-    chain = Chain(make_spec(contract(CODE, asm(0, 0, 0, 0, 0, CODE, "GAS", "CALL"))))
-    found: list[Any] = []
-
-    def work() -> None:
-        options = TraceOptions("muxTracer", {"callTracer": {"withLog": True}, "prestateTracer": {"diffMode": True}})
-        result = chain.runtime.trace_call(chain.tip, CallRequest(to=CODE), options, gas_cap=1 << 50)
-        depth, frame = 0, result["callTracer"]
-        while "calls" in frame:
-            depth, frame = depth + 1, frame["calls"][0]
-        found.append((depth, frame["error"]))
-
-    before = threading.stack_size(64 * 1024 * 1024)
-    try:
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-    finally:
-        threading.stack_size(before)
-    assert found == [(1_025, "max call depth exceeded")] and sys.getrecursionlimit() > 10_000

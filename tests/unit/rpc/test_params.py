@@ -171,7 +171,9 @@ def test_overrides() -> None:
     assert block.prev_randao == Hash32(bytes(31) + b"\x07")
     block = block_overrides({"blobBaseFee": "0x9", "blockHash": {"0x5": H}, "difficulty": "0x1"})
     assert (block.blob_base_fee, block.block_hashes) == (9, {5: Hash32(b"\xcd" * 32)})
-    assert state_overrides({A: {"movePrecompileToAddress": A}})[Address(b"\xab" * 20)].move_precompile_to == b"\xab" * 20
+    assert (
+        state_overrides({A: {"movePrecompileToAddress": A}})[Address(b"\xab" * 20)].move_precompile_to == b"\xab" * 20
+    )
 
 
 @pytest.mark.parametrize(

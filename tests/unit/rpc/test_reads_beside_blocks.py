@@ -26,7 +26,9 @@ READERS = 3
 COUNTER = contract_address(ADDRESSES[0], 0)
 # With calldata it counts, and keeps the count by height too; without, it answers.
 CODE = asm("CALLDATASIZE", b"\x0d", "JUMPI", 0, "SLOAD", 0, "MSTORE", 32, 0, "RETURN")
-CODE = CODE.ljust(13, b"\0") + asm("JUMPDEST", 0, "SLOAD", 1, "ADD", "DUP1", 0, "SSTORE", "DUP1", "NUMBER", "SSTORE", 0, "MSTORE")
+CODE = CODE.ljust(13, b"\0") + asm(
+    "JUMPDEST", 0, "SLOAD", 1, "ADD", "DUP1", 0, "SSTORE", "DUP1", "NUMBER", "SSTORE", 0, "MSTORE"
+)
 CODE += asm(7, 32, 0, "LOG1")
 TRACERS = TraceOptions(
     "muxTracer", {"callTracer": {"withLog": True}, "prestateTracer": {"diffMode": True}, "4byteTracer": None}
