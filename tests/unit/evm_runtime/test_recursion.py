@@ -1,4 +1,4 @@
-"""Recursion to depth 1024 ends as any call does: in every tier, for every kind of call and creation, on the node's own threads."""
+"""Recursion to depth 1024 ends as any call does: on every tier, for every kind of call and creation, on the node's threads."""
 
 import subprocess
 import sys
