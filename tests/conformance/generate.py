@@ -1,13 +1,12 @@
 """Writes `fixtures/*.json`: small state tests of our own, with the state roots and logs hashes that EELS computes for them.
 
-EELS (`ethereum-execution` on PyPI) is no dependency of ours: install it into an environment of its own and say where it is.
-
-    python -m tests.conformance.generate --eels ENVIRONMENT/bin/ethereum-spec-evm
+python -m tests.conformance.generate
 """
 
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -166,7 +165,8 @@ def run_eels(eels: str, fork: str, pre: dict[str, Any], tx: Transaction) -> dict
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.generate", description=__doc__)
-    parser.add_argument("--eels", required=True, help="the `ethereum-spec-evm` command")
+    beside = Path(sys.executable).with_name("ethereum-spec-evm")
+    parser.add_argument("--eels", default=str(beside), help="another `ethereum-spec-evm` command")
     eels = parser.parse_args().eels
     document: dict[str, Any] = {}
     with ThreadPoolExecutor() as pool:  # most of the time EELS is starting
