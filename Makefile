@@ -57,9 +57,10 @@ bench-%: setup
 	@$(BIN)/python -m tests.bench $*
 
 # -- campaigns: long runs of what `make test` runs for seconds. SEED, SECONDS, CYCLES, HEIGHTS say how long and from where.
-conformance: setup ## run Ethereum's state tests: FIXTURES=DIR [FORK=Cancun|Prague|Osaka] [LIMIT=N]
+conformance: setup ## run Ethereum's state tests: FIXTURES=DIR [FORK=Cancun|Prague|Osaka] [LIMIT=N] [TIER=…] [JOBS=N]
 	@$(BIN)/python -m tests.conformance --fixtures "$(or $(FIXTURES),tests/conformance/fixtures)" \
-		$(if $(FORK),--fork $(FORK)) $(if $(LIMIT),--limit $(LIMIT))
+		$(if $(FORK),--fork $(FORK)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(FOLDERS),--folders)
 
 fuzz: setup ## random programs on every tier of the EVM beside stock py-evm and EELS
 	@$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)

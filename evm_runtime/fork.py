@@ -32,9 +32,10 @@ from evm_runtime import (
     keccak_backend,  # noqa: F401  # chooses the keccak back end before py-evm hashes
     work,
 )
+from evm_runtime.blobs import blob_base_fee
 from evm_runtime.code import Code
 from evm_runtime.gas import CODE_BYTES_MAX, INITCODE_BYTES_MAX
-from evm_runtime.hardforks import PRAGUE, Fork
+from evm_runtime.hardforks import PRAGUE, BlobSchedule, Fork
 from evm_runtime.native import NativePrecompile
 from evm_runtime.receipt import Log
 from evm_runtime.state import AccountDB
@@ -66,6 +67,7 @@ class Computation(PragueComputation):
     opcodes = cast(Any, PRAGUE.opcodes)
     natives: ClassVar[Mapping[Address, NativePrecompile]] = {}
     tier: ClassVar[Tier | None] = None
+    blobs: ClassVar[BlobSchedule] = PRAGUE.blobs
     _precompiles = cast(Any, PRAGUE.precompiles)
     state: "State"
 
@@ -260,6 +262,7 @@ def computation_class(
         "natives": dict(natives),
         "tier": tier,
         "opcodes": fork.opcodes,
+        "blobs": fork.blobs,
         "_precompiles": {**fork.precompiles, **natives},
     }
     return type("ChainComputation", (Computation,), members)
@@ -284,12 +287,18 @@ class State(PragueState):
     @property
     def blob_base_fee(self) -> int:
         """Wei per blob gas (EIP-7516)."""
-        return super().blob_base_fee if self.made_up_blob_base_fee is None else self.made_up_blob_base_fee
+        if self.made_up_blob_base_fee is not None:
+            return self.made_up_blob_base_fee
+        return blob_base_fee(cast(int, self.execution_context.excess_blob_gas), self.blob_schedule)
 
     @property
     def block_base_fee(self) -> int:
         """Wei per gas."""
         return cast(int, self.execution_context.base_fee_per_gas)
+
+    @property
+    def blob_schedule(self) -> BlobSchedule:
+        return cast(type[Computation], self.computation_class).blobs
 
     def snapshot(self) -> Any:
         return self.account_db.record()

@@ -15,7 +15,7 @@ from eth.exceptions import ContractCreationCollision, VMError
 from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 
-from evm_runtime import transfer, work
+from evm_runtime import blobs, transfer, work
 from evm_runtime.fields import UINT64_MAX, int_bytes
 from evm_runtime.fork import Computation, State
 from evm_runtime.gas import AUTHORIZATION_REFUND, REFUND_QUOTIENT
@@ -44,7 +44,7 @@ class Outcome:
     logs: tuple[Log, ...]
     contract_address: Address | None
     burned: int
-    """Wei that vanished with destroyed accounts (the base fee is not in it)."""
+    """Wei that vanished with destroyed accounts or for blobs (the base fee is not in it)."""
     work: int
     """What it cost by `work.py`."""
 
@@ -69,12 +69,14 @@ def check_sender(state: State, tx: Transaction, base_fee: int) -> None:
         raise InvalidTransaction(
             f"max fee per gas less than block base fee: {who}, maxFeePerGas: {tx.max_fee_per_gas}, baseFee: {base_fee}"
         )
+    if isinstance(tx, blobs.BlobTransaction):
+        blobs.check_blobs(tx, state.blob_schedule, state.blob_base_fee)
     check_balance(state, tx)
 
 
 def check_balance(state: State, tx: Transaction) -> None:
     """Gas at the highest price and the value must be there. Raises InvalidTransaction."""
-    want = tx.gas_limit * tx.max_fee_per_gas + tx.value
+    want = tx.gas_limit * tx.max_fee_per_gas + tx.value + blobs.fee_max(tx)
     have = state.account_db.get_balance(tx.sender)
     if have < want:
         raise InvalidTransaction(
@@ -146,18 +148,21 @@ class _Ran(NamedTuple):
 def _execute(state: State, tx: Transaction, base_fee: int, allowance: int) -> Outcome:
     db = state.account_db
     price = tx.effective_gas_price(base_fee)
-    db.set_balance(tx.sender, db.get_balance(tx.sender) - tx.gas_limit * price)
+    blob_hashes = blobs.hashes_of(tx)
+    blob_fee = blobs.fee(tx, state.blob_base_fee) if blob_hashes else 0
+    db.set_balance(tx.sender, db.get_balance(tx.sender) - tx.gas_limit * price - blob_fee)
     db.increment_nonce(tx.sender)
     created = contract_address(tx.sender, tx.nonce) if tx.to is None else None
     _warm(state, tx, created)
-    ran = _run_within(allowance, state, tx, created, CancunTransactionContext(price, cast(Any, tx.sender)))
+    context = CancunTransactionContext(price, cast(Any, tx.sender), cast(Any, blob_hashes))
+    ran = _run_within(allowance, state, tx, created, context)
     spent = tx.gas_limit - ran.gas_left
     gas_used = max(spent - min(db.refund, spent // REFUND_QUOTIENT), tx.floor_gas)
     db.set_balance(tx.sender, db.get_balance(tx.sender) + (tx.gas_limit - gas_used) * price)
     coinbase = state.coinbase
     db.set_balance(coinbase, db.get_balance(coinbase) + gas_used * (price - base_fee))
     logs = db.events()
-    burned = _destroy(state)
+    burned = _destroy(state) + blob_fee
     _sweep(state)
     return Outcome(
         succeeded=ran.error is None,
