@@ -194,4 +194,4 @@ def test_a_bad_jump_does_not_have_the_code_read_again(monkeypatch: pytest.Monkey
     monkeypatch.setattr("evm_runtime.code.jump_destinations", read_again)
     found = run_ours(accounts, [tx], TIERS["native"])
     assert found == expected
-    assert found.details[0] is not None and found.details[0].error == "InvalidJumpDestination"
+    assert found.details[0] is not None and found.details[0].error == "InvalidInstruction"
