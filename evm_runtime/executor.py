@@ -12,6 +12,7 @@ from evm_runtime.hardforks import fork_at
 from evm_runtime.header import HEADER_BYTES_MAX, Header
 from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
+from evm_runtime.node_cache import NodeCache
 from evm_runtime.receipt import ExecutedTransaction, Receipt
 from evm_runtime.source import FlatSource, stored_root
 from evm_runtime.state import AccountDB
@@ -71,6 +72,7 @@ class BlockExecutor:
         self._spec: Final = spec
         self._store = store
         self._natives = natives
+        self._node_cache: Final = NodeCache()
         self._computations = {
             activation.fork: computation_class(natives, tiers.make(), fork_at(spec.forks, activation.height))
             for activation in spec.forks
@@ -175,7 +177,7 @@ class BlockExecutor:
         return reader
 
     def _begin(self, draft: Header) -> BlockRun:
-        db = AccountDB(FlatSource(self._store), stored_root(self._store))
+        db = AccountDB(FlatSource(self._store), stored_root(self._store), self._node_cache)
         run = BlockRun(self._spec, db, self.computation_at(draft.number), draft)
         run.begin()
         return run

@@ -36,10 +36,10 @@ def read_list(item: Any, what: str, length: int | None = None) -> list[Any]:
 def read_uint(item: Any, what: str, maximum: int = UINT256_MAX) -> int:
     """A canonical unsigned integer, at most `maximum`."""
     data = read_bytes(item, what)
-    if data[:1] == b"\x00":
+    if not data:
+        return 0
+    if data[0] == 0:
         raise WireError(f"{what}: an integer has no leading zeros")
-    if len(data) > 32:
-        raise WireError(f"{what}: the integer is too large")
     value = int.from_bytes(data, "big")
     if value > maximum:
         raise WireError(f"{what}: the integer is too large")

@@ -21,10 +21,12 @@ from typing import Any, ClassVar, Final, Protocol, cast
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.exceptions import Halt, InsufficientFunds, OutOfGas, StackDepthLimit, VMError
-from eth.vm.computation import BaseComputation
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.forks.prague.state import PragueState
+from eth.vm.gas_meter import GasMeter
+from eth.vm.memory import Memory
+from eth.vm.stack import Stack
 
 from evm_runtime import (
     keccak_backend,  # noqa: F401  # chooses the keccak back end before py-evm hashes
@@ -67,8 +69,24 @@ class Computation(PragueComputation):
     state: "State"
 
     def __init__(self, state: StateAPI, message: MessageAPI, transaction_context: TransactionContextAPI) -> None:
-        BaseComputation.__init__(self, state, message, transaction_context)
+        """What py-evm's own does, but that the stack's methods are put in their places at once.
+
+        py-evm finds each by a cached property, whose first use costs more than the opcode that needs it, in every frame.
+        """
+        self.state = cast(State, state)
+        self.msg = message
+        self.transaction_context = transaction_context
         self.code = Code(message.code)
+        self._gas_meter = GasMeter(message.gas)
+        self.children, self.accounts_to_delete, self.beneficiaries, self._log_entries = [], [], [], []
+        self.data_floor_cost = 0
+        self._memory = Memory()
+        self._stack = stack = Stack()
+        places = self.__dict__
+        places["stack_pop_ints"], places["stack_pop_bytes"] = stack.pop_ints, stack.pop_bytes
+        places["stack_pop_any"], places["stack_pop1_any"] = stack.pop_any, stack.pop1_any
+        places["stack_pop1_int"], places["stack_pop1_bytes"] = stack.pop1_int, stack.pop1_bytes
+        places["stack_push_int"], places["stack_push_bytes"] = stack.push_int, stack.push_bytes
 
     # ------------------------------------------------------------ messages
 
@@ -85,10 +103,10 @@ class Computation(PragueComputation):
         if message.depth > CALL_DEPTH_MAX:
             raise StackDepthLimit("stack depth limit reached")
         if message.depth:
-            db.do_work(work.FRAME_WORK)
+            moves = message.value and message.should_transfer_value
+            db.do_work(work.FRAME_WORK + (work.ACCOUNT_WRITE_WORK if moves else 0))
         checkpoint = db.record()
         if message.value and message.should_transfer_value:
-            db.do_work(work.ACCOUNT_WRITE_WORK)
             balance = db.get_balance(message.sender)
             if balance < message.value:
                 raise InsufficientFunds(f"insufficient funds for transfer: have {balance}, want {message.value}")
@@ -149,8 +167,7 @@ class Computation(PragueComputation):
             if function is None:
                 _run(cast(Computation, computation))
             elif not message.is_delegation and _in_own_name(message, cls.natives):
-                cast(Computation, computation).count_gas_as_work()
-                function(computation)
+                cast(Computation, computation).run_counted(function)
         return computation
 
     def add_child_computation(self, child_computation: ComputationAPI) -> None:
@@ -158,8 +175,8 @@ class Computation(PragueComputation):
         created = child_computation.msg.is_create and not child_computation.is_error
         self.return_data = b"" if created else child_computation.output
 
-    def count_gas_as_work(self) -> None:
-        """From now on, what this frame charges counts as work at the rate of the precompile or native that runs in it."""
+    def run_counted(self, function: Callable[[ComputationAPI], Any]) -> None:
+        """Run a precompile or native; what it charges counts as work at its rate (what its failure burns does not)."""
         charge, do_work = self.consume_gas, self.state.account_db.do_work
         rate = work.PRECOMPILE_GAS_WORK.get(Address(self.msg.code_address), work.NATIVE_GAS_WORK)
 
@@ -168,6 +185,10 @@ class Computation(PragueComputation):
             do_work(amount * rate)
 
         self.consume_gas = consume_gas  # type: ignore[method-assign]  # of this frame alone
+        try:
+            function(self)
+        finally:
+            del self.consume_gas
 
     # ------------------------------------------------------------ effects under the undo log
 

@@ -1,6 +1,7 @@
 """The runtime: the one object through which the node executes blocks, builds them, and reads states.
 
-It holds no state of its own: everything is read from the key-value port and returned as values. Several threads may use one
+It holds no state of its own: everything is read from the key-value port and returned as values (what it caches is compiled
+code and trie nodes, by their hashes). Several threads may use one
 runtime at once, as long as the store is safe to read from them.
 """
 

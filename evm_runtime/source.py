@@ -12,6 +12,7 @@ import rusty_rlp
 from evm_runtime import keys, trie
 from evm_runtime.fields import int_bytes
 from evm_runtime.kv import KeyValueReader
+from evm_runtime.stored_rlp import decode_stored
 from genesis.codec import encode_rlp
 from genesis.errors import InvariantError, StorageCorrupt
 from genesis.primitives import Address, Hash32, keccak256
@@ -31,7 +32,7 @@ def encode_account(account: Account) -> bytes:
 def decode_account(data: bytes) -> Account:
     """Read what `encode_account` wrote (our own storage: no gateway, a misfit is corruption)."""
     try:
-        nonce, balance, storage_root, code_hash = rusty_rlp.decode_raw(data, True, False)[0]
+        nonce, balance, storage_root, code_hash = decode_stored(data)
         return int.from_bytes(nonce, "big"), int.from_bytes(balance, "big"), Hash32(storage_root), Hash32(code_hash)
     except (ValueError, TypeError, rusty_rlp.DecodingError):
         raise StorageCorrupt(f"an account record is garbled: {data.hex()}") from None
@@ -114,7 +115,7 @@ class TrieSource(_ContentSource):
         if storage_root == trie.EMPTY_ROOT:
             return 0
         data = trie.get(self.node, storage_root, slot_key(slot))
-        return 0 if data is None else int.from_bytes(rusty_rlp.decode_raw(data, True, False)[0], "big")
+        return 0 if data is None else int.from_bytes(decode_stored(data), "big")
 
     def storage_keys(self, address: Address) -> Iterator[bytes]:
         raise InvariantError("only the state of the finalized tip can be written to")

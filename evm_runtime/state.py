@@ -15,6 +15,7 @@ from eth.abc import AccountDatabaseAPI, MetaWitnessAPI
 from evm_runtime import keys, trie, work
 from evm_runtime.fields import UINT64_MAX, UINT256_MAX, int_bytes
 from evm_runtime.kv import WriteSet
+from evm_runtime.node_cache import NodeCache
 from evm_runtime.receipt import Log
 from evm_runtime.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateSource, encode_account, slot_key
 from genesis.codec import encode_rlp
@@ -30,9 +31,11 @@ Slots = dict[int, int]
 class AccountDB(AccountDatabaseAPI):
     """py-evm's account database (see `AccountDatabaseAPI` for the contract of each method), and blobs, logs, finalization."""
 
-    def __init__(self, source: StateSource, state_root: Hash32) -> None:
+    def __init__(self, source: StateSource, state_root: Hash32, node_cache: NodeCache | None = None) -> None:
+        """The state under `state_root`, as `source` reads it. `node_cache` outlives this database: it saves reading nodes."""
         self._source = source
         self._root = state_root
+        self._node_cache = node_cache
         self._accounts: dict[Address, Account | None] = {}
         self._base: dict[Address, Account | None] = {}
         """Accounts as the source holds them, filled when first read."""
@@ -134,6 +137,18 @@ class AccountDB(AccountDatabaseAPI):
         self._log.append((self._accounts, address, self._load(address)))
         self._accounts[address] = account
         self._dirty_accounts[address] = None
+
+    def get_account(self, address: Address) -> Account | None:
+        return self._load(address)
+
+    def set_account(self, address: Address, account: Account) -> None:
+        """Replace all of an account at once. Raises ValueError for a nonce or balance out of range."""
+        nonce, balance, _, _ = account
+        if not 0 <= balance <= UINT256_MAX:
+            raise ValueError(f"the balance of 0x{address.hex()} would become {balance}")
+        if not 0 <= nonce <= UINT64_MAX:
+            raise ValueError(f"the nonce of 0x{address.hex()} would become {nonce}")
+        self._store(address, account)
 
     def get_balance(self, address: Any) -> int:
         account = self._load(address)
@@ -341,6 +356,7 @@ class AccountDB(AccountDatabaseAPI):
         """The new state root, and everything that the store must take over: flat entries, code, blobs and trie nodes."""
         writes: WriteSet = {}
         accounts: dict[bytes, bytes | None] = {}
+        accounts_before: dict[bytes, bytes] = {}
         for address, slots in self._changed_slots().items():
             self._finalize_storage(address, slots, writes)
         for address in self._dirty_accounts:
@@ -348,13 +364,16 @@ class AccountDB(AccountDatabaseAPI):
             if account == before:
                 continue
             encoded = encode_account(account) if account else None
-            accounts[keccak256(address)] = encoded
+            key = keccak256(address)
+            accounts[key] = encoded
+            if before:
+                accounts_before[key] = encode_account(before)
             writes[keys.account(address)] = encoded
             if account and account[3] in self._new_codes and account[3] != EMPTY_CODE_HASH:
                 writes[keys.code(account[3])] = self._codes[account[3]]
         for blob_hash, content in self._blobs.items():
             writes[keys.blob(blob_hash)] = content
-        root, nodes = trie.update(self._source.node, self._root, accounts)
+        root, nodes = trie.update(self._source.node, self._root, accounts, accounts_before, self._node_cache)
         writes.update({keys.node(node_hash): node for node_hash, node in nodes.items()})
         writes[keys.STATE_ROOT] = root
         return root, writes
@@ -379,11 +398,13 @@ class AccountDB(AccountDatabaseAPI):
             for key in self._source.storage_keys(address):
                 writes[key] = None
         changes: dict[bytes, bytes | None] = {}
+        before: dict[bytes, bytes] = {}
         for slot, value in slots.items():
-            data = int_bytes(value)
-            changes[slot_key(slot)] = encode_rlp(data) if value else None
+            data, key = int_bytes(value), slot_key(slot)
+            changes[key] = encode_rlp(data) if value else None
+            before[key] = encode_rlp(int_bytes(self._base_slots.get((address, slot), 0)))
             writes[keys.storage(address, slot)] = data if value else None
-        new_root, nodes = trie.update(self._source.node, root, changes)
+        new_root, nodes = trie.update(self._source.node, root, changes, before, self._node_cache)
         writes.update({keys.node(node_hash): node for node_hash, node in nodes.items()})
         if now is not None:
             self._accounts[address] = (now[0], now[1], new_root, now[3])

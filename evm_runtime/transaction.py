@@ -5,7 +5,7 @@ Kinds: 0 legacy (EIP-155, and before it, so that keyless deployments work), 1 (E
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from evm_runtime import work
 from evm_runtime.fields import (
@@ -21,7 +21,7 @@ from evm_runtime.gas import INITCODE_BYTES_MAX, floor_gas, intrinsic_gas
 from evm_runtime.hardforks import fork_at
 from genesis.chain_spec import ChainSpec
 from genesis.codec import decode_rlp, encode_rlp
-from genesis.crypto import SECP256K1_HALF_N, SECP256K1_N, recover
+from genesis.crypto import SECP256K1_HALF_N, SECP256K1_N, recover_any
 from genesis.errors import InvalidTransaction, WireError
 from genesis.limits import ACCESS_LIST_ENTRIES_MAX, TRANSACTION_BYTES_MAX
 from genesis.primitives import Address, Hash32, keccak256
@@ -59,9 +59,10 @@ class Authorization:
         """Who signed it, or None if the signature is not a valid low-s one. One signature recovery."""
         message = encode_rlp([int_bytes(self.chain_id), self.address, int_bytes(self.nonce)])
         try:
-            return _recover(keccak256(_AUTHORIZATION_MAGIC + message), self.y_parity, self.r, self.s)
+            r_s = _r_s(self.y_parity, self.r, self.s)
         except InvalidTransaction:
             return None
+        return recover_any(keccak256(_AUTHORIZATION_MAGIC + message), r_s, self.y_parity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +116,39 @@ def decode_transaction(raw: bytes, *, chain_id: int) -> Transaction:
     Raises WireError for bytes that are no canonical transaction, InvalidTransaction for a kind that this chain does not take,
     another chain's id, or a signature that is not valid.
     """
+    parsed = parse_transaction(raw, chain_id=chain_id)
+    return parsed.signed_by(parsed.recover())
+
+
+class ParsedTransaction(NamedTuple):
+    """A transaction whose sender is not known yet: for recovering many of them on several threads.
+
+    `r_s` is r ‖ s, 64 bytes, both in range (EIP-2: low s).
+    """
+
+    digest: Hash32
+    r_s: bytes
+    y_parity: int
+    fields: dict[str, Any]
+    """Those of Transaction but the sender."""
+
+    def recover(self) -> Address | None:
+        """The signer, or None if the signature has none. Nearly all of it is C that other threads can run beside."""
+        return recover_any(self.digest, self.r_s, self.y_parity)
+
+    def signed_by(self, sender: Address | None) -> Transaction:
+        """The transaction, given what `recover` found. Raises InvalidTransaction for None."""
+        if sender is None:
+            raise InvalidTransaction("invalid transaction v, r, s values: the signature does not recover")
+        return Transaction(sender=sender, **self.fields)
+
+
+def parse_transaction(raw: bytes, *, chain_id: int) -> ParsedTransaction:
+    """The first part of `decode_transaction`, all but the recovery. Raises as it does."""
     if not raw:
         raise WireError("transaction: no bytes")
     if raw[0] >= 0xC0:
-        return _decode_legacy(raw, chain_id)
+        return _parse_legacy(raw, chain_id)
     kind = raw[0]
     if kind == BLOB:
         raise InvalidTransaction(
@@ -128,7 +158,7 @@ def decode_transaction(raw: bytes, *, chain_id: int) -> Transaction:
         raise InvalidTransaction(f"transaction type not supported: {kind:#04x}")
     what = f"type {kind} transaction"
     fields = decode_rlp(raw[1:], size_max=TRANSACTION_BYTES_MAX - 1, what=what)
-    return _decode_typed(kind, read_list(fields, what, _FIELD_COUNTS[kind]), raw, chain_id)
+    return _parse_typed(kind, read_list(fields, what, _FIELD_COUNTS[kind]), raw, chain_id)
 
 
 def check_transaction(tx: Transaction, spec: ChainSpec, height: int | None = None) -> None:
@@ -179,7 +209,7 @@ def signing_hash(kind: int, fields: list[Any]) -> Hash32:
 # ---------------------------------------------------------------- decoding
 
 
-def _decode_legacy(raw: bytes, chain_id: int) -> Transaction:
+def _parse_legacy(raw: bytes, chain_id: int) -> ParsedTransaction:
     what = "legacy transaction"
     fields = read_list(decode_rlp(raw, size_max=TRANSACTION_BYTES_MAX, what=what), what, 9)
     gas_price = read_uint(fields[1], "gas price")
@@ -195,29 +225,29 @@ def _decode_legacy(raw: bytes, chain_id: int) -> Transaction:
         signed = [*signed, int_bytes(own_chain), b"", b""]
     else:
         raise InvalidTransaction("invalid transaction v, r, s values")
-    return Transaction(
-        kind=LEGACY,
-        chain_id=own_chain,
-        nonce=read_uint(fields[0], "nonce", UINT64_MAX),
-        max_priority_fee_per_gas=gas_price,
-        max_fee_per_gas=gas_price,
-        gas_limit=read_uint(fields[2], "gas limit", UINT64_MAX),
-        to=_read_to(fields[3]),
-        value=read_uint(fields[4], "value"),
-        data=read_bytes(fields[5], "data"),
-        access_list=(),
-        authorizations=(),
-        y_parity=y_parity,
-        v=v,
-        r=r,
-        s=s,
-        sender=_recover(signing_hash(LEGACY, signed), y_parity, r, s),
-        hash=keccak256(raw),
-        raw=raw,
-    )
+    parsed = {
+        "kind": LEGACY,
+        "chain_id": own_chain,
+        "nonce": read_uint(fields[0], "nonce", UINT64_MAX),
+        "max_priority_fee_per_gas": gas_price,
+        "max_fee_per_gas": gas_price,
+        "gas_limit": read_uint(fields[2], "gas limit", UINT64_MAX),
+        "to": _read_to(fields[3]),
+        "value": read_uint(fields[4], "value"),
+        "data": read_bytes(fields[5], "data"),
+        "access_list": (),
+        "authorizations": (),
+        "y_parity": y_parity,
+        "v": v,
+        "r": r,
+        "s": s,
+        "hash": keccak256(raw),
+        "raw": raw,
+    }
+    return ParsedTransaction(signing_hash(LEGACY, signed), _r_s(y_parity, r, s), y_parity, parsed)
 
 
-def _decode_typed(kind: int, fields: list[Any], raw: bytes, chain_id: int) -> Transaction:
+def _parse_typed(kind: int, fields: list[Any], raw: bytes, chain_id: int) -> ParsedTransaction:
     own_chain = read_uint(fields[0], "chain id")
     if own_chain != chain_id:
         raise InvalidTransaction(_wrong_chain(own_chain, chain_id))
@@ -228,26 +258,26 @@ def _decode_typed(kind: int, fields: list[Any], raw: bytes, chain_id: int) -> Tr
     gas_limit, to, value, data, access_list = rest[:5]
     y_parity = read_uint(fields[-3], "y parity", 1)
     r, s = read_uint(fields[-2], "r"), read_uint(fields[-1], "s")
-    return Transaction(
-        kind=kind,
-        chain_id=own_chain,
-        nonce=nonce,
-        max_priority_fee_per_gas=priority_fee,
-        max_fee_per_gas=max_fee,
-        gas_limit=read_uint(gas_limit, "gas limit", UINT64_MAX),
-        to=_read_to(to) if kind != SET_CODE else read_address(to, "to (a type 4 transaction cannot create)"),
-        value=read_uint(value, "value"),
-        data=read_bytes(data, "data"),
-        access_list=_read_access_list(access_list),
-        authorizations=_read_authorizations(rest[5]) if kind == SET_CODE else (),
-        y_parity=y_parity,
-        v=y_parity,
-        r=r,
-        s=s,
-        sender=_recover(signing_hash(kind, fields[:-3]), y_parity, r, s),
-        hash=keccak256(raw),
-        raw=raw,
-    )
+    parsed = {
+        "kind": kind,
+        "chain_id": own_chain,
+        "nonce": nonce,
+        "max_priority_fee_per_gas": priority_fee,
+        "max_fee_per_gas": max_fee,
+        "gas_limit": read_uint(gas_limit, "gas limit", UINT64_MAX),
+        "to": _read_to(to) if kind != SET_CODE else read_address(to, "to (a type 4 transaction cannot create)"),
+        "value": read_uint(value, "value"),
+        "data": read_bytes(data, "data"),
+        "access_list": _read_access_list(access_list),
+        "authorizations": _read_authorizations(rest[5]) if kind == SET_CODE else (),
+        "y_parity": y_parity,
+        "v": y_parity,
+        "r": r,
+        "s": s,
+        "hash": keccak256(raw),
+        "raw": raw,
+    }
+    return ParsedTransaction(signing_hash(kind, fields[:-3]), _r_s(y_parity, r, s), y_parity, parsed)
 
 
 def _read_to(item: Any) -> Address | None:
@@ -284,14 +314,11 @@ def _read_authorizations(item: Any) -> tuple[Authorization, ...]:
     return tuple(found)
 
 
-def _recover(digest: Hash32, y_parity: int, r: int, s: int) -> Address:
-    """The signer. EIP-2 (low s) holds for every kind; raises InvalidTransaction as geth words it."""
+def _r_s(y_parity: int, r: int, s: int) -> bytes:
+    """EIP-2 (low s) holds for every kind; raises InvalidTransaction as geth words it."""
     if y_parity > 1 or not 0 < r < SECP256K1_N or not 0 < s <= SECP256K1_HALF_N:
         raise InvalidTransaction("invalid transaction v, r, s values")
-    try:
-        return recover(digest, r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([y_parity]))
-    except WireError:
-        raise InvalidTransaction("invalid transaction v, r, s values: the signature does not recover") from None
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 def _wrong_chain(have: int, want: int) -> str:

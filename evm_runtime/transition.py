@@ -15,7 +15,7 @@ from eth.exceptions import ContractCreationCollision, OutOfGas, VMError
 from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 
-from evm_runtime import work
+from evm_runtime import transfer, work
 from evm_runtime.fields import UINT64_MAX, int_bytes
 from evm_runtime.fork import Computation, State
 from evm_runtime.gas import AUTHORIZATION_REFUND, REFUND_QUOTIENT
@@ -97,6 +97,10 @@ def execute(state: State, tx: Transaction, base_fee: int, allowance: int = work.
     db.begin_transaction()
     checkpoint = db.record()
     try:
+        if allowance >= work.TRANSACTION_WORK and transfer.is_plain(state, tx):
+            gas_used = transfer.apply(state, tx, base_fee)
+            done = gas_used * work.GAS_WORK + work.TRANSACTION_WORK
+            return Outcome(True, gas_used, gas_used, b"", None, (), None, 0, done)
         return _execute(state, tx, base_fee, allowance)
     except (MemoryError, RecursionError) as error:
         raise InvariantError(

@@ -12,9 +12,9 @@ from binascii import hexlify, unhexlify
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import rusty_rlp
-
 from evm_runtime.fields import int_bytes
+from evm_runtime.node_cache import NodeCache
+from evm_runtime.stored_rlp import decode_stored
 from genesis.codec import encode_rlp
 from genesis.errors import InvariantError, StorageCorrupt
 from genesis.primitives import Hash32, keccak256
@@ -22,8 +22,8 @@ from genesis.primitives import Hash32, keccak256
 Node = list[Any]
 NodeReader = Callable[[Hash32], bytes | None]
 NewNodes = dict[Hash32, bytes]
-_Item = tuple[bytes, bytes | None]
-"""A key as nibbles, and its new value (None deletes)."""
+_Item = tuple[bytes, bytes | None, bytes | None]
+"""A key as nibbles, its new value (None deletes), and its old one if the caller knew it."""
 
 EMPTY_ROOT: Final = keccak256(encode_rlp(b""))
 _BLANK: Final = b""
@@ -33,13 +33,24 @@ _NIBBLE_TO_DIGIT: Final = _DIGITS + bytes(240)  # what is no nibble becomes no d
 _FLAGGED: Final = {is_leaf: (bytes([2 * is_leaf, 0]), bytes([2 * is_leaf + 1])) for is_leaf in (False, True)}
 
 
-def update(read: NodeReader, root: Hash32, changes: Mapping[bytes, bytes | None]) -> tuple[Hash32, NewNodes]:
+def update(
+    read: NodeReader,
+    root: Hash32,
+    changes: Mapping[bytes, bytes | None],
+    before: Mapping[bytes, bytes] | None = None,
+    cache: NodeCache | None = None,
+) -> tuple[Hash32, NewNodes]:
     """Set and delete keys; returns the new root and the nodes that may not have been stored before.
 
     A value of None deletes (a missing key is fine); values are never empty. Raises StorageCorrupt if a node is missing.
+
+    Two ways around reading nodes: `cache` holds branches, and takes those that come up. `before` has values that keys are
+    known to have now: where the hash of the leaf that would hold it stands in the parent, that is the leaf, and it is not read.
+    (A value that is not in the trie does no harm, then: no hash fits it.)
     """
-    writer = _Writer(read)
-    items = sorted((_nibbles(key), value) for key, value in changes.items())
+    writer = _Writer(read, cache)
+    known = before or {}
+    items = sorted((_nibbles(key), value, known.get(key)) for key, value in changes.items())
     top = writer.open(_BLANK if root == EMPTY_ROOT else root)
     changed = writer.update(top, items, 0) if items else top
     if changed is top:
@@ -49,6 +60,9 @@ def update(read: NodeReader, root: Hash32, changes: Mapping[bytes, bytes | None]
     encoded = encode_rlp(changed)
     new_root = keccak256(encoded)
     writer.new_nodes[new_root] = encoded
+    if cache is not None:
+        for node_hash, node in writer.new_nodes.items():
+            cache.put(node_hash, node)
     return new_root, writer.new_nodes
 
 
@@ -100,8 +114,9 @@ def _no_nodes(_hash: Hash32) -> bytes | None:
 class _Writer:
     """One batch over one trie. `update` returns the very node it was given when nothing under it changed."""
 
-    def __init__(self, read: NodeReader) -> None:
+    def __init__(self, read: NodeReader, cache: NodeCache | None = None) -> None:
         self._read = read
+        self._cache = cache
         self.new_nodes: NewNodes = {}
 
     def open(self, reference: Any) -> Node | None:
@@ -110,10 +125,26 @@ class _Writer:
             return reference
         if reference == _BLANK:
             return None
-        data = self.new_nodes.get(reference)
+        data = self._held(reference)
         if data is None:
             data = self._read(reference)
+            if data is not None and self._cache is not None:
+                self._cache.put(reference, data)
         return _decode(reference, data)
+
+    def _held(self, node_hash: Hash32) -> bytes | None:
+        """The node, if it need not be read."""
+        data = self.new_nodes.get(node_hash)
+        return self._cache.get(node_hash) if data is None and self._cache is not None else data
+
+    def _open_for(self, reference: Any, batch: list[_Item], depth: int) -> Node | None:
+        """`open`, for a batch that goes there; a leaf that the batch knows is made up rather than read."""
+        if len(batch) == 1 and batch[0][2] is not None and len(reference) == 32 and self._held(reference) is None:
+            key, _, old = batch[0]
+            leaf = [_write_path(key[depth:], True), old]
+            if keccak256(encode_rlp(leaf)) == reference:
+                return leaf
+        return self.open(reference)
 
     def refer(self, node: Node | None) -> Any:
         """The reference that a parent holds for `node`; a node of 32 bytes and more is kept for storage."""
@@ -141,7 +172,7 @@ class _Writer:
         """A fresh subtree of the given items."""
         if not batch:
             return None
-        first, value = batch[0]
+        first, value, _ = batch[0]
         if len(batch) == 1:
             return [_write_path(first[depth:], True), value]
         fork = _fork(first, batch[-1][0], depth)
@@ -151,17 +182,18 @@ class _Writer:
         return self._extend(first[depth:fork], branch)
 
     def _update_leaf(self, node: Node, path: bytes, batch: list[_Item], depth: int) -> Node | None:
-        key = batch[0][0][:depth] + path
+        key, value, _ = batch[0]
         old: bytes = node[1]
-        replaced = [value for item_key, value in batch if item_key == key]
-        if replaced:
-            if len(batch) == 1 and replaced[0] == old:
-                return node
-            return self._build([item for item in batch if item[1] is not None], depth)
+        if len(batch) == 1 and key[depth:] == path:
+            if value is None:
+                return None
+            return node if value == old else [node[0], value]
+        own = key[:depth] + path
+        kept = [] if any(item[0] == own for item in batch) else [(own, old, None)]
         added = [item for item in batch if item[1] is not None]
-        if not added:
+        if kept and not added:
             return node
-        return self._build(sorted([*added, (key, old)]), depth)
+        return self._build(sorted([*added, *kept]), depth)
 
     def _update_extension(self, node: Node, path: bytes, batch: list[_Item], depth: int) -> Node | None:
         whole = batch[0][0][:depth] + path
@@ -173,19 +205,24 @@ class _Writer:
         branch: Node = [_BLANK] * 17
         below = whole[fork + 1 :]
         branch[whole[fork]] = self.refer([_write_path(below, False), node[1]]) if below else node[1]
-        split = self._update_branch(branch, batch, fork)
+        split = self._update_branch(branch, batch, fork, is_single=True)
         return node if split is branch else self._extend(whole[depth:fork], split)
 
-    def _update_branch(self, node: Node, batch: list[_Item], depth: int) -> Node | None:
+    def _update_branch(self, node: Node, batch: list[_Item], depth: int, *, is_single: bool = False) -> Node | None:
+        """`is_single`: the branch has one child only, as none in the trie has."""
         changed: Node | None = None
+        may_collapse = is_single
         for nibble, group in _groups(batch, depth):
-            child = self.open(node[nibble])
+            child = self._open_for(node[nibble], group, depth + 1)
             new_child = self.update(child, group, depth + 1)
             if new_child is not child:
                 changed = changed or list(node)
                 changed[nibble] = self.refer(new_child)
+                may_collapse = may_collapse or new_child is None
         if changed is None:
             return node
+        if not may_collapse:
+            return changed
         filled = [nibble for nibble in range(16) if changed[nibble] != _BLANK]
         if len(filled) > 1:
             return changed
@@ -233,7 +270,7 @@ def _walk(read: NodeReader, root: Hash32, key: bytes, proof: list[bytes] | None)
 def _decode(node_hash: Any, data: bytes | None) -> Node:
     if data is None:
         raise StorageCorrupt(f"trie node {bytes(node_hash).hex()} is missing")
-    node: Any = rusty_rlp.decode_raw(data, True, False)[0]
+    node = decode_stored(data)
     if not isinstance(node, list) or len(node) not in (2, 17):
         raise StorageCorrupt(f"trie node {bytes(node_hash).hex()} is garbled")
     return node
@@ -241,6 +278,9 @@ def _decode(node_hash: Any, data: bytes | None) -> Node:
 
 def _groups(batch: list[_Item], depth: int) -> Iterator[tuple[int, list[_Item]]]:
     """Split a sorted batch by the nibble at `depth`."""
+    if len(batch) == 1:
+        yield batch[0][0][depth], batch
+        return
     start = 0
     while start < len(batch):
         nibble = batch[start][0][depth]

@@ -188,9 +188,9 @@ class NodeApplication:
         if known is not None and known.block == block:  # the hash covers the header alone
             return known
         tip = self._store.tip()
-        hashes = [keccak256(raw) for raw in block.transactions]
-        decoded = self._mempool.known(hashes)
-        self._mempool.executing(hashes)
+        raws = {keccak256(raw): raw for raw in block.transactions}
+        self._mempool.executing(raws)
+        decoded = await self._mempool.decode_ahead(raws)
 
         def execute() -> ExecutedBlock:
             return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block, decoded)

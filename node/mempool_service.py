@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,6 +20,7 @@ from genesis.codec import decode, encode
 from genesis.errors import InvalidTransaction, PeerFault, WireError
 from genesis.limits import TRANSACTION_BYTES_MAX, TX_BATCH_BYTES_MAX
 from genesis.primitives import Address, Hash32, keccak256
+from node.decoding import BatchDecoder
 from node.feed import Feed
 from node.interfaces import MempoolContent, MempoolStats
 from node.known_transactions import KnownTransactions, RecentHashes
@@ -74,6 +75,7 @@ class MempoolService:
         self._rejected = RecentHashes(REJECTED_REMEMBERED)
         self._included = RecentHashes(INCLUDED_REMEMBERED)
         self._known = KnownTransactions()
+        self._decoder = BatchDecoder(chain_id)
         self._proposed: frozenset[Hash32] = frozenset()
         self._deferred: OrderedDict[Hash32, tuple[bytes, str]] = OrderedDict()
         self._allowances: dict[str, tuple[float, float]] = {}
@@ -131,6 +133,15 @@ class MempoolService:
         found = ((value, self._pool.get(value) or self._known.get(value)) for value in hashes)
         return {value: transaction for value, transaction in found if transaction is not None}
 
+    async def decode_ahead(self, raws: Mapping[Hash32, bytes]) -> dict[Hash32, Transaction]:
+        """Decode what is not decoded yet, many at once, and keep it. Returns all of them but those that are no transactions."""
+        found = self.known(raws)
+        missing = [raw for value, raw in raws.items() if value not in found]
+        for transaction in await self._decoder.decode_soon(missing):
+            found[transaction.hash] = transaction
+            self._known.put(transaction)
+        return found
+
     def executing(self, hashes: Iterable[Hash32]) -> None:
         """A proposal of these is about to be executed. What peers send of them waits for the next final block."""
         self._proposed = frozenset(hashes)
@@ -163,13 +174,17 @@ class MempoolService:
     async def receive(self, peer_id: str, payload: bytes) -> None:
         """A batch from a peer. Raises WireError or PeerFault if no honest node would have sent it."""
         batch = decode(TransactionBatch, payload, size_max=TX_BATCH_BYTES_MAX)
+        fresh: dict[Hash32, bytes] = {}
         for raw in batch.transactions[: self._allow(peer_id, len(batch.transactions))]:
             transaction_hash = keccak256(raw)
             if transaction_hash in self._proposed and transaction_hash not in self._pool:
                 self._defer(transaction_hash, raw, peer_id)
             elif not self._is_settled(transaction_hash):
-                self._take(raw, transaction_hash, peer_id)
-                await trio.lowlevel.checkpoint()
+                fresh[transaction_hash] = raw
+        await self.decode_ahead(fresh)
+        for transaction_hash, raw in fresh.items():
+            self._take(raw, transaction_hash, peer_id)
+            await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
 
     def _is_settled(self, transaction_hash: Hash32) -> bool:
@@ -223,6 +238,7 @@ class MempoolService:
 
     async def _take_deferred(self) -> None:
         deferred = [item for item in self._deferred.items() if item[0] not in self._proposed]
+        await self.decode_ahead({value: raw for value, (raw, _) in deferred if not self._is_settled(value)})
         for transaction_hash, (raw, peer_id) in deferred:
             self._deferred.pop(transaction_hash, None)
             with contextlib.suppress(PeerFault):  # too late to tell whether its peer is still there

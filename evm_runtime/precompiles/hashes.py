@@ -6,11 +6,10 @@
 
 from typing import Final
 
-import coincurve
 from Crypto.Hash import RIPEMD160
 from eth.abc import ComputationAPI
 
-from genesis.crypto import SECP256K1_N, address_of_public_key
+from genesis.crypto import SECP256K1_N, recover_any
 
 ECRECOVER_GAS: Final = 3_000
 RIPEMD160_GAS: Final = 600
@@ -27,11 +26,9 @@ def ecrecover(computation: ComputationAPI) -> ComputationAPI:
     v, r, s = (int.from_bytes(data[at : at + 32], "big") for at in (32, 64, 96))
     if v not in (27, 28) or not 0 < r < SECP256K1_N or not 0 < s < SECP256K1_N:
         return computation
-    try:
-        key = coincurve.PublicKey.from_signature_and_message(data[64:] + bytes([v - 27]), data[:32], hasher=None)
-    except Exception:  # coincurve raises bare Exception for an unrecoverable signature
-        return computation
-    computation.output = bytes(12) + address_of_public_key(key)
+    signer = recover_any(data[:32], data[64:], v - 27)
+    if signer is not None:
+        computation.output = bytes(12) + signer
     return computation
 
 

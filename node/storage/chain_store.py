@@ -18,6 +18,7 @@ from evm_runtime.runtime import ExecutedBlock, Runtime
 from evm_runtime.transaction import decode_transaction
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, InvariantError, LocalError, StorageCorrupt, WireError
+from genesis.limits import MIB
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Height, Round
 from genesis.types import EMPTY_COMMIT, Block, ChainIdentity, Commit, ConsensusData
 from node.interfaces import StoredBlock
@@ -29,7 +30,12 @@ T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 BLOCKS_CACHED: Final = 128
+BLOCK_CACHE_BYTES: Final = 64 * MIB
+"""About what the cached blocks may hold in memory: some forty of nothing but transfers, or all 128 if they are not full."""
 HEADERS_CACHED: Final = 4_096
+_TRANSACTION_BYTES: Final = 1_000
+_LOG_BYTES: Final = 500
+"""Of the objects that a decoded transaction with its receipt, and a log, are made of (measured, rounded)."""
 
 RuntimeFactory = Callable[[ChainSpec, ChainIdentity, KeyValueReader], Runtime]
 """How the composition root builds a runtime (with its native contracts) over a view of the state."""
@@ -44,7 +50,7 @@ class ChainStore:
         self.identity = identity
         self._database = database
         self._runtimes = runtimes
-        self._blocks: _Cache[Height, StoredBlock] = _Cache(BLOCKS_CACHED)
+        self._blocks: _Cache[Height, StoredBlock] = _Cache(BLOCKS_CACHED, BLOCK_CACHE_BYTES)
         self._headers: _Cache[Height, Header] = _Cache(HEADERS_CACHED)
         self._live = runtimes(spec, identity, StateView(database))
         height, block_hash = records.read_tip(_needed(database.get(keys.META_TIP), "tip"))
@@ -77,7 +83,7 @@ class ChainStore:
         if data is None:
             return None
         stored = self._read_block(height, data)
-        self._blocks.put(height, stored)
+        self._blocks.put(height, stored, _memory_of(stored))
         return stored
 
     def block_by_hash(self, block_hash: Hash32) -> StoredBlock | None:
@@ -146,7 +152,7 @@ class ChainStore:
             size=len(block_bytes),
         )
         self._database.write_batch(_block_writes(stored, block_bytes, executed.writes), sync=True)
-        self._blocks.put(stored.height, stored)
+        self._blocks.put(stored.height, stored, _memory_of(stored))
         self._headers.put(stored.height, header)
         self._reading = self._snapshot_runtime()
         self._tip = stored
@@ -279,24 +285,37 @@ def _needed(value: bytes | None, what: str) -> bytes:
     return value
 
 
-class _Cache(Generic[K, T]):
-    """The most recently used values, from any thread."""
+def _memory_of(stored: StoredBlock) -> int:
+    """About the bytes that a block takes in memory."""
+    logs = [log for receipt in stored.receipts for log in receipt.logs]
+    objects = _TRANSACTION_BYTES * len(stored.transactions) + _LOG_BYTES * len(logs)
+    return stored.size + objects + sum(len(log.data) for log in logs)
 
-    def __init__(self, size_max: int) -> None:
-        self._entries: OrderedDict[K, T] = OrderedDict()
-        self._size_max = size_max
+
+class _Cache(Generic[K, T]):
+    """The most recently used values, up to a number and, if they are given with their bytes, up to a size. From any thread."""
+
+    def __init__(self, count_max: int, bytes_max: int = 0) -> None:
+        self._entries: OrderedDict[K, tuple[T, int]] = OrderedDict()
+        self._count_max = count_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def get(self, key: K) -> T | None:
         with self._lock:
-            value = self._entries.get(key)
-            if value is not None:
-                self._entries.move_to_end(key)
-            return value
-
-    def put(self, key: K, value: T) -> None:
-        with self._lock:
-            self._entries[key] = value
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
             self._entries.move_to_end(key)
-            while len(self._entries) > self._size_max:
-                self._entries.popitem(last=False)
+            return entry[0]
+
+    def put(self, key: K, value: T, size: int = 0) -> None:
+        """Keep `value`; the oldest make way for it, itself not."""
+        with self._lock:
+            _, before = self._entries.pop(key, (None, 0))
+            self._entries[key] = value, size
+            self._bytes += size - before
+            while len(self._entries) > self._count_max or (self._bytes > self._bytes_max and len(self._entries) > 1):
+                _, (_, dropped) = self._entries.popitem(last=False)
+                self._bytes -= dropped

@@ -24,7 +24,9 @@ from genesis.errors import LocalError, StorageCorrupt
 _ITERATE_CHUNK: Final = 256
 CACHE_BYTES: Final = 64 * 1024 * 1024
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
-OPEN_FILES_MAX: Final = 500
+OPEN_FILES_MAX: Final = 128
+"""LevelDB maps each open table (2 MiB) into memory, so these are up to 256 MiB of resident files. `make bench-memory` has what
+more would cost and bring."""
 
 
 class Reader(Protocol):

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import vyper
+from coincurve._libsecp256k1 import ffi, lib
+from coincurve.context import GLOBAL_CONTEXT
 from eth.db.trie import _make_trie_root_and_nodes, make_trie_root_and_nodes
 from eth.vm.forks.prague import PragueVM
 from eth_hash.auto import keccak as stock_keccak
@@ -26,16 +28,28 @@ from trie import HexaryTrie
 
 from evm_runtime import trie
 from evm_runtime.block import BlockRun
+from evm_runtime.fields import int_bytes
 from evm_runtime.llvm import engine
 from evm_runtime.runtime import ExecutedBlock
 from evm_runtime.source import FlatSource, encode_account, stored_root
 from evm_runtime.state import AccountDB
 from evm_runtime.tiers import Tiers
-from evm_runtime.transaction import Transaction, check_transaction, decode_transaction
+from evm_runtime.transaction import (
+    LEGACY,
+    ParsedTransaction,
+    Transaction,
+    check_transaction,
+    decode_transaction,
+    parse_transaction,
+    signing_hash,
+)
 from evm_runtime.trie import root_of_list
+from genesis.codec import encode_rlp
+from genesis.crypto import sign
 from genesis.primitives import Address, Hash32, abi_words, keccak256
+from node.decoding import BatchDecoder
 from tests.bench.harness import RESULTS, Report, paired_ratio, seconds
-from tests.bench.workload import Sender, funded, receiver, senders
+from tests.bench.workload import GWEI, Sender, funded, receiver, senders
 from tests.unit.evm_runtime.chain import CHAIN_ID, Chain, contract, make_spec
 from tests.unit.evm_runtime.programs import asm
 from tests.unit.evm_runtime.stock import StockBlock
@@ -93,7 +107,7 @@ def run(report: Report) -> None:
     _compare(report, chain, "native_erc20", tokens)
     _compare(report, chain, "native_arith", arithmetic)
     _compare(report, chain, "native_keccak", hashing)
-    _admission(report, chain, transfers)
+    _admission(report, chain, accounts)
     _state_root(report)
     _lists(report, chain, accounts)
     _block(report)
@@ -215,19 +229,75 @@ def _paired(
     report.add(f"{name}_ratio", paired_ratio(ours_s, stock_s), "x", "ours over stock py-evm")
 
 
-def _admission(report: Report, chain: Chain, raws: list[bytes]) -> None:
-    many = (raws * (ADMISSIONS // len(raws) + 1))[:ADMISSIONS]
+def _admission(report: Report, chain: Chain, accounts: list[Sender]) -> None:
+    """From raw bytes to a checked transaction with sender and hash, in three ways, each beside stock py-evm on the same bytes.
+
+    Stock does what py-evm does to a transaction before it executes it: `decode`, `validate` (as its transaction executor
+    calls it) and `sender`, and it takes the hash, which any pool needs. Its eth_keys recovers through coincurve, as ours does
+    (its pure-Python back end would be hundreds of times slower). What `validate` costs depends on the kind: of an EIP-1559
+    transaction py-evm checks ranges there; of a legacy one it checks the signature too, and recovers it again for the sender.
+
+    - `admission`: EIP-1559 transactions, one after the other in one thread.
+    - `admission_legacy`: legacy transactions (EIP-155), likewise.
+    - `admission_batch`: EIP-1559 transactions at once through the node's decoder, on as many threads as there are processors.
+
+    `admission_bound_us` is the C call that no admission can do without, and `admission_bound_ratio` how much faster than stock
+    an admission in one thread would be that did nothing else.
+    """
+    dynamic = [_nth(accounts, place).sign(CHAIN_ID, 0, receiver(place), value=1) for place in range(ADMISSIONS)]
+    legacy = [_legacy(_nth(accounts, place), place) for place in range(ADMISSIONS)]
     builder = PragueVM.get_transaction_builder()
+    decoder = BatchDecoder(CHAIN_ID)
 
-    def stock(raw: bytes) -> None:
-        transaction = builder.decode(raw)
-        transaction.validate()
-        transaction.sender, transaction.hash  # noqa: B018  # recovers and hashes
+    def stock(raws: list[bytes]) -> None:
+        for raw in raws:
+            transaction = builder.decode(raw)
+            transaction.validate()
+            transaction.sender, transaction.hash  # noqa: B018  # recovers and hashes
 
-    def ours(raw: bytes) -> None:
-        check_transaction(decode_transaction(raw, chain_id=CHAIN_ID), chain.spec)
+    def ours(raws: list[bytes]) -> None:
+        for raw in raws:
+            check_transaction(decode_transaction(raw, chain_id=CHAIN_ID), chain.spec)
 
-    _paired(report, "admission", len(many), "transaction", lambda: _each(ours, many), lambda: _each(stock, many))
+    def batch() -> None:
+        transactions = decoder.decode(dynamic)
+        for transaction in transactions:
+            check_transaction(transaction, chain.spec)
+        if len(transactions) != len(dynamic):
+            raise RuntimeError(f"{len(transactions)} of {len(dynamic)} transactions were decoded")
+
+    what = "transaction"
+    _paired(report, "admission", ADMISSIONS, what, lambda: ours(dynamic), lambda: stock(dynamic))
+    _paired(report, "admission_legacy", ADMISSIONS, what, lambda: ours(legacy), lambda: stock(legacy))
+    _paired(report, "admission_batch", ADMISSIONS, what, batch, lambda: stock(dynamic))
+    parsed = [parse_transaction(raw, chain_id=CHAIN_ID) for raw in dynamic]
+    _paired(report, "admission_bound", ADMISSIONS, what, _bare_recoveries(parsed), lambda: stock(dynamic))
+
+
+def _bare_recoveries(parsed: list[ParsedTransaction]) -> Callable[[], None]:
+    """libsecp256k1's recovery of each signature, and nothing around it."""
+    context, key = GLOBAL_CONTEXT.ctx, ffi.new("secp256k1_pubkey *")
+    signatures = [ffi.new("secp256k1_ecdsa_recoverable_signature *") for _ in parsed]
+    for one, signature in zip(parsed, signatures, strict=True):
+        lib.secp256k1_ecdsa_recoverable_signature_parse_compact(context, signature, one.r_s, one.y_parity)
+
+    def recover_all() -> None:
+        for one, signature in zip(parsed, signatures, strict=True):
+            lib.secp256k1_ecdsa_recover(context, key, signature, one.digest)
+
+    return recover_all
+
+
+def _nth(accounts: list[Sender], place: int) -> Sender:
+    return accounts[place % len(accounts)]
+
+
+def _legacy(sender: Sender, place: int) -> bytes:
+    """A raw EIP-155 transfer."""
+    fields: list[Any] = [b"", int_bytes(100 * GWEI), int_bytes(21_000), receiver(place), b"\x01", b""]
+    signature = sign(sender.key, signing_hash(LEGACY, [*fields, int_bytes(CHAIN_ID), b"", b""]))
+    r, s = (int_bytes(int.from_bytes(signature[at : at + 32], "big")) for at in (0, 32))
+    return encode_rlp([*fields, int_bytes(35 + 2 * CHAIN_ID + signature[64]), r, s])
 
 
 def _state_root(report: Report) -> None:

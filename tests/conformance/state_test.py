@@ -18,6 +18,7 @@ from evm_runtime.receipt import Log
 from evm_runtime.source import FlatSource
 from evm_runtime.state import AccountDB
 from evm_runtime.transaction import BLOB, SET_CODE, Transaction, decode_transaction
+from evm_runtime.work import UNLIMITED
 from genesis.chain_spec import BlockParams, ChainSpec, ForkActivation
 from genesis.codec import encode_rlp
 from genesis.errors import InvalidTransaction, WireError
@@ -74,7 +75,9 @@ def run_case(case: Case, tier: Tier | None = None) -> Result:
     store, root = _pre_state(case.test["pre"])
     fork = TESTED_FORKS[case.fork]
     spec = _spec(case.test, fork)
-    run = BlockRun(spec, AccountDB(FlatSource(store), root), _computation(fork, tier), _header(case.test["env"]))
+    run = BlockRun(
+        spec, AccountDB(FlatSource(store), root), _computation(fork, tier), _header(case.test["env"]), metered=False
+    )
     run.state.get_ancestor_hash = _ancestor_hash(run)  # type: ignore[method-assign]  # these tests name blocks, there are none
     logs: tuple[Log, ...] = ()
     refused = ""
@@ -148,6 +151,7 @@ def _spec(test: dict[str, Any], fork: Fork) -> ChainSpec:
     )
     # State tests have gas limits that no chain of ours could have.
     object.__setattr__(spec.block, "gas_limit", _int(test["env"]["currentGasLimit"]))
+    object.__setattr__(spec.block, "work_limit", UNLIMITED)
     return spec
 
 

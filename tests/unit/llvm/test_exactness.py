@@ -1,4 +1,4 @@
-"""Every way that a frame can end ends as py-evm's loop ends it: same error, gas, output, logs, refund, warm set and state."""
+"""Every way that a frame can end ends as the reference loop ends it: error, gas, output, logs, refund, warm set, state."""
 
 import random
 import subprocess

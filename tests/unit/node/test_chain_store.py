@@ -11,7 +11,7 @@ from genesis.errors import InvariantError, LocalError, StorageCorrupt
 from genesis.primitives import Hash32, Height
 from node.node import open_store, recent_commits, runtime_factory
 from node.storage import keys
-from node.storage.chain_store import open_chain
+from node.storage.chain_store import _Cache, open_chain
 from node.storage.database import LevelDatabase
 from tests.unit.node.local_chain import ADDRESSES, KEYS, LocalChain, make_spec, transfer
 
@@ -170,3 +170,18 @@ def test_open_store_closes_the_database_when_it_refuses(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="another chain"):
         open_store(tmp_path, replace(spec, name="other"))
     open_store(tmp_path, spec).close()
+
+
+def test_a_cache_is_bounded_in_number_and_bytes() -> None:
+    cache: _Cache[int, str] = _Cache(3, 100)
+    for key, size in ((1, 10), (2, 10), (3, 10), (4, 10)):
+        cache.put(key, str(key), size)
+    assert [cache.get(key) for key in (1, 2, 3, 4)] == [None, "2", "3", "4"]
+    assert cache.get(2) == "2"  # used last, so it stays longest
+    cache.put(5, "5", 85)
+    assert [cache.get(key) for key in (2, 3, 4, 5)] == ["2", None, None, "5"]
+    cache.put(5, "5 again", 20)
+    cache.put(6, "6", 70)
+    assert [cache.get(key) for key in (2, 5, 6)] == ["2", "5 again", "6"]
+    cache.put(7, "too large for its limit, but the newest", 1_000)
+    assert [cache.get(key) for key in (2, 5, 6, 7)] == [None, None, None, "too large for its limit, but the newest"]

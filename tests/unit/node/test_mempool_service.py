@@ -172,7 +172,8 @@ def counted_decodes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         decoded.append(raw)
         return decode_transaction(raw, chain_id=chain_id)
 
-    monkeypatch.setattr("node.mempool_service.decode_transaction", counting)
+    for module in ("mempool_service", "decoding"):
+        monkeypatch.setattr(f"node.{module}.decode_transaction", counting)
     return decoded
 
 
