@@ -25,13 +25,17 @@ def jump_destinations(code: bytes) -> frozenset[int]:
 class Code(CodeStream):
     """py-evm's code stream without its per-call analysis."""
 
-    __slots__ = ()
+    __slots__ = ("jump_bitmap",)
 
     def __init__(self, code_bytes: bytes) -> None:
+        self.jump_bitmap: bytearray | None = None
+        """One bit for each byte, from who has looked already; to look here takes a hundred times as long."""
         self.program_counter = 0
         self._raw_code_bytes = code_bytes
         self._length_cache = len(code_bytes)
 
     def is_valid_opcode(self, position: int) -> bool:
         """Asked by JUMP and JUMPI for positions that hold the byte 0x5b."""
+        if self.jump_bitmap is not None:
+            return bool(self.jump_bitmap[position >> 3] >> (position & 7) & 1)
         return position in jump_destinations(self._raw_code_bytes)

@@ -6,8 +6,9 @@ never seen: the stack is written before it is read, all else is set anew.
 """
 
 import struct
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from evm_runtime.code import Code
 from evm_runtime.fork import Computation
 from evm_runtime.llvm.engine import Engine, address_of_bytearray, address_of_bytes
 from evm_runtime.llvm.layout import ENVIRONMENT, FIELDS, FRAME_BYTES, FRAME_WORDS, STACK, WORD_BYTES, Field
@@ -36,7 +37,7 @@ class Surroundings:
 
     def __init__(self, state: Any, engine: Engine) -> None:
         self._engine: Final = engine
-        self._codes: Final[dict[bytes, tuple[int, int, Any]]] = {}
+        self._codes: Final[dict[bytes, tuple[int, int, tuple[bytes, bytearray]]]] = {}
         self._transaction: Any = None
         self._words = b""
         self._block_words: Final = b"".join(
@@ -64,8 +65,8 @@ class Surroundings:
             self._words = bytes(12) + transaction.origin + gas_price + self._block_words
         return self._words
 
-    def addresses(self, code: bytes) -> tuple[int, int, Any]:
-        """(address of the code, address of the bitmap of its jump destinations, what keeps both alive)"""
+    def addresses(self, code: bytes) -> tuple[int, int, tuple[bytes, bytearray]]:
+        """(address of the code, address of the bitmap of its jump destinations, both: they must outlive their addresses)"""
         found = self._codes.get(code)
         if found is None:
             bitmap = self._engine.jump_bitmap(code)
@@ -76,13 +77,25 @@ class Surroundings:
 class Frame:
     """One call frame while it runs natively. `fields` are the numbers that `layout.Field` names, `buffer` is all of it."""
 
-    __slots__ = ("address", "buffer", "computation", "data", "fields", "memory", "returned", "slice_gas", "words")
+    __slots__ = (
+        "address",
+        "buffer",
+        "code",
+        "computation",
+        "data",
+        "fields",
+        "memory",
+        "returned",
+        "slice_gas",
+        "words",
+    )
 
     def __init__(self) -> None:
         self.buffer: Final = bytearray(FRAME_BYTES)
         self.fields: Final = memoryview(self.buffer)[: 8 * FIELDS].cast("q")
         self.address: Final[int] = address_of_bytearray(self.buffer)
         self.computation: Computation
+        self.code = b"", bytearray()
         self.memory = bytearray()
         self.data = self.returned = self.words = b""
         self.slice_gas = SLICE_GAS
@@ -98,7 +111,7 @@ class Frame:
         self.slice_gas = SLICE_GAS if computation.state.poll is None else POLLED_SLICE_GAS
         gas = computation._gas_meter.gas_remaining
         first = min(gas, self.slice_gas)
-        code, jumps, _ = surroundings.addresses(message.code)
+        code, jumps, self.code = surroundings.addresses(message.code)
         _FIELDS.pack_into(
             self.buffer, 0,
             0, STACK, first, gas - first, table,
@@ -207,6 +220,7 @@ class Frame:
         self.trim_memory()
         computation._gas_meter.gas_remaining = self.gas
         computation.code.program_counter = fields[Field.PC]
+        cast(Code, computation.code).jump_bitmap = self.code[1]
 
     def output(self) -> bytes:
         """What RETURN and REVERT point at."""

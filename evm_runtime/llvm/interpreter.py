@@ -11,7 +11,7 @@ from typing import Any, Final
 from llvmlite import ir
 
 from evm_runtime.jit.analysis import DUP1, JUMP, JUMPDEST, JUMPI, PUSH0, PUSH32, STACK_EFFECT, STOP, SWAP1
-from evm_runtime.llvm import control, division, keccak, memory, words
+from evm_runtime.llvm import control, division, functions, keccak, memory, words
 from evm_runtime.llvm.emit import BYTE, CONVENTION, LIMB, POINTER, VOID, Emitter, Handler, leave_name, limb
 from evm_runtime.llvm.layout import ENVIRONMENT_OFFSETS, Field, Leave
 
@@ -113,17 +113,17 @@ _LIMBS: Final[dict[int, Callable[[Handler], Any]]] = {
 def _calls(module: Any) -> dict[int, Emit]:
     """Opcodes whose handlers call a function."""
     divide = division.emit_divide(module)
-    functions = {
-        0x04: (2, division.emit_quotient(module, divide, "div", signed=False, rest=False)),
-        0x05: (2, division.emit_quotient(module, divide, "sdiv", signed=True, rest=False)),
-        0x06: (2, division.emit_quotient(module, divide, "mod", signed=False, rest=True)),
-        0x07: (2, division.emit_quotient(module, divide, "smod", signed=True, rest=True)),
-        0x08: (3, division.emit_add_mod(module, divide)),
-        0x09: (3, division.emit_mul_mod(module, divide)),
+    with_functions = {
+        0x04: (2, functions.emit_quotient(module, divide, "div", signed=False, rest=False)),
+        0x05: (2, functions.emit_quotient(module, divide, "sdiv", signed=True, rest=False)),
+        0x06: (2, functions.emit_quotient(module, divide, "mod", signed=False, rest=True)),
+        0x07: (2, functions.emit_quotient(module, divide, "smod", signed=True, rest=True)),
+        0x08: (3, functions.emit_add_mod(module, divide)),
+        0x09: (3, functions.emit_mul_mod(module, divide)),
     }
-    power = division.emit_power(module)
+    power = functions.emit_power(module)
     emits: dict[int, Emit] = {0x0A: partial(words.emit_power, function=power)}
-    for op, (arguments, function) in functions.items():
+    for op, (arguments, function) in with_functions.items():
         emits[op] = partial(words.emit_call, arguments=arguments, function=function)
     return emits
 

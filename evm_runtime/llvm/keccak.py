@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from llvmlite import ir
 
-from evm_runtime.llvm.division import Arithmetic, Limbs
 from evm_runtime.llvm.emit import BYTE, LIMB, POINTER, Value, limb
+from evm_runtime.llvm.limbs import Arithmetic, Limbs
 
 _ROUNDS: Final = 24
 _LANES: Final = 25

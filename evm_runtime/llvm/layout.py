@@ -52,7 +52,6 @@ class Field:
 
 FIELDS: Final = 21
 SCRATCH: Final = 512
-SCRATCH_BYTES: Final = 64
 ENVIRONMENT: Final = 640
 STACK: Final = 1_280
 STACK_END: Final = STACK + STACK_WORDS * WORD_BYTES

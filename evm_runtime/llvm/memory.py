@@ -9,8 +9,8 @@ from evm_runtime.llvm.emit import BYTE, GROW, WORD, Handler, Value, limb, word
 from evm_runtime.llvm.layout import SCRATCH, WORD_BYTES, Field, Leave
 from evm_runtime.work import KECCAK_WORD_WORK, KECCAK_WORK
 
-COPY_WORD_GAS: Final = 3
-KECCAK_WORD_GAS: Final = 6
+_COPY_WORD_GAS: Final = 3
+_KECCAK_WORD_GAS: Final = 6
 _MEMORY_WORD_GAS: Final = 3
 _UNCOUNTED_WORK_MAX: Final = 1_000_000
 """Nominal nanoseconds that native code may hash for before Python has counted it; what takes more is hashed by Python."""
@@ -106,7 +106,7 @@ def emit_copy_within(handler: Handler, gas: int) -> None:
         is_small, low = handler.small(place)
         handler.leave_if(builder.not_(builder.or_(is_small, is_empty)), Leave.RETREAT)
         ends.append(builder.select(is_empty, limb(0), low))
-    handler.charge(builder.mul(words_of(handler, size), limb(COPY_WORD_GAS)))
+    handler.charge(builder.mul(words_of(handler, size), limb(_COPY_WORD_GAS)))
     handler.reach(builder.add(handler.maximum(*ends), size))
     handler.copy(_address(handler, ends[0]), _address(handler, ends[1]), size)
     handler.go_on(3, 0)
@@ -118,7 +118,7 @@ def emit_copy(handler: Handler, gas: int, source: int, source_size: int) -> None
     handler.charge(gas)
     handler.check_stack(3, 0)
     size = _offset(handler, 2)
-    handler.charge(builder.mul(words_of(handler, size), limb(COPY_WORD_GAS)))
+    handler.charge(builder.mul(words_of(handler, size), limb(_COPY_WORD_GAS)))
     offset, _ = span(handler, 0, 2)
     available = handler.field(source_size)
     is_small, low = handler.small(1)
@@ -138,7 +138,7 @@ def emit_copy_returned(handler: Handler, gas: int) -> None:
     size, start = _offset(handler, 2), _offset(handler, 1)
     past = builder.icmp_unsigned(">", builder.add(start, size), handler.field(Field.RETURNED_SIZE))
     handler.leave_if(past, Leave.RETREAT)
-    handler.charge(builder.mul(words_of(handler, size), limb(COPY_WORD_GAS)))
+    handler.charge(builder.mul(words_of(handler, size), limb(_COPY_WORD_GAS)))
     offset, _ = span(handler, 0, 2)
     handler.copy(_address(handler, offset), handler.at(handler.pointer(Field.RETURNED), start), size)
     handler.go_on(3, 0)
@@ -180,7 +180,7 @@ def emit_keccak(handler: Handler, gas: int, function: Any) -> None:
     handler.check_stack(2, 1)
     size = _offset(handler, 1)
     words = words_of(handler, size)
-    handler.charge(builder.mul(words, limb(KECCAK_WORD_GAS)))
+    handler.charge(builder.mul(words, limb(_KECCAK_WORD_GAS)))
     offset, _ = span(handler, 0, 1)
     amount = builder.add(limb(KECCAK_WORK), builder.mul(words, limb(KECCAK_WORD_WORK)))
     done = builder.add(handler.field(Field.WORK), amount)

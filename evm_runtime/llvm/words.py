@@ -101,7 +101,7 @@ OPERATIONS: Final[dict[int, tuple[int, Operation]]] = {
 }
 """Arguments and result of each opcode that is a short piece of straight code."""
 
-EXPONENT_BYTE_GAS: Final = 50
+_EXPONENT_BYTE_GAS: Final = 50
 """EIP-160."""
 
 
@@ -120,6 +120,6 @@ def emit_power(handler: Handler, gas: int, function: Any) -> None:
     handler.check_stack(2, 1)
     zeros = handler.call_intrinsic("llvm.ctlz.i256", WORD, handler.item(1), ir.Constant(BIT, 0))
     bits = builder.sub(limb(256), builder.trunc(zeros, LIMB))
-    handler.charge(builder.mul(builder.lshr(builder.add(bits, limb(7)), limb(3)), limb(EXPONENT_BYTE_GAS)))
+    handler.charge(builder.mul(builder.lshr(builder.add(bits, limb(7)), limb(3)), limb(_EXPONENT_BYTE_GAS)))
     builder.call(function, [handler.slot(0), handler.slot(1)])
     handler.go_on(2, 1)

@@ -4,6 +4,8 @@ Stock py-evm gets decoded transactions and does with them what it does: it recov
 applies, and makes the receipt. Ours gets decoded transactions too, which hold their sender since admission. The keys with
 `known_sender` give stock the sender beforehand (it still checks the signature while applying). While stock runs, it has the
 keccak that it is installed with, and ours has ours.
+
+Figures without a prefix are those of the tier that compiles to Python; `native_` marks those of the native one.
 """
 
 import contextlib
@@ -27,9 +29,11 @@ from trie import HexaryTrie
 from evm_runtime import trie
 from evm_runtime.block import BlockRun
 from evm_runtime.fields import int_bytes
+from evm_runtime.llvm import engine
 from evm_runtime.runtime import ExecutedBlock
 from evm_runtime.source import FlatSource, encode_account, stored_root
 from evm_runtime.state import AccountDB
+from evm_runtime.tiers import Tiers
 from evm_runtime.transaction import (
     LEGACY,
     ParsedTransaction,
@@ -86,19 +90,31 @@ def run(report: Report) -> None:
     accounts = senders(TRANSFERS)
     chain = Chain(make_spec(*funded(accounts), *_contracts(accounts)))
     transfers = [account.sign(CHAIN_ID, 0, receiver(place), value=1) for place, account in enumerate(accounts)]
+    _use(chain, Tiers(native=False))
     _compare(report, chain, "transfer", transfers)
     selector = keccak256(b"transfer(address,uint256)")[:4]
     tokens = [
         account.sign(CHAIN_ID, 0, TOKEN, data=selector + abi_words(receiver(place), 1), gas=60_000)
         for place, account in enumerate(accounts[:ERC20_TRANSFERS])
     ]
+    arithmetic = [accounts[0].sign(CHAIN_ID, 0, ARITHMETIC, gas=LOOP_GAS)]
+    hashing = [accounts[0].sign(CHAIN_ID, 0, MEMORY, gas=LOOP_GAS)]
     _compare(report, chain, "erc20", tokens)
-    _compare(report, chain, "arith", [accounts[0].sign(CHAIN_ID, 0, ARITHMETIC, gas=LOOP_GAS)])
-    _compare(report, chain, "keccak", [accounts[0].sign(CHAIN_ID, 0, MEMORY, gas=LOOP_GAS)])
+    _compare(report, chain, "arith", arithmetic)
+    _compare(report, chain, "keccak", hashing)
+    engine.load()
+    _use(chain, Tiers(native=True, jit=False))
+    _compare(report, chain, "native_erc20", tokens)
+    _compare(report, chain, "native_arith", arithmetic)
+    _compare(report, chain, "native_keccak", hashing)
     _admission(report, chain, accounts)
     _state_root(report)
     _lists(report, chain, accounts)
     _block(report)
+
+
+def _use(chain: Chain, tiers: Tiers) -> None:
+    chain.runtime = type(chain.runtime)(chain.spec, chain.identity, chain.store, tiers=tiers)
 
 
 def arithmetic_loop(rounds: int) -> bytes:
@@ -141,7 +157,7 @@ def _compare(report: Report, chain: Chain, name: str, raws: list[bytes]) -> None
         stock_s.append(_stock(chain, executed, raws, known=False))
         known_s.append(_stock(chain, executed, raws, known=True))
     gas = executed.header.gas_used
-    if name in ("arith", "keccak"):
+    if name.endswith(("arith", "keccak")):
         report.add(f"{name}_mgas_s", gas / statistics.median(ours_s) / 1e6, "Mgas/s")
         report.add(f"stock_{name}_mgas_s", gas / statistics.median(stock_s) / 1e6, "Mgas/s")
     else:

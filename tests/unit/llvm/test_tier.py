@@ -180,3 +180,19 @@ def test_hashing_counts_as_work_wherever_it_is_done(size: int) -> None:
     for allowance in (needed // 3, needed - 1):
         short, _ = outcome_of(chain, tx, allowance, TIERS["native"])
         assert isinstance(short.error, OutOfWork) and short.gas_used == tx.gas_limit
+
+
+def test_a_bad_jump_does_not_have_the_code_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """py-evm's loop, which raises the error, would take milliseconds to look at 24 KB: it gets the bitmap that there is."""
+
+    def read_again(code: bytes) -> frozenset[int]:
+        raise AssertionError(f"{len(code)} bytes are read again")
+
+    code = asm(4, "JUMP") + b"\x61\x5b\x5b" + b"\x5b" * 20_000
+    accounts = {bytes(ADDRESSES[0]): Account(10**22), bytes(TARGET): Account(0, 1, code)}
+    tx = signed(0, nonce=0, to=TARGET, gas=50_000)
+    expected = run_ours(accounts, [tx], TIERS["interpreted"])
+    monkeypatch.setattr("evm_runtime.code.jump_destinations", read_again)
+    found = run_ours(accounts, [tx], TIERS["native"])
+    assert found == expected
+    assert found.results[0] is not None and found.results[0].error == "InvalidInstruction"
