@@ -23,7 +23,7 @@ from genesis.chain_spec import ChainSpec
 from genesis.codec import encode_rlp
 from genesis.errors import FatalError, InvalidTransaction, InvariantError
 from genesis.primitives import Address
-from genesis.types import Commit, Withdrawal
+from genesis.types import Commit, Evidence, Withdrawal
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +94,23 @@ class BlockRun:
         return outcome
 
     def finish(
-        self, parent_time_ms: int, time_ms: int, last_commit: Commit, natives: Mapping[Address, NativePrecompile]
+        self,
+        parent_time_ms: int,
+        time_ms: int,
+        last_commit: Commit,
+        evidence: tuple[Evidence, ...],
+        natives: Mapping[Address, NativePrecompile],
     ) -> BlockResult:
-        """Pay rewards, take the roots. Raises FatalError only: what happens here depends on no transaction's wish."""
+        """Punish, pay rewards, take the roots. Raises FatalError only: what happens here depends on no transaction's wish."""
         try:
             withdrawals = rewards.end_block(
                 self.state,
                 parent_time_ms=parent_time_ms,
                 time_ms=time_ms,
                 last_commit=last_commit,
+                evidence=evidence,
                 natives=natives.values(),
-                withdrawals_max=self._spec.block.withdrawals_max,
+                spec=self._spec,
                 burned_min=self._burned,
             )
         except FatalError:

@@ -24,6 +24,7 @@ from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.native import NativePrecompile
 from evm_runtime.source import FlatSource, TrieSource, stored_root
+from evm_runtime.staking.contract import StakingContract
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.tracing import TraceOptions
 from evm_runtime.transaction import AccessList, Transaction
@@ -64,7 +65,7 @@ class Runtime:
             raise LocalError(f"chain id {chain.chain_id} is not that of the spec, {spec.chain_id}")
         self.spec: Final = spec
         self._store = store
-        self._natives = {native.address: native for native in natives}
+        self._natives = {native.address: native for native in (StakingContract(spec), *natives)}
         self._executor = BlockExecutor(spec, store, self._natives)
 
     # ------------------------------------------------------------ blocks

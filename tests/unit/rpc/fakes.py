@@ -14,7 +14,8 @@ from eth_utils.address import to_checksum_address
 
 from evm_runtime.header import EMPTY_OMMERS_HASH, EMPTY_REQUESTS_HASH, EMPTY_TRIE_ROOT, Header
 from evm_runtime.receipt import ExecutedTransaction, Log, Receipt, bloom_of, bloom_union
-from evm_runtime.staking import SupplyState, ValidatorsState
+from evm_runtime.staking.sets import ValidatorsState
+from evm_runtime.staking.supply import SupplyState
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.chain_spec import ChainSpec, GenesisAccount
 from genesis.errors import InvalidTransaction, LocalError
