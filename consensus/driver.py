@@ -290,6 +290,7 @@ class HeightDriver:
     def _accuse(self, evidence: Evidence) -> None:
         if self._node.evidence.add(evidence):
             self._node.observer.equivocation(evidence)
+            self._orders.append(Broadcast(evidence))
 
     def _persist_polka(self, effect: PersistPolka) -> None:
         self._log_block(self._held(effect.block_hash))

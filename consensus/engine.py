@@ -13,10 +13,11 @@ from typing import Final
 
 import trio
 
-from consensus.application import Application, HeightContext, ProposalRequest
+from consensus.application import Application, HeightContext, ProposalRequest, past_heights
 from consensus.block_rules import check_block, check_time
 from consensus.driver import HeightDriver, Node
 from consensus.evidence import EvidencePool
+from consensus.evidence_desk import EvidenceDesk
 from consensus.inbox import FutureBuffer, Inbox
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState
 from consensus.observer import Observer, SilentObserver
@@ -27,7 +28,7 @@ from consensus.wal import Wal
 from genesis.chain_spec import BlockParams, ConsensusParams
 from genesis.errors import FatalError, InvalidBlock, InvariantError, PeerFault
 from genesis.primitives import Height, Round
-from genesis.types import Block, ChainIdentity, Commit, Proposal, Vote
+from genesis.types import Block, ChainIdentity, Commit, DuplicateProposal, DuplicateVote, Proposal, Vote
 
 GOSSIP_INTERVAL_MS: Final = 400
 LAG_CHECK_MS: Final = 80
@@ -72,7 +73,9 @@ class Engine:
         self._on_behind = on_behind
         self._gossip_interval_ms = gossip_interval_ms
         self.evidence = EvidencePool()
-        self._node = Node(chain, params, signer, wal, self.evidence, observer or SilentObserver())
+        observer = observer or SilentObserver()
+        self._node = Node(chain, params, signer, wal, self.evidence, observer)
+        self._desk = EvidenceDesk(chain, app, self.evidence, transport, observer)
         self._wake = trio.Event()
         self._inbox = Inbox(lambda: self._wake.set())
         self._future = FutureBuffer()
@@ -190,6 +193,7 @@ class Engine:
             raise InvariantError("the application finalized another block than the one that was decided")
         self._last_block = decision.block
         self._wal.reset()
+        self._desk.decided(decision.block.evidence)
         return context
 
     async def _stand_still(self) -> None:
@@ -223,6 +227,9 @@ class Engine:
             self._take_round_state(driver, peer, message)
         elif isinstance(message, BlockRequest):
             self._serve_block(driver, peer, message)
+        elif isinstance(message, DuplicateVote | DuplicateProposal):
+            if self._desk.wants(message, height):
+                self._start(self._desk.take, driver.context, peer, message)
         elif message.height == height:
             match message:
                 case Proposal():
@@ -310,13 +317,13 @@ class Engine:
             await self._sleep_until(context.parent_time_ms + data.interval_ms)
             if round_ == 0:
                 await self._wait_for_work(context)
-            block = await self._app.prepare_proposal(self._request(driver, round_))
+            block = await self._app.prepare_proposal(await self._request(driver, round_))
             try:
                 check_time(data, context, block)
             except InvalidBlock:  # nothing of what waited could be packed: an empty block has to wait
                 await self._sleep_until(context.parent_time_ms + data.empty_interval_ms)
-                block = await self._app.prepare_proposal(self._request(driver, round_))
-            check_block(self._chain, data, context, block)
+                block = await self._app.prepare_proposal(await self._request(driver, round_))
+            check_block(self._chain, data, context, block, await past_heights(self._app, block.evidence))
         except FatalError:
             raise
         except Exception:
@@ -324,15 +331,16 @@ class Engine:
         else:
             self._inbox.put(lambda: self._obey(driver.built(round_, block)))
 
-    def _request(self, driver: HeightDriver, round_: Round) -> ProposalRequest:
+    async def _request(self, driver: HeightDriver, round_: Round) -> ProposalRequest:
         context = driver.context
+        time_ms = max(self._clock.now_ms(), context.parent_time_ms + self._block_params.interval_ms)
         return ProposalRequest(
             height=context.height,
             round=round_,
-            time_ms=max(self._clock.now_ms(), context.parent_time_ms + self._block_params.interval_ms),
+            time_ms=time_ms,
             proposer=driver.state.proposer(round_),
             last_commit=driver.last_commit.commit(),
-            evidence=(),
+            evidence=await self._desk.for_proposal(context, time_ms),
         )
 
     async def _judge(self, driver: HeightDriver, block: Block, peer: str | None) -> None:
@@ -351,7 +359,8 @@ class Engine:
             self._inbox.put(lambda: self._obey(driver.body_refused(block)))
             return
         try:
-            check_block(self._chain, self._block_params, driver.context, block)
+            past = await past_heights(self._app, block.evidence)
+            check_block(self._chain, self._block_params, driver.context, block, past)
             await self._app.process_proposal(block)
         except InvalidBlock as error:
             _log.warning("height %d: block %s is invalid: %s", block.height, block.hash.hex(), error)
@@ -398,6 +407,7 @@ class Engine:
         driver = self._current()
         self._obey(driver.retry_signing())
         self._transport.broadcast(driver.round_state())
+        self._desk.tell()
         for request in driver.missing_blocks():
             peer = self._peers.next_source(driver.state.height)
             if peer is None:

@@ -14,11 +14,11 @@ from typing import Final
 
 import trio
 
-from consensus.application import HeightContext, ProposalRequest
+from consensus.application import HeightContext, PastHeight, ProposalRequest
 from evm_runtime.runtime import BuildRequest, ExecutedBlock
 from evm_runtime.transaction import Transaction
 from genesis.chain_spec import ChainSpec
-from genesis.errors import InvalidBlock, InvariantError
+from genesis.errors import InvalidBlock, InvariantError, StorageCorrupt
 from genesis.primitives import Address, Hash32, Height, Round, keccak256
 from genesis.types import EMPTY_COMMIT, Block, Commit
 from node.body import check_body
@@ -100,6 +100,13 @@ class NodeApplication:
         await self._halt_if_reached()
         return await self._worker.run(self._context)
 
+    async def past_height(self, height: Height) -> PastHeight | None:
+        return await trio.to_thread.run_sync(self._past_height, height)
+
+    async def is_punishable(self, validator: Address) -> bool:
+        state = self._store.runtime.state()
+        return await trio.to_thread.run_sync(state.is_punishable, validator)
+
     def has_transactions(self) -> bool:
         return self._mempool.has_executable()
 
@@ -121,7 +128,19 @@ class NodeApplication:
             last_validators=state.last,
             last_commit=tip.commit or EMPTY_COMMIT,
             priorities=state.priorities,
+            evidence_age_ms=self._store.spec.staking.evidence_age_ms,
         )
+
+    def _past_height(self, height: Height) -> PastHeight | None:
+        if not 0 < height <= self._store.tip().height:
+            return None
+        block, header = self._store.block(height), self._store.header(height)
+        if block is None or header is None:
+            raise StorageCorrupt(f"block {height} is missing below the tip: evidence about it can't be checked")
+        validators = self._store.runtime.state(header).validators().last
+        if validators is None:
+            raise StorageCorrupt(f"the state after block {height} does not know who signed it")
+        return PastHeight(block.time_ms, validators)
 
     async def _build(self, request: ProposalRequest) -> ExecutedBlock | None:
         """Build from what waits in the mempool. None if nothing of it could be used and it is too early for an empty block."""

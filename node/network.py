@@ -14,7 +14,7 @@ import trio
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState, decode_message, encode_message
 from genesis.errors import LocalError, PeerFault, WireError
 from genesis.primitives import Address, Hash32
-from genesis.types import Block, ChainIdentity, Commit, Proposal, Vote
+from genesis.types import Block, ChainIdentity, Commit, DuplicateProposal, DuplicateVote, Proposal, Vote
 from node import block_chunks
 from node.interfaces import PeerStatus
 from node.mempool_service import MempoolService
@@ -185,6 +185,8 @@ def _precedence(message: ConsensusMessage) -> tuple[int, Hashable | None]:
             return 2, ("commit", message.height)
         case BlockRequest():
             return 2, ("request", message.block_hash)
+        case DuplicateVote() | DuplicateProposal():
+            return 2, ("evidence", message.offender)
         case RoundState():
             return 1, "round state"
 
