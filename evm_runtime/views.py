@@ -5,6 +5,7 @@ from typing import Final
 
 from evm_runtime import trie
 from evm_runtime.source import EMPTY_ACCOUNT, Account, StateSource, slot_key
+from evm_runtime.staking.layout import VALIDATORS, ValidatorRecord
 from evm_runtime.staking.sets import ValidatorsState, read_validators
 from evm_runtime.staking.slashing import is_punishable
 from evm_runtime.staking.supply import StakeBooks, SupplyState, read_books, read_supply
@@ -92,6 +93,10 @@ class StateReader:
     def stake_books(self) -> StakeBooks:
         """Where all stake is."""
         return read_books(AccountSlots(self, STAKING_ADDRESS))
+
+    def validator_record(self, validator: Address) -> ValidatorRecord:
+        """What the chain knows of a validator; see `ValidatorRecord.exists`."""
+        return VALIDATORS.load(AccountSlots(self, STAKING_ADDRESS), validator)
 
     def is_punishable(self, validator: Address) -> bool:
         """Would evidence against it be taken: is it a validator, or was it one, that has not been slashed yet?"""

@@ -107,6 +107,14 @@ class Network:
         logger.info("peer %s is connected, %s%s", peer.peer_id, peer.direction, name)
         self._mempool.greet(peer.peer_id)
 
+    def validators_changed(self) -> None:
+        """The set is another: its members are protected from being pushed out, and who was a member no longer."""
+        for peer in self._host.peers() if self._host is not None else ():
+            validator = _address(peer.identity)
+            if self._host is not None and validator is not None:
+                change = self._host.protect if self._is_validator(validator) else self._host.unprotect
+                change(peer.peer_id)
+
     def peer_down(self, peer_id: str) -> None:
         logger.info("peer %s is gone", peer_id)
         self._assembler.forget(peer_id)
