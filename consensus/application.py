@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from genesis.chain_spec import BlockParams
 from genesis.primitives import Address, Hash32, Height, Round
 from genesis.proposers import Priorities, proposer
 from genesis.types import Block, Commit, Evidence, ValidatorSet
@@ -29,8 +30,10 @@ class HeightContext:
     last_commit: Commit
     """The commit of `height - 1` as this node holds it (EMPTY_COMMIT at height 1)."""
     priorities: Priorities
+    block_params: BlockParams
+    """What is in force at this height."""
     evidence_age_ms: int
-    """Evidence of older heights is not taken."""
+    """Evidence of older heights is not taken, by what is in force."""
 
     def proposer(self, round_: Round) -> Address:
         return proposer(self.validators, self.priorities, round_)

@@ -9,7 +9,6 @@ from typing import Final
 
 from consensus.application import HeightContext, PastHeight
 from consensus.evidence import check_block_evidence
-from genesis.chain_spec import BlockParams
 from genesis.crypto import recover
 from genesis.errors import InvalidBlock, WireError
 from genesis.primitives import NO_ROUND, ZERO_HASH, Hash32, Height
@@ -30,7 +29,6 @@ NO_PAST: Final[Mapping[Height, PastHeight]] = MappingProxyType({})
 
 def check_block(
     chain: ChainIdentity,
-    params: BlockParams,
     context: HeightContext,
     block: Block,
     past: Mapping[Height, PastHeight] = NO_PAST,
@@ -52,13 +50,14 @@ def check_block(
         raise InvalidBlock(f"{data.proposer.hex()} is not the proposer of round {data.round}")
     if data.evidence_hash != evidence_hash(block.evidence):
         raise InvalidBlock("evidence_hash is not that of the evidence")
-    check_time(params, context, block)
+    check_time(context, block)
     check_last_commit(chain, context, block)
     check_block_evidence(chain, context, block, past)
 
 
-def check_time(params: BlockParams, context: HeightContext, block: Block) -> None:
+def check_time(context: HeightContext, block: Block) -> None:
     """`time_ms >= parent + interval`; an empty block first proposed in round 0 waits for the empty interval."""
+    params = context.block_params
     patient = not block.transactions and not block.evidence and block.consensus.round == 0
     earliest = context.parent_time_ms + (params.empty_interval_ms if patient else params.interval_ms)
     if block.consensus.time_ms < earliest:

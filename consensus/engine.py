@@ -25,7 +25,7 @@ from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, 
 from consensus.peers import PeerBook
 from consensus.ports import Behind, Clock, MessageSigner, Transport
 from consensus.wal import Wal
-from genesis.chain_spec import BlockParams, ConsensusParams
+from genesis.chain_spec import ConsensusParams
 from genesis.errors import FatalError, InvalidBlock, InvariantError, PeerFault
 from genesis.primitives import Height, Round
 from genesis.types import Block, ChainIdentity, Commit, DuplicateProposal, DuplicateVote, Proposal, Vote
@@ -52,7 +52,6 @@ class Engine:
         self,
         chain: ChainIdentity,
         params: ConsensusParams,
-        block_params: BlockParams,
         app: Application,
         signer: MessageSigner | None,
         wal: Wal,
@@ -64,7 +63,6 @@ class Engine:
         gossip_interval_ms: int = GOSSIP_INTERVAL_MS,
     ) -> None:
         self._chain = chain
-        self._block_params = block_params
         self._app = app
         self._signer = signer
         self._wal = wal
@@ -312,18 +310,19 @@ class Engine:
 
     async def _build(self, driver: HeightDriver, round_: Round) -> None:
         """Build a block as soon as one may be built, and give it to the driver; log what goes wrong, and let the round pass."""
-        context, data = driver.context, self._block_params
+        context = driver.context
+        data = context.block_params
         try:
             await self._sleep_until(context.parent_time_ms + data.interval_ms)
             if round_ == 0:
                 await self._wait_for_work(context)
             block = await self._app.prepare_proposal(await self._request(driver, round_))
             try:
-                check_time(data, context, block)
+                check_time(context, block)
             except InvalidBlock:  # nothing of what waited could be packed: an empty block has to wait
                 await self._sleep_until(context.parent_time_ms + data.empty_interval_ms)
                 block = await self._app.prepare_proposal(await self._request(driver, round_))
-            check_block(self._chain, data, context, block, await past_heights(self._app, block.evidence))
+            check_block(self._chain, context, block, await past_heights(self._app, block.evidence))
         except FatalError:
             raise
         except Exception:
@@ -333,7 +332,7 @@ class Engine:
 
     async def _request(self, driver: HeightDriver, round_: Round) -> ProposalRequest:
         context = driver.context
-        time_ms = max(self._clock.now_ms(), context.parent_time_ms + self._block_params.interval_ms)
+        time_ms = max(self._clock.now_ms(), context.parent_time_ms + context.block_params.interval_ms)
         return ProposalRequest(
             height=context.height,
             round=round_,
@@ -360,7 +359,7 @@ class Engine:
             return
         try:
             past = await past_heights(self._app, block.evidence)
-            check_block(self._chain, self._block_params, driver.context, block, past)
+            check_block(self._chain, driver.context, block, past)
             await self._app.process_proposal(block)
         except InvalidBlock as error:
             _log.warning("height %d: block %s is invalid: %s", block.height, block.hash.hex(), error)
@@ -380,18 +379,19 @@ class Engine:
 
     async def _enter_when_due(self, driver: HeightDriver) -> None:
         """Enter round 0 on an executable transaction, or when the empty timer runs out; never before the interval."""
-        await self._sleep_until(driver.context.parent_time_ms + self._block_params.interval_ms)
+        await self._sleep_until(driver.context.parent_time_ms + driver.context.block_params.interval_ms)
         await self._wait_for_work(driver.context)
         self._inbox.put(lambda: self._obey(driver.enter()))
 
     async def _wait_for_work(self, context: HeightContext) -> None:
         """Until a transaction waits, or an empty block is due."""
-        left_ms = context.parent_time_ms + self._block_params.empty_interval_ms - self._clock.now_ms()
+        due_ms = context.parent_time_ms + context.block_params.empty_interval_ms
+        left_ms = due_ms - self._clock.now_ms()
         if left_ms > 0 and not self._app.has_transactions():
             with trio.move_on_after(left_ms / 1000):
                 await self._app.wait_for_transactions()
                 return
-            await self._sleep_until(context.parent_time_ms + self._block_params.empty_interval_ms)
+            await self._sleep_until(due_ms)
 
     async def _sleep_until(self, time_ms: int) -> None:
         """By the wall clock, looked at once a second at least: it may be set."""

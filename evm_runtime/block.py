@@ -19,7 +19,7 @@ from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
 from evm_runtime.transaction import Transaction, check_transaction
 from evm_runtime.trie import root_of_list
-from genesis.chain_spec import ChainSpec
+from genesis.chain_spec import ChainSpec, Parameters
 from genesis.codec import encode_rlp
 from genesis.errors import FatalError, InvalidTransaction, InvariantError
 from genesis.primitives import Address
@@ -100,6 +100,7 @@ class BlockRun:
         last_commit: Commit,
         evidence: tuple[Evidence, ...],
         natives: Mapping[Address, NativePrecompile],
+        parameters: Parameters,
     ) -> BlockResult:
         """Punish, pay rewards, take the roots. Raises FatalError only: what happens here depends on no transaction's wish."""
         try:
@@ -110,7 +111,7 @@ class BlockRun:
                 last_commit=last_commit,
                 evidence=evidence,
                 natives=natives.values(),
-                spec=self._spec,
+                parameters=parameters,
                 burned_min=self._burned,
             )
         except FatalError:

@@ -26,7 +26,7 @@ from evm_runtime.staking import delegators, downtime, payouts, sets, slashing, u
 from evm_runtime.staking.layout import BURNED, CARRY, EMISSION_CLOCK_MS, ESCROW, RESERVE, VALIDATORS, worth
 from evm_runtime.staking.supply import read_books, read_supply
 from evm_runtime.state import AccountDB
-from genesis.chain_spec import STAKING_ADDRESS, ChainSpec, StakingParams
+from genesis.chain_spec import STAKING_ADDRESS, Parameters, StakingParams
 from genesis.emission import BPS, SUPPLY_MAX, block_emission, validators_part
 from genesis.errors import InvariantError
 from genesis.types import Commit, Evidence, Validator, ValidatorSet, Withdrawal
@@ -40,12 +40,13 @@ def end_block(
     last_commit: Commit,
     evidence: tuple[Evidence, ...],
     natives: Iterable[NativePrecompile],
-    spec: ChainSpec,
+    parameters: Parameters,
     burned_min: int,
 ) -> tuple[Withdrawal, ...]:
     """Run the end-of-block operations, pay the withdrawals, and close the accounts of the block.
 
-    `burned_min` is what execution knows to be burned (base fees and destroyed contracts), in wei.
+    `parameters` are those in force after the parent; `burned_min` is what execution knows to be burned (base fees and destroyed
+    contracts), in wei.
     """
     db = state.account_db
     db.begin_transaction()
@@ -53,13 +54,13 @@ def end_block(
     signers = sets.read_validators(slots).last
     fees = _collect_fees(state, natives)
     _accrue(slots, fees, _emit(slots, parent_time_ms, time_ms), signers, last_commit)
-    slashed = slashing.punish(slots, spec.staking, evidence)
+    slashed = slashing.punish(slots, parameters.staking, evidence)
     if signers is not None:
         attendance = downtime.Attendance(signers, last_commit, time_ms - parent_time_ms)
-        downtime.count(slots, spec.staking, attendance, time_ms)
+        downtime.count(slots, parameters.staking, attendance, time_ms)
     slashed += unbonding.mature(slots, time_ms)
-    _move_sets(slots, spec.staking)
-    withdrawals, minted = _pay(db, slots, spec.block.withdrawals_max, slashed)
+    _move_sets(slots, parameters.staking)
+    withdrawals, minted = _pay(db, slots, parameters.block.withdrawals_max, slashed)
     _close_books(db, slots, minted, burned_min + slashed)
     return withdrawals
 

@@ -29,7 +29,7 @@ from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.tracing import TraceOptions
 from evm_runtime.transaction import AccessList, Transaction
 from evm_runtime.views import StateReader
-from genesis.chain_spec import ChainSpec
+from genesis.chain_spec import STAKING_ADDRESS, ChainSpec, Parameters
 from genesis.errors import LocalError
 from genesis.primitives import Address, Hash32
 from genesis.types import Block, ChainIdentity
@@ -85,6 +85,10 @@ class Runtime:
     ) -> ExecutedBlock:
         """Build a block on the finalized tip; see `BlockExecutor.build`. Raises InvalidBlock for an impossible request."""
         return self._executor.build(parent, parent_time_ms, request, candidates)
+
+    def parameters(self, header: Header | None = None) -> Parameters:
+        """What is in force for the block after `header` (None: after the tip), votes counted in."""
+        return self._executor.in_force.at(self.state(header).slots(STAKING_ADDRESS))
 
     def next_base_fee(self, header: Header) -> int:
         """The base fee in wei of the block after `header`."""

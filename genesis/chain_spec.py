@@ -81,6 +81,19 @@ class StakingParams:
     commission_bps_max: int = 5_000
     commission_change_ms: int = _DAY_MS
     """Between two changes of a validator's commission."""
+    governance_voting_ms: int = 7 * _DAY_MS
+    """For which a proposal can be voted on; and for which it can be enacted once its time lock is over."""
+    governance_delay_ms: int = 2 * _DAY_MS
+    """The time lock: between the vote for a change and the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What of a spec can be in force otherwise than genesis had it (`genesis/governance.py`)."""
+
+    block: BlockParams
+    consensus: ConsensusParams
+    staking: StakingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +179,11 @@ class ChainSpec:
         return ValidatorSet(self.validators)
 
     @property
+    def parameters(self) -> Parameters:
+        """What is in force as long as no vote has changed it."""
+        return Parameters(self.block, self.consensus, self.staking)
+
+    @property
     def genesis_supply(self) -> Wei:
         """Wei allocated in genesis, the stake of its validators included."""
         return Wei(sum(account.balance for account in self.alloc) + self.genesis_stake)
@@ -201,8 +219,9 @@ class ChainSpec:
 
 def _check(spec: ChainSpec) -> None:
     """Raises LocalError for a spec that no chain could run under."""
-    block, fees, timing = spec.block, spec.attribution, spec.consensus
+    fees, staking = spec.attribution, spec.staking
     shares = fees.burn_bps + fees.treasury_bps + fees.stakers_bps + fees.owner_bps + fees.contributors_bps
+    smallest = min((member.power for member in spec.validators), default=0) * staking.stake_per_power
     checks = [
         (spec.format == SPEC_FORMAT, f"format {spec.format} is unknown to this node (it knows {SPEC_FORMAT})"),
         (0 < len(spec.name) <= 64, "name must have 1 to 64 characters"),
@@ -210,51 +229,66 @@ def _check(spec: ChainSpec) -> None:
         (0 < spec.genesis_time_ms < 1 << 53, "genesis_time_ms must be a time in milliseconds since 1970"),
         (spec.treasury != ZERO_ADDRESS, "treasury must be an address that somebody holds"),
         (shares == BPS, f"attribution shares sum to {shares}, not {BPS} basis points"),
-        (5_000 <= block.gas_limit < 1 << 40, "block.gas_limit is out of range"),
-        (0 < block.base_fee_floor <= block.base_fee_initial, "block.base_fee_initial is below its floor"),
-        (block.base_fee_denominator >= 2, "block.base_fee_denominator must be at least 2"),
-        (0 < block.interval_ms <= block.empty_interval_ms, "block.interval_ms must be 1 .. empty_interval_ms"),
-        (0 < block.withdrawals_max <= 64, "block.withdrawals_max must be 1 .. 64"),
-        (
-            timing.propose_timeout_ms >= 4 * (block.interval_ms // 2),
-            "consensus.propose_timeout_ms is below four worst blocks",
-        ),
-        (timing.timeout_cap_ms >= timing.propose_timeout_ms, "consensus.timeout_cap_ms is below the propose timeout"),
-        (timing.vote_timeout_ms > 0 and timing.precision_ms > 0, "consensus timeouts must be positive"),
         (spec.genesis_supply <= GENESIS_SUPPLY_MAX, "alloc and the validators' stake exceed 600,000,000 OPEN"),
         (len({a.address for a in spec.alloc}) == len(spec.alloc), "alloc names an address twice"),
-        (
-            block.bytes_max <= BLOCK_RLP_BYTES_MAX,
-            f"block.bytes_max is above {BLOCK_RLP_BYTES_MAX} bytes, the most that a block may have (EIP-7934)",
-        ),
-        *_staking_checks(spec.staking, spec.validators),
+        (not spec.validators or smallest >= staking.min_self_stake, "a validator has less than staking.min_self_stake"),
+        (len(spec.validators) <= staking.validators_max, "there are more validators than staking.validators_max"),
         *_fork_checks(spec.forks),
     ]
-    for good, message in checks:
-        if not good:
-            raise LocalError(f"genesis: {message}")
+    _refuse("genesis: ", _parameter_checks(spec.parameters))
+    _refuse("genesis: ", checks)
     try:
         ValidatorSet(spec.validators)
     except ValueError as error:
         raise LocalError(f"genesis: {error}") from None
 
 
-def _staking_checks(staking: StakingParams, validators: tuple[Validator, ...]) -> list[tuple[bool, str]]:
-    smallest = min((validator.power for validator in validators), default=0) * staking.stake_per_power
+def check_parameters(parameters: Parameters) -> None:
+    """Raises LocalError for parameters that no chain could run under."""
+    _refuse("", _parameter_checks(parameters))
+
+
+def _refuse(prefix: str, checks: list[tuple[bool, str]]) -> None:
+    for good, message in checks:
+        if not good:
+            raise LocalError(prefix + message)
+
+
+def _parameter_checks(parameters: Parameters) -> list[tuple[bool, str]]:
+    block, timing = parameters.block, parameters.consensus
+    return [
+        (5_000 <= block.gas_limit < 1 << 40, "block.gas_limit is out of range"),
+        (0 < block.base_fee_floor <= block.base_fee_initial, "block.base_fee_initial is below its floor"),
+        (block.base_fee_denominator >= 2, "block.base_fee_denominator must be at least 2"),
+        (0 < block.interval_ms <= block.empty_interval_ms, "block.interval_ms must be 1 .. empty_interval_ms"),
+        (0 < block.withdrawals_max <= 64, "block.withdrawals_max must be 1 .. 64"),
+        (
+            block.bytes_max <= BLOCK_RLP_BYTES_MAX,
+            f"block.bytes_max is above {BLOCK_RLP_BYTES_MAX} bytes, the most that a block may have (EIP-7934)",
+        ),
+        (
+            timing.propose_timeout_ms >= 4 * (block.interval_ms // 2),
+            "consensus.propose_timeout_ms is below four worst blocks",
+        ),
+        (timing.timeout_cap_ms >= timing.propose_timeout_ms, "consensus.timeout_cap_ms is below the propose timeout"),
+        (timing.vote_timeout_ms > 0 and timing.precision_ms > 0, "consensus timeouts must be positive"),
+        *_staking_checks(parameters.staking),
+    ]
+
+
+def _staking_checks(staking: StakingParams) -> list[tuple[bool, str]]:
     return [
         (
             staking.stake_per_power > 0 and SUPPLY_MAX // staking.stake_per_power <= TOTAL_POWER_MAX,
             "staking.stake_per_power is so small that all OPEN at stake would be too much power",
         ),
         (staking.min_self_stake >= staking.stake_per_power, "staking.min_self_stake is less than one unit of power"),
-        (not validators or smallest >= staking.min_self_stake, "a validator has less than staking.min_self_stake"),
         (staking.min_delegation > 0, "staking.min_delegation must be positive"),
         (
             0 < staking.validators_max <= staking.candidates_max and staking.validators_max <= VALIDATORS_MAX,
             f"staking.validators_max must be 1 .. candidates_max, and at most {VALIDATORS_MAX}",
         ),
         (staking.candidates_max <= CANDIDATES_MAX, f"staking.candidates_max must be at most {CANDIDATES_MAX}"),
-        (len(validators) <= staking.validators_max, "there are more validators than staking.validators_max"),
         (
             0 < staking.trusting_period_ms < staking.evidence_age_ms <= staking.unbonding_ms < 1 << 53,
             "staking needs trusting_period_ms < evidence_age_ms <= unbonding_ms",
@@ -271,6 +305,10 @@ def _staking_checks(staking: StakingParams, validators: tuple[Validator, ...]) -
         ),
         (0 <= staking.commission_bps_max <= BPS, f"staking.commission_bps_max must be 0 .. {BPS}"),
         (staking.commission_change_ms >= 0, "staking.commission_change_ms must not be negative"),
+        (
+            0 < staking.governance_voting_ms < 1 << 53 and 0 <= staking.governance_delay_ms < 1 << 53,
+            "staking.governance_voting_ms must be positive, governance_delay_ms not negative",
+        ),
     ]
 
 

@@ -102,7 +102,6 @@ class Node:
         self._engine = Engine(
             self.store.identity,
             spec.consensus,
-            spec.block,
             self._app,
             self._signer,
             Wal(self._wal_file),

@@ -211,7 +211,7 @@ class BlockSync:
             self._check_commit(context, commit, block)
             await self._app.check_body(block)
             past = await past_heights(self._app, block.evidence)
-            check_block(self._store.identity, self._store.spec.block, context, block, past)
+            check_block(self._store.identity, context, block, past)
             context = await self._app.finalize_block(block, commit)
 
     def _check_commit(self, context: HeightContext, commit: Commit, block: Block) -> None:

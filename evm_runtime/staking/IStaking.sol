@@ -5,6 +5,8 @@ pragma solidity ^0.8.20;
 /// @notice Generated from the node's code: do not edit. Rules and units are in docs/staking.md.
 /// Amounts are wei, shares basis points (10000 = all), times seconds unless named otherwise.
 interface IStaking {
+    enum ProposalState { OPEN, QUEUED, ENACTED }
+
     struct ValidatorInfo {
         address owner;
         address payout;
@@ -37,6 +39,17 @@ interface IStaking {
         uint64 completesMs;
     }
 
+    struct ProposalInfo {
+        string parameter;
+        uint256 value;
+        ProposalState state;
+        uint64 earliestMs;
+        uint64 deadlineMs;
+        uint64 yes;
+        uint64 no;
+        uint64 total;
+    }
+
     struct Books {
         uint256 staked;
         uint256 bonded;
@@ -61,6 +74,10 @@ interface IStaking {
     error TooSoon(uint64 since, uint64 next);
     error RedelegationOpen(uint64 untilMs);
     error UnknownUnbonding(uint64 id);
+    error UnknownProposal(uint64 id);
+    error WrongProposalState(uint64 id, ProposalState state);
+    error ProposalExpired(uint64 id, uint64 deadlineMs);
+    error NotEnoughVotes(uint64 yes, uint64 total);
     error UnknownMethod(bytes4 selector);
     error MalformedInput(string reason);
     error NotPayable(uint256 value);
@@ -84,6 +101,10 @@ interface IStaking {
     event Unjailed(address indexed validator);
     event Enlisted(address indexed validator);
     event Displaced(address indexed validator);
+    event Proposed(uint64 indexed id, address indexed validator, string parameter, uint256 value);
+    event Voted(uint64 indexed id, address indexed validator, bool yes);
+    event Queued(uint64 indexed id, uint64 earliestMs);
+    event Enacted(uint64 indexed id, string parameter, uint256 value);
 
     /// @notice Register a validator, owned by the caller, with what is sent as its own stake. `proof` is the consensus
     /// key's signature over chain, validator and caller; `commissionMaxBps` and `commissionStepBps` never change.
@@ -135,6 +156,24 @@ interface IStaking {
     /// @notice Bring somebody's delegation up to date: its rewards are paid to them, and what it moved away from a
     /// validator that was slashed since is slashed too. By anybody.
     function settle(address validator, address delegator) external;
+
+    /// @notice Propose a value for a parameter, by the owner of a validator in the set. It must be possible as things
+    /// are.
+    function propose(address validator, string calldata parameter, uint256 value) external returns (uint64 id);
+
+    /// @notice Vote, or vote otherwise than before, by the validator's owner. It counts with the power that the
+    /// validator has when the votes are counted.
+    function vote(uint64 id, address validator, bool yes) external;
+
+    /// @notice Start the time lock of a proposal that more than two thirds of the power are for. By anybody.
+    function queue(uint64 id) external;
+
+    /// @notice Put a proposal in force whose time lock is over, if more than two thirds of the power are for it still,
+    /// and it fits what is in force by now. It acts from the next block on. By anybody.
+    function enact(uint64 id) external;
+
+    /// @notice A proposal, and the power that would be for it and against it if votes were counted now.
+    function proposal(uint64 id) external view returns (ProposalInfo memory info);
 
     /// @notice A validator's stake, terms and behaviour. `power` is what its stake would give it; it votes if it is in
     /// the set.

@@ -8,6 +8,7 @@ from evm_runtime.native.storage import Slots
 from evm_runtime.staking import candidates, delegators, payouts, unbonding
 from evm_runtime.staking import declarations as d
 from evm_runtime.staking.layout import STAKED, VALIDATORS, ValidatorRecord, candidate_count
+from evm_runtime.staking.parameters import InForce
 from genesis.chain_spec import StakingParams
 from genesis.primitives import Address, Wei
 
@@ -16,13 +17,22 @@ SET_CHANGE_GAS: Final = 40_000
 UNBONDING_GAS: Final = 40_000
 """For stake that begins to unbond: releasing and paying it when it matures."""
 SIGNATURE_GAS: Final = 9_000
+PARAMETERS_GAS: Final = 5_000
+"""For reading the parameters in force."""
 
 
 class StakingBase:
     """Attributes of the contract that every method group may use."""
 
-    params: StakingParams
+    in_force: InForce
+    fixed: StakingParams
+    """The spec's: for what no vote changes."""
     chain_id: int
+
+    def params(self, frame: Frame) -> StakingParams:
+        """What is in force now."""
+        frame.charge(PARAMETERS_GAS, "parameters")
+        return self.in_force.at(frame.plain).staking
 
 
 def require_validator(slots: Slots, validator: Address) -> ValidatorRecord:

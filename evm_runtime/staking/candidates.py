@@ -55,6 +55,7 @@ def weakest(slots: Slots) -> tuple[int, Address]:
     return best[0], Address((-best[1]).to_bytes(20, "big"))
 
 
-def mark_changed(slots: Slots) -> None:
-    """The set after next is chosen anew at the end of this block."""
-    CANDIDATES_CHANGED.set(slots, 1)
+def mark_changed(slots: Slots, blocks: int = 1) -> None:
+    """The set after next is chosen anew at the end of this block, and of the following ones as asked for."""
+    if CANDIDATES_CHANGED.get(slots) < blocks:
+        CANDIDATES_CHANGED.set(slots, blocks)

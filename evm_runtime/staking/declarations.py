@@ -7,8 +7,9 @@ the Ethereum address of its consensus key.
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from evm_runtime.native.abi import AbiType, struct
+from evm_runtime.native.abi import AbiType, enumeration, struct
 from evm_runtime.native.contract import ContractError, event
+from evm_runtime.staking.layout import ProposalState
 from genesis.primitives import Address
 
 
@@ -44,6 +45,17 @@ class UnbondingInfo(NamedTuple):
     completes_ms: int
 
 
+class ProposalInfo(NamedTuple):
+    parameter: str
+    value: int
+    state: ProposalState
+    earliest_ms: int
+    deadline_ms: int
+    yes: int
+    no: int
+    total: int
+
+
 class Books(NamedTuple):
     staked: int
     bonded: int
@@ -53,7 +65,10 @@ class Books(NamedTuple):
     withdrawn: int
 
 
+_STATES: Final[Mapping[str, AbiType]] = {"ProposalState": enumeration("ProposalState", ProposalState)}
+
 TYPES: Final[Mapping[str, AbiType]] = {
+    **_STATES,
     "ValidatorInfo": struct(
         "ValidatorInfo",
         "address owner, address payout, uint64 power, uint256 selfStake, uint256 delegated, uint16 commissionBps, "
@@ -66,6 +81,13 @@ TYPES: Final[Mapping[str, AbiType]] = {
     ),
     "UnbondingInfo": struct(
         "UnbondingInfo", "address owner, address validator, uint256 amount, uint64 completesMs", UnbondingInfo
+    ),
+    "ProposalInfo": struct(
+        "ProposalInfo",
+        "string parameter, uint256 value, ProposalState state, uint64 earliestMs, uint64 deadlineMs, uint64 yes, uint64 no, "
+        "uint64 total",
+        ProposalInfo,
+        _STATES,
     ),
     "Books": struct(
         "Books",
@@ -95,6 +117,10 @@ PAYOUT_SET: Final = event("PayoutSet(address indexed validator, address indexed 
 UNJAILED: Final = event("Unjailed(address indexed validator)")
 ENLISTED: Final = event("Enlisted(address indexed validator)")
 DISPLACED: Final = event("Displaced(address indexed validator)")
+PROPOSED: Final = event("Proposed(uint64 indexed id, address indexed validator, string parameter, uint256 value)")
+VOTED: Final = event("Voted(uint64 indexed id, address indexed validator, bool yes)")
+QUEUED: Final = event("Queued(uint64 indexed id, uint64 earliestMs)")
+ENACTED: Final = event("Enacted(uint64 indexed id, string parameter, uint256 value)")
 
 EVENTS: Final = (
     VALIDATOR_CREATED,
@@ -110,6 +136,10 @@ EVENTS: Final = (
     UNJAILED,
     ENLISTED,
     DISPLACED,
+    PROPOSED,
+    VOTED,
+    QUEUED,
+    ENACTED,
 )
 
 UNKNOWN_VALIDATOR: Final = ContractError("UnknownValidator(address validator)")
@@ -127,6 +157,10 @@ CANDIDATES_FULL: Final = ContractError("CandidatesFull(uint256 stake, uint256 ab
 TOO_SOON: Final = ContractError("TooSoon(uint64 since, uint64 next)")
 REDELEGATION_OPEN: Final = ContractError("RedelegationOpen(uint64 untilMs)")
 UNKNOWN_UNBONDING: Final = ContractError("UnknownUnbonding(uint64 id)")
+UNKNOWN_PROPOSAL: Final = ContractError("UnknownProposal(uint64 id)")
+WRONG_PROPOSAL_STATE: Final = ContractError("WrongProposalState(uint64 id, ProposalState state)", _STATES)
+PROPOSAL_EXPIRED: Final = ContractError("ProposalExpired(uint64 id, uint64 deadlineMs)")
+NOT_ENOUGH_VOTES: Final = ContractError("NotEnoughVotes(uint64 yes, uint64 total)")
 
 ERRORS: Final = (
     UNKNOWN_VALIDATOR,
@@ -144,4 +178,8 @@ ERRORS: Final = (
     TOO_SOON,
     REDELEGATION_OPEN,
     UNKNOWN_UNBONDING,
+    UNKNOWN_PROPOSAL,
+    WRONG_PROPOSAL_STATE,
+    PROPOSAL_EXPIRED,
+    NOT_ENOUGH_VOTES,
 )

@@ -28,8 +28,9 @@ class DelegationMethods(StakingBase):
     def delegate(self, frame: Frame, validator: Address) -> None:
         """Bond what is sent with a validator. It shares in its rewards, less commission, and in its slashing."""
         require_alive(require_validator(frame.storage, validator), validator)
-        if frame.value < self.params.min_delegation:
-            raise d.AMOUNT_TOO_LOW(frame.value, self.params.min_delegation)
+        least = self.params(frame).min_delegation
+        if frame.value < least:
+            raise d.AMOUNT_TOO_LOW(frame.value, least)
         settle(frame, validator, frame.sender)
         delegators.add_principal(frame.storage, validator, frame.sender, frame.value)
         note_stake_in(frame)
@@ -42,7 +43,7 @@ class DelegationMethods(StakingBase):
         caller by withdrawal after the unbonding time; until then it answers for what the validator did before."""
         require_validator(frame.storage, validator)
         taken = self._take(frame, validator, amount)
-        place = begin_unbonding(frame, self.params, validator, taken.amount)
+        place = begin_unbonding(frame, self.params(frame), validator, taken.amount)
         frame.emit(d.UNDELEGATED, validator, frame.sender, taken.amount, place)
         stake_changed(frame, validator)
         return place
@@ -63,7 +64,7 @@ class DelegationMethods(StakingBase):
         delegators.add_principal(slots, to, frame.sender, taken.amount)
         moved = NO_REDELEGATION
         if not from_record.tombstoned:
-            completes_ms = now_ms(frame) + self.params.unbonding_ms
+            completes_ms = now_ms(frame) + self.params(frame).unbonding_ms
             moved = Redelegation(source, frame.block_number, taken.amount, completes_ms)
         REDELEGATIONS.store(slots, moved, to, frame.sender)
         frame.emit(d.REDELEGATED, source, to, frame.sender, taken.amount)
@@ -91,8 +92,9 @@ class DelegationMethods(StakingBase):
         free = principal - delegators.locked(slots, validator, frame.sender, now_ms(frame)).principal
         if amount > free:
             raise d.AMOUNT_TOO_HIGH(amount, free)
-        if amount < min(self.params.min_delegation, free) or amount == 0:
-            raise d.AMOUNT_TOO_LOW(amount, min(self.params.min_delegation, free))
+        least = min(self.params(frame).min_delegation, free)
+        if amount < least or amount == 0:
+            raise d.AMOUNT_TOO_LOW(amount, least)
         taken = delegators.take_principal(slots, validator, frame.sender, amount)
         destroy(frame, taken.burned)
         return taken

@@ -16,12 +16,15 @@ Solidity's layout (`evm_runtime/native/storage.py`); amounts are wei, powers pla
     21  unbonding                                  22  owed: unbonded stake not yet paid out
     23  slashed, ever                              24  withdrawn, ever
     25  mapping payee => owed stake                26  delegators' rewards not yet claimed
-    27  1 if the candidates changed in this block  28  candidates, array of address
+    27  blocks at whose end a set is to be chosen  28  candidates, array of address
     29  mapping validator => record                30  mapping validator => reward pool of its delegators
     31  mapping validator => delegator => record   32  mapping validator => delegator => redelegation
     33  unbonding queue: first place               34  unbonding queue: place behind the last
     35  mapping place => unbonding                 36  mapping validator => word => bits of missed heights
     37  mapping word => durations of recent blocks, eight of 32 bits (milliseconds)
+    38  parameter changes, ever                   39  mapping keccak(parameter) => voted value plus one
+    40  proposals, ever                           41  mapping proposal => record
+    42  mapping proposal => parameter             43  mapping proposal => validator => vote (1 no, 2 yes)
 
 The books, at the end of every block:
 
@@ -29,10 +32,24 @@ The books, at the end of every block:
     balance of the account == escrow (10) + bonded (20) + unbonding (21) + owed (22) + what was forced onto it
 """
 
+import enum
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
-from evm_runtime.native.storage import U16, U32, U64, U128, U256, Account, Flag, Records, Slots, Value, array_slot
+from evm_runtime.native.storage import (
+    U16,
+    U32,
+    U64,
+    U128,
+    U256,
+    Account,
+    Flag,
+    Records,
+    Slots,
+    Texts,
+    Value,
+    array_slot,
+)
 from genesis.emission import BPS
 from genesis.primitives import ZERO_ADDRESS, Address
 
@@ -136,6 +153,24 @@ class Redelegation:
     completes_ms: U64
 
 
+class ProposalState(enum.IntEnum):
+    """Where a proposal stands. OPEN and QUEUED ones end with their deadline."""
+
+    OPEN = 0
+    QUEUED = 1
+    ENACTED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A value proposed for a parameter; when it may be enacted (once queued), and when it ends. No deadline: there is none."""
+
+    value: U256
+    deadline_ms: U64
+    earliest_ms: U64
+    state: Annotated[ProposalState, 8]
+
+
 @dataclass(frozen=True, slots=True)
 class Unbonding:
     """Wei on their way out. `whole`: made before the validator was slashed, if it ever was."""
@@ -157,6 +192,12 @@ UNBONDING_TAIL: Final = Value(34)
 UNBONDINGS: Final = Records(35, Unbonding)
 MISSED: Final = Value(36)
 DURATIONS: Final = Value(37)
+CHANGES: Final = Value(38)
+VALUES: Final = Value(39)
+PROPOSAL_COUNT: Final = Value(40)
+PROPOSALS: Final = Records(41, Proposal)
+PROPOSAL_NAMES: Final = Texts(42)
+VOTES: Final = Value(43)
 
 NO_REDELEGATION: Final = Redelegation(ZERO_ADDRESS, 0, 0, 0)
 NO_UNBONDING: Final = Unbonding(ZERO_ADDRESS, False, ZERO_ADDRESS, 0, 0, 0)

@@ -79,8 +79,9 @@ def end_height(slots: Slots, params: StakingParams) -> frozenset[Address]:
     if state.next != state.current:
         priorities = _carry_over(state.current, priorities, state.next)
     write_priorities(slots, priorities)
-    chosen = choose(slots, params) if CANDIDATES_CHANGED.get(slots) else state.next
-    CANDIDATES_CHANGED.set(slots, 0)
+    changed = CANDIDATES_CHANGED.get(slots)
+    chosen = choose(slots, params) if changed else state.next
+    CANDIDATES_CHANGED.set(slots, max(changed - 1, 0))
     pointers = (state.current, state.next, chosen)
     if state.last is not None and state.last not in pointers:
         _clear_set(slots, state.last)
@@ -99,7 +100,8 @@ def choose(slots: Slots, params: StakingParams) -> ValidatorSet:
     for place in range(candidate_count(slots)):
         address = candidate(slots, place)
         record = VALIDATORS.load(slots, address)
-        found.append(Validator(address, power_of(record, params), record.payout))
+        if record.self_stake >= params.min_self_stake:  # the minimum may have been raised since it became a candidate
+            found.append(Validator(address, power_of(record, params), record.payout))
     found.sort(key=lambda member: (-member.power, member.address))
     if not found:
         return read_validators(slots).next

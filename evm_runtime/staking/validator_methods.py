@@ -49,7 +49,7 @@ class ValidatorMethods(StakingBase):
     ) -> None:
         """Register a validator, owned by the caller, with what is sent as its own stake. `proof` is the consensus key's
         signature over chain, validator and caller; `commissionMaxBps` and `commissionStepBps` never change."""
-        slots, limits = frame.storage, self.params
+        slots, limits = frame.storage, self.params(frame)
         if VALIDATORS.load(slots, validator).exists:
             raise d.VALIDATOR_EXISTS(validator)
         self._check_proof(frame, validator, proof)
@@ -100,7 +100,7 @@ class ValidatorMethods(StakingBase):
     @method("addSelfStake(address validator)", payable=True, gas=SET_CHANGE_GAS)
     def add_self_stake(self, frame: Frame, validator: Address) -> None:
         """Add what is sent to the validator's own stake, by its owner; who has the minimum again becomes a candidate."""
-        record = require_owned(frame, validator)
+        record, limits = require_owned(frame, validator), self.params(frame)
         require_alive(record, validator)
         if frame.value == 0:
             raise d.AMOUNT_TOO_LOW(0, 1)
@@ -110,24 +110,24 @@ class ValidatorMethods(StakingBase):
         frame.emit(d.SELF_STAKED, validator, frame.value)
         if record.place:
             stake_changed(frame, validator)
-        elif not record.jailed and record.self_stake >= self.params.min_self_stake:
-            enlist(frame, self.params, validator)
+        elif not record.jailed and record.self_stake >= limits.min_self_stake:
+            enlist(frame, limits, validator)
 
     @method("removeSelfStake(address validator, uint256 amount) returns (uint64 unbonding)")
     def remove_self_stake(self, frame: Frame, validator: Address, amount: int) -> int:
         """Begin to unbond own stake, by the owner. With less than the minimum left the validator is no candidate any more:
         removing all is how a validator leaves."""
-        record = require_owned(frame, validator)
+        record, limits = require_owned(frame, validator), self.params(frame)
         if amount == 0:
             raise d.AMOUNT_TOO_LOW(0, 1)
         if amount > record.self_stake:
             raise d.AMOUNT_TOO_HIGH(amount, record.self_stake)
         record = bond_self(frame, validator, -amount)
         BONDED.add(frame.storage, -amount)
-        place = begin_unbonding(frame, self.params, validator, amount)
+        place = begin_unbonding(frame, limits, validator, amount)
         frame.emit(d.SELF_UNSTAKED, validator, amount, place)
         stake_changed(frame, validator)
-        if record.self_stake < self.params.min_self_stake:
+        if record.self_stake < limits.min_self_stake:
             delist(frame.storage, validator)
         return place
 
@@ -138,7 +138,7 @@ class ValidatorMethods(StakingBase):
         check(commission_bps <= record.commission_max_bps, "commissionBps", "above the validator's maximum")
         step = abs(commission_bps - record.commission_bps)
         check(step <= record.commission_step_bps, "commissionBps", f"a step of at most {record.commission_step_bps}")
-        earliest = record.commission_changed + self.params.commission_change_ms // 1_000
+        earliest = record.commission_changed + self.params(frame).commission_change_ms // 1_000
         if frame.timestamp < earliest:
             raise d.TOO_SOON(record.commission_changed, earliest)
         changed = replace(record, commission_bps=commission_bps, commission_changed=frame.timestamp)
@@ -165,8 +165,9 @@ class ValidatorMethods(StakingBase):
             raise d.STILL_JAILED(validator, record.jailed_until)
         VALIDATORS.store(frame.storage, replace(record, jailed=False, jailed_until=0), validator)
         frame.emit(d.UNJAILED, validator)
-        if record.self_stake >= self.params.min_self_stake:
-            enlist(frame, self.params, validator)
+        limits = self.params(frame)
+        if record.self_stake >= limits.min_self_stake:
+            enlist(frame, limits, validator)
 
     @method("enlist(address validator)", gas=SET_CHANGE_GAS)
     def enlist(self, frame: Frame, validator: Address) -> None:
@@ -177,6 +178,7 @@ class ValidatorMethods(StakingBase):
             raise d.ALREADY_CANDIDATE(validator)
         if record.jailed:
             raise d.STILL_JAILED(validator, record.jailed_until)
-        if record.self_stake < self.params.min_self_stake:
-            raise d.AMOUNT_TOO_LOW(record.self_stake, self.params.min_self_stake)
-        enlist(frame, self.params, validator)
+        limits = self.params(frame)
+        if record.self_stake < limits.min_self_stake:
+            raise d.AMOUNT_TOO_LOW(record.self_stake, limits.min_self_stake)
+        enlist(frame, limits, validator)

@@ -32,7 +32,7 @@ class ViewMethods(StakingBase):
         return ValidatorInfo(
             owner=record.owner,
             payout=record.payout,
-            power=sets.power_of(record, self.params),
+            power=sets.power_of(record, self.fixed),
             self_stake=record.self_stake,
             delegated=worth(record.delegated, record.kept_bps),
             commission_bps=record.commission_bps,

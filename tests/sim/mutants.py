@@ -346,13 +346,13 @@ def signatures_beyond_the_quorum_are_not_checked(patch: Patch) -> None:
 def the_validator_set_of_a_block_is_not_checked(patch: Patch) -> None:
     correct = consensus.block_rules.check_block
 
-    def broken(chain: object, params: object, context: object, block: object, past: object) -> None:
+    def broken(chain: object, context: object, block: object, past: object) -> None:
         sets = replace(
             block.consensus,
             validators_hash=context.validators.hash(),
             next_validators_hash=context.next_validators.hash(),
         )
-        correct(chain, params, context, replace(block, consensus=sets), past)
+        correct(chain, context, replace(block, consensus=sets), past)
 
     import tests.sim.node as judge
 

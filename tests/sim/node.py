@@ -204,7 +204,7 @@ class SimNode:
             self.obey(self.driver.body_refused(block))
             return
         try:
-            check_block(CHAIN, BLOCK_PARAMS, self.context, block, self._past(block.evidence))
+            check_block(CHAIN, self.context, block, self._past(block.evidence))
             valid = self.world.ledger.executes(self.context, block)
         except InvalidBlock:
             valid = False
@@ -316,7 +316,7 @@ class SimNode:
                 verify_commit(CHAIN, self.context.validators, commit, self.context.height, commit.block_hash)
                 check_committed_block(block, commit)
                 check_body(block)
-                check_block(CHAIN, BLOCK_PARAMS, self.context, block, self._past(block.evidence))
+                check_block(CHAIN, self.context, block, self._past(block.evidence))
             except InvalidBlock as fault:
                 if source.honest:
                     raise Violation(f"{self.name} refuses a block of the honest {source.name}: {fault}") from fault

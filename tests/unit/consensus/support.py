@@ -60,7 +60,7 @@ def validator_set(count: int, powers: tuple[int, ...] = ()) -> ValidatorSet:
     )
 
 
-def first_context(validators: ValidatorSet) -> HeightContext:
+def first_context(validators: ValidatorSet, block_params: BlockParams = BLOCK_PARAMS) -> HeightContext:
     return HeightContext(
         height=Height(1),
         parent_hash=CHAIN.genesis_hash,
@@ -70,6 +70,7 @@ def first_context(validators: ValidatorSet) -> HeightContext:
         last_validators=None,
         last_commit=EMPTY_COMMIT,
         priorities=initial_priorities(validators),
+        block_params=block_params,
         evidence_age_ms=EVIDENCE_AGE_MS,
     )
 
@@ -103,7 +104,7 @@ def make_block(
 ) -> Block:
     commit = context.last_commit if last_commit is None else last_commit
     data = ConsensusData(
-        time_ms=context.parent_time_ms + BLOCK_PARAMS.interval_ms if time_ms is None else time_ms,
+        time_ms=context.parent_time_ms + context.block_params.interval_ms if time_ms is None else time_ms,
         round=Round(round_),
         proposer=context.proposer(Round(round_)),
         last_commit_hash=commit.hash(),

@@ -39,7 +39,7 @@ A = Hash32(b"\xaa" * 32)
 
 
 def check(context: HeightContext, block: Block) -> None:
-    check_block(CHAIN, BLOCK_PARAMS, context, block)
+    check_block(CHAIN, context, block)
 
 
 def test_good_blocks_pass() -> None:

@@ -170,7 +170,6 @@ class Machine:
         return Engine(
             CHAIN,
             PARAMS,
-            BLOCKS,
             self.app,
             signer,
             Wal(self.log),
@@ -198,7 +197,7 @@ def machines(count: int, *, followers: int = 0, transactions: bool = True) -> li
     names = [f"v{i}" for i in range(count)] + [f"f{i}" for i in range(followers)]
     keys: list[bytes | None] = [*keys_in_set_order(count), *[None] * followers]
     return [
-        Machine(name, wires, FakeApp(first_context(validators), transactions), key)
+        Machine(name, wires, FakeApp(first_context(validators, BLOCKS), transactions), key)
         for name, key in zip(names, keys, strict=True)
     ]
 

@@ -15,7 +15,6 @@ from genesis.limits import EVIDENCE_PER_BLOCK_MAX
 from genesis.primitives import ZERO_HASH, Address, Hash32, Height
 from genesis.types import DuplicateProposal, DuplicateVote, Evidence
 from tests.unit.consensus.support import (
-    BLOCK_PARAMS,
     CHAIN,
     EVIDENCE_AGE_MS,
     PREVOTE,
@@ -51,7 +50,7 @@ def double_proposal() -> DuplicateProposal:
 
 def check(*evidence: Evidence, **changes: object) -> None:
     block = make_block(SECOND, evidence=evidence, **changes)  # type: ignore[arg-type]
-    check_block(CHAIN, BLOCK_PARAMS, SECOND, block, PAST)
+    check_block(CHAIN, SECOND, block, PAST)
 
 
 def test_a_block_carries_votes_and_proposals_that_contradict_each_other() -> None:
@@ -82,16 +81,16 @@ def test_evidence_that_breaks_a_rule_makes_a_block_invalid() -> None:
     with pytest.raises(InvalidBlock, match="evidence_hash"):
         check(good, evidence_hash=make_block(SECOND).consensus.evidence_hash)
     with pytest.raises(InvalidBlock, match="not final"):
-        check_block(CHAIN, BLOCK_PARAMS, SECOND, make_block(SECOND, evidence=(good,)))
+        check_block(CHAIN, SECOND, make_block(SECOND, evidence=(good,)))
 
 
 def test_evidence_is_of_the_set_that_voted_at_its_height() -> None:
     """A signature names its set: the same votes under another set are not those of its members."""
     other = {Height(1): PastHeight(BLOCK_1.consensus.time_ms, validator_set(4, (10, 10, 10, 11)))}
     block = make_block(SECOND, evidence=(double_vote(0),))
-    check_block(CHAIN, BLOCK_PARAMS, SECOND, block, PAST)
+    check_block(CHAIN, SECOND, block, PAST)
     with pytest.raises(InvalidBlock, match="signature"):
-        check_block(CHAIN, BLOCK_PARAMS, SECOND, block, other)
+        check_block(CHAIN, SECOND, block, other)
 
 
 def test_evidence_has_an_age_in_time() -> None:
