@@ -20,7 +20,7 @@ from consensus.evidence import EvidencePool
 from consensus.evidence_desk import EvidenceDesk
 from consensus.inbox import FutureBuffer, Inbox
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState
-from consensus.observer import Observer, SilentObserver
+from consensus.observer import Observer, SilentObserver, VoteIgnored
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
 from consensus.peers import PeerBook
 from consensus.ports import Behind, Clock, MessageSigner, Transport
@@ -238,8 +238,10 @@ class Engine:
                     self._obey(driver.take_commit(peer, message))
         elif message.height == height + 1:
             self._future.put(Height(height + 1), peer, partial(self._take_message, peer, message, received_ms))
-        elif message.height == height - 1 and isinstance(message, Vote):
-            driver.last_commit.add(message)
+        elif message.height < height and isinstance(message, Vote):
+            self._node.observer.vote_ignored(VoteIgnored.LATE)
+            if message.height == height - 1:
+                driver.last_commit.add(message)
 
     def _take_block(self, peer: str, block: Block) -> None:
         driver = self._current()
@@ -326,7 +328,7 @@ class Engine:
         except FatalError:
             raise
         except Exception:
-            _log.exception("height %d round %d: no block could be built", context.height, round_)
+            _log.exception("height %d round %d propose: no block could be built", context.height, round_)
         else:
             self._inbox.put(lambda: self._obey(driver.built(round_, block)))
 
@@ -354,7 +356,7 @@ class Engine:
         except FatalError:
             raise
         except Exception:
-            _log.exception("height %d: block %s could not be checked", block.height, block.hash.hex())
+            _log.exception("%s could not be checked", _words(block))
             self._inbox.put(lambda: self._obey(driver.body_refused(block)))
             return
         try:
@@ -362,13 +364,13 @@ class Engine:
             check_block(self._chain, driver.context, block, past)
             await self._app.process_proposal(block)
         except InvalidBlock as error:
-            _log.warning("height %d: block %s is invalid: %s", block.height, block.hash.hex(), error)
+            _log.warning("%s is invalid: %s", _words(block), error)
             self._inbox.put(lambda: self._obey(driver.judged(block, valid=False)))
         except FatalError:
             raise
         except Exception:
             # A fault of this node, not a verdict: no prevote for the block, and no halt if others commit it meanwhile.
-            _log.exception("height %d: block %s could not be executed", block.height, block.hash.hex())
+            _log.exception("%s could not be executed", _words(block))
         else:
             self._inbox.put(lambda: self._obey(driver.judged(block, valid=True)))
 
@@ -432,3 +434,7 @@ class Engine:
         if self._driver is None:
             raise InvariantError("consensus was asked before it started")
         return self._driver
+
+
+def _words(block: Block) -> str:
+    return f"height {block.height} round {block.consensus.round} propose: block {block.hash.hex()}"

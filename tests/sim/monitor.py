@@ -10,6 +10,7 @@ from consensus.application import HeightContext
 from consensus.driver import EARLY_BLOCKS_MAX, HeightDriver
 from consensus.events import ProposalReceived, VoteReceived
 from consensus.messages import Step
+from consensus.observer import SilentObserver
 from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD
 from consensus.vote_set import FUTURE_ROUNDS_PER_VALIDATOR, PAST_ROUNDS_KEPT
 from consensus.wal import HeldBlock, PolkaSeen, encode_record, read_records
@@ -315,7 +316,7 @@ def _own_proposal(node: Watched, proposal: Proposal) -> ProposalReceived | None:
     return None if block is None else ProposalReceived(proposal, block.consensus.time_ms)
 
 
-class RoundObserver:
+class RoundObserver(SilentObserver):
     """Tells the monitor of the rounds of an honest node; the rest is nobody's business here."""
 
     def __init__(self, monitor: Monitor, node: Watched) -> None:
@@ -326,12 +327,6 @@ class RoundObserver:
         if step is not Step.NEW and (height, round_) != self._last:
             self._last = (height, round_)
             self._monitor.enters(self._node, height, round_)
-
-    def decided(self, commit: Commit, validators: ValidatorSet) -> None:
-        pass
-
-    def equivocation(self, evidence: Evidence) -> None:
-        pass
 
     def signing_refused(self, reason: str) -> None:
         raise Violation(f"the signer of {self._node.name} refused: {reason}")
