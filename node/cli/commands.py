@@ -113,10 +113,10 @@ def rollback(datadir: str) -> None:
     from node.worker import prepare_threads
 
     directory = expand(datadir)
+    if not (directory / CHAIN_FOLDER).exists():
+        raise LocalError(f"{directory} holds no chain yet: there is nothing to take back")
     prepare_threads()
     with DirectoryLock(directory):
-        if not (directory / CHAIN_FOLDER).exists():
-            raise LocalError(f"{directory} holds no chain yet: there is nothing to take back")
         store = open_store(directory, settle_spec(directory, None))
         try:
             gone = store.tip()
