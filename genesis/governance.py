@@ -62,6 +62,13 @@ def with_values(base: Parameters, values: Mapping[str, int]) -> Parameters:
     return changed
 
 
+def value_of(parameters: Parameters, name: str) -> int:
+    """The value in force of a governed parameter."""
+    section, _, field = name.partition(".")
+    value: int = getattr(getattr(parameters, section), field)
+    return value
+
+
 def check_bounds(name: str, value: int) -> None:
     """Raises LocalError for what no vote may change, or not to this."""
     bounds = GOVERNED.get(name)

@@ -90,12 +90,12 @@ class NodeApplication:
         self._mempool.update(runtime.state(), runtime.next_base_fee(stored.header), stored.transactions)
         self._feed.publish_block(stored)
         logger.info(
-            "block %d %s: %d transactions, %d gas, round %d",
+            "height %d round %d commit: block %s, %d transactions, %d gas",
             stored.height,
+            commit.round,
             stored.hash.hex()[:16],
             len(stored.transactions),
             stored.header.gas_used,
-            commit.round,
         )
         await self._halt_if_reached()
         return await self._worker.run(self._context)

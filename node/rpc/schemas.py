@@ -236,6 +236,13 @@ SHAPES: Final[dict[str, Shape]] = {
         "slashed": "quantity",
         "withdrawn": "quantity",
     },
+    "parameter": {
+        "name": "text",
+        "value": "quantity",
+        "genesis": "quantity",
+        "least": "quantity",
+        "greatest": "quantity",
+    },
     "evidence": {
         "kind": "text",
         "validator": "address",

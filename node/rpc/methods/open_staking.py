@@ -1,10 +1,11 @@
 """open: staking and punishment, as the chain has them after a block. What contracts ask for stands in `IStaking.sol`."""
 
+from genesis.governance import GOVERNED, value_of
 from genesis.primitives import Address
 from genesis.types import DuplicateVote, Evidence
 from node.rpc.backend import Context
 from node.rpc.format import Json, data, quantity
-from node.rpc.lookup import block_at, state_at
+from node.rpc.lookup import block_at, header_at, state_at
 from node.rpc.params import ADDRESS, BLOCK_REF, LATEST, BlockRef
 from node.rpc.registry import Param, Runs, method
 
@@ -46,6 +47,23 @@ def stake(context: Context, ref: BlockRef) -> Json:
         "slashed": quantity(books.slashed),
         "withdrawn": quantity(books.withdrawn),
     }
+
+
+@method("open_parameters", _BLOCK, result="parameter[]", runs=Runs.READ)
+def parameters(context: Context, ref: BlockRef) -> list[Json]:
+    """The parameters that validators may change by vote: what is in force after a block, what genesis had, and the bounds."""
+    in_force = context.chain.runtime.parameters(header_at(context.chain, ref))
+    genesis = context.chain.spec.parameters
+    return [
+        {
+            "name": name,
+            "value": quantity(value_of(in_force, name)),
+            "genesis": quantity(value_of(genesis, name)),
+            "least": quantity(bounds.least),
+            "greatest": quantity(bounds.greatest),
+        }
+        for name, bounds in GOVERNED.items()
+    ]
 
 
 @method("open_evidence", _BLOCK, result="evidence[] or null", runs=Runs.READ)

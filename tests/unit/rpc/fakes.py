@@ -18,7 +18,7 @@ from evm_runtime.staking.layout import VALIDATORS, ValidatorRecord
 from evm_runtime.staking.sets import ValidatorsState
 from evm_runtime.staking.supply import StakeBooks, SupplyState
 from evm_runtime.transaction import Transaction, decode_transaction
-from genesis.chain_spec import ChainSpec, GenesisAccount
+from genesis.chain_spec import ChainSpec, GenesisAccount, Parameters
 from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_HASH, Address, Hash32, Height, Power, Round, Wei
 from genesis.proposers import initial_priorities
@@ -176,6 +176,9 @@ class DictSlots:
 class FakeRuntime:
     def state(self, header: Header | None = None) -> FakeState:
         return FakeState()
+
+    def parameters(self, header: Header | None = None) -> Parameters:
+        return SPEC.parameters
 
     def next_base_fee(self, header: Header) -> int:
         return header.base_fee_per_gas + 1
