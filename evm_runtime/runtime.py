@@ -15,15 +15,17 @@ from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock
 from evm_runtime.fork import Computation, computation_class
 from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
-from evm_runtime.kv import KeyValueReader
+from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
 from evm_runtime.overrides import AccountOverride, BlockOverrides, override_precompiles
+from evm_runtime.rollback import undo_writes
 from evm_runtime.source import FlatSource, TrieSource, stored_root
+from evm_runtime.staking.contract import StakingContract
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.tracing import TraceOptions
 from evm_runtime.transaction import AccessList, Transaction
 from evm_runtime.views import StateReader
-from genesis.chain_spec import ChainSpec
+from genesis.chain_spec import STAKING_ADDRESS, ChainSpec, Parameters
 from genesis.errors import LocalError
 from genesis.primitives import Address, Hash32
 from genesis.types import Block, ChainIdentity
@@ -59,7 +61,7 @@ class Runtime:
             raise LocalError(f"chain id {chain.chain_id} is not that of the spec, {spec.chain_id}")
         self.spec: Final = spec
         self._store = store
-        self._natives = {native.address: native for native in natives}
+        self._natives = {native.address: native for native in (StakingContract(spec), *natives)}
         self._executor = BlockExecutor(spec, store, self._natives)
 
     # ------------------------------------------------------------ blocks
@@ -79,6 +81,20 @@ class Runtime:
     ) -> ExecutedBlock:
         """Build a block on the finalized tip; see `BlockExecutor.build`. Raises InvalidBlock for an impossible request."""
         return self._executor.build(parent, parent_time_ms, request, candidates)
+
+    def undo_block(
+        self, parent: Header, parent_time_ms: int, header: Header, block: Block, transactions: Sequence[Transaction]
+    ) -> WriteSet:
+        """The state writes that take the last block back; see `rollback.undo_writes`. Raises StorageCorrupt."""
+        twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
+        computation = computation_class(twins, fork=fork_at(self.spec.forks, header.number))
+        return undo_writes(
+            self.spec, self._store, computation, twins, parent, parent_time_ms, header, block, transactions
+        )
+
+    def parameters(self, header: Header | None = None) -> Parameters:
+        """What is in force for the block after `header` (None: after the tip), votes counted in."""
+        return self._executor.in_force.at(self.state(header).slots(STAKING_ADDRESS))
 
     def next_base_fee(self, header: Header) -> int:
         """The base fee in wei of the block after `header`."""

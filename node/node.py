@@ -103,7 +103,6 @@ class Node:
         self._engine = Engine(
             self.store.identity,
             spec.consensus,
-            spec.block,
             self._app,
             self._signer,
             Wal(self._wal_file),
@@ -228,12 +227,16 @@ class Node:
         scope.cancel()
 
     async def _observe_blocks(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._metrics.block(self.store.tip())
+        known = self.store.tip()
+        self._metrics.block(known)
         task_status.started()
         while True:
             async with self._feed.subscribe() as blocks:
                 async for stored in blocks:
                     self._metrics.block(stored)
+                    if stored.block.consensus.next_validators_hash != known.block.consensus.next_validators_hash:
+                        self._network.validators_changed()
+                    known = stored
 
     async def _keep_index_warm(self) -> None:
         while True:

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from genesis.chain_spec import ATTRIBUTION_ADDRESS, BlockParams, ChainSpec, ConsensusParams, GenesisAccount
+from genesis.chain_spec import (
+    ATTRIBUTION_ADDRESS,
+    STAKING_ADDRESS,
+    BlockParams,
+    ChainSpec,
+    ConsensusParams,
+    GenesisAccount,
+)
 from genesis.crypto import address_of_private_key
 from genesis.errors import LocalError
 from genesis.limits import VALIDATORS_MAX
@@ -124,7 +131,11 @@ class Devnet:
                 {"address": checksum(address_of_private_key(key)), "private_key": "0x" + key.hex()}
                 for key in self.account_keys
             ],
-            "contracts": {"attribution": checksum(ATTRIBUTION_ADDRESS), "create2_deployer": checksum(CREATE2_DEPLOYER)},
+            "contracts": {
+                "attribution": checksum(ATTRIBUTION_ADDRESS),
+                "staking": checksum(STAKING_ADDRESS),
+                "create2_deployer": checksum(CREATE2_DEPLOYER),
+            },
         }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.bench.harness import ROOT, Report
 
 HELPERS = {"__main__", "harness", "workload", "worst_cases"}
-ORDER = ("admission", "execution", "evm", "block", "worst", "attribution", "devnet")
+ORDER = ("admission", "execution", "evm", "block", "worst", "memory", "attribution", "devnet", "consensus")
 
 
 def names() -> list[str]:

@@ -102,9 +102,7 @@ async def running(path: Path, these: Parts) -> AsyncIterator[Engine]:
         SignRecordFile(record, create=not record.exists()),
     )
     wal = WalFile(path / "wal")
-    engine = Engine(
-        store.identity, store.spec.consensus, store.spec.block, these.app, signer, Wal(wal), NoPeers(), WallClock()
-    )
+    engine = Engine(store.identity, store.spec.consensus, these.app, signer, Wal(wal), NoPeers(), WallClock())
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(engine.run)
@@ -231,7 +229,7 @@ async def test_each_round_packs_half_as_much_and_the_seventh_nothing(tmp_path: P
             await these.app.process_proposal(block)
             packed.append(len(block.transactions))
     assert packed == [4, 2, 1, 0, 0, 0, 0, 0]
-    assert [gas_target(make_spec(), Round(r)) for r in (0, 1, 5, 6, 1_000)] == [30_000_000, 15_000_000, 937_500, 0, 0]
+    assert [gas_target(BlockParams(), Round(r)) for r in (0, 1, 5, 6, 1_000)] == [30_000_000, 15_000_000, 937_500, 0, 0]
 
 
 async def test_a_transaction_that_turns_out_impossible_does_not_hold_up_the_proposer(tmp_path: Path) -> None:

@@ -339,7 +339,21 @@ async def test_validators_supply_and_treasury(node: RealNode) -> None:
         assert supply["minted"] > 0 and supply["genesis"] == SPEC.genesis_supply
         treasury = await client.call("open_treasury")
         assert treasury == {"address": hexed(SPEC.treasury), "balance": "0x0"}
-        for method in ("open_validators", "open_supply", "open_treasury", "open_counts"):
+        record = await client.call("open_validator", hexed(VALIDATOR))
+        assert record["candidate"] and record["selfStake"] == hex(SPEC.genesis_stake)
+        assert await client.call("open_validator", "0x" + "11" * 20) is None
+        assert (await client.call("open_stake"))["bonded"] == hex(SPEC.genesis_stake)
+        assert await client.call("open_evidence", "0x1") == []
+        found = {each["name"]: each for each in await client.call("open_parameters", "0x1")}
+        assert found["block.gas_limit"]["value"] == found["block.gas_limit"]["genesis"] == hex(SPEC.block.gas_limit)
+        for method in (
+            "open_validators",
+            "open_supply",
+            "open_treasury",
+            "open_counts",
+            "open_stake",
+            "open_parameters",
+        ):
             assert await client.error(method, "0x99") == (-32000, "header not found")
 
 
