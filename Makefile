@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: help setup devnet demo test check lint types imports format bench lock clean
-.PHONY: conformance fuzz fuzz-rpc sim sim-campaign mutants model chaos crash soak
+.PHONY: conformance fuzz fuzz-blocks fuzz-rpc sim sim-campaign mutants model chaos crash soak
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -57,12 +57,16 @@ bench-%: setup
 	@$(BIN)/python -m tests.bench $*
 
 # -- campaigns: long runs of what `make test` runs for seconds. SEED, SECONDS, CYCLES, HEIGHTS say how long and from where.
-conformance: setup ## run Ethereum's state tests: FIXTURES=DIR [FORK=Cancun|Prague|Osaka] [LIMIT=N]
+conformance: setup ## run Ethereum's state tests: FIXTURES=DIR [FORK=Cancun|Prague|Osaka] [LIMIT=N] [TIER=…] [JOBS=N]
 	@$(BIN)/python -m tests.conformance --fixtures "$(or $(FIXTURES),tests/conformance/fixtures)" \
-		$(if $(FORK),--fork $(FORK)) $(if $(LIMIT),--limit $(LIMIT))
+		$(if $(FORK),--fork $(FORK)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(FOLDERS),--folders)
 
-fuzz: setup ## random programs on every tier of the EVM beside stock py-evm
+fuzz: setup ## random programs on every tier of the EVM beside stock py-evm and EELS
 	@$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
+
+fuzz-blocks: setup ## random blocks beside EELS' state transition
+	@$(BIN)/python -m tests.fuzz.blocks --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
 
 fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets
 	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)

@@ -9,32 +9,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from eth.exceptions import (
-    ContractCreationCollision,
-    FullStack,
-    InsufficientFunds,
-    InsufficientStack,
-    InvalidInstruction,
-    InvalidJumpDestination,
-    OutOfBoundsRead,
-    OutOfGas,
-    ReservedBytesInCode,
-    Revert,
-    WriteProtection,
-)
+from eth.exceptions import Revert
 
 from evm_runtime import transition, work
 from evm_runtime.block import execution_context
 from evm_runtime.fork import Computation, Poll, State
 from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader
+from evm_runtime.overrides import AccountOverride, BlockOverrides, override_accounts
 from evm_runtime.receipt import Log
 from evm_runtime.source import FlatSource, StateSource, TrieSource, stored_root
 from evm_runtime.state import AccountDB
 from evm_runtime.transaction import DYNAMIC_FEE, SET_CODE, AccessList, Authorization, Transaction, check_gas
+from evm_runtime.vm_errors import error_text
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, LocalError
-from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
+from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address
 
 INTERRUPT_POLLS: Final = 256
 """Polls (opcodes in the reference loop, frames and rounds of loops where code is compiled, slices of gas where
@@ -80,40 +70,6 @@ class CallResult:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountOverride:
-    """What an account is taken to be for one call. `state` replaces all its storage, `state_diff` some of it."""
-
-    balance: int | None = None
-    nonce: int | None = None
-    code: bytes | None = None
-    state: Mapping[int, int] | None = None
-    state_diff: Mapping[int, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BlockOverrides:
-    """What the block around a call is taken to be; `time` in seconds, `base_fee` in wei."""
-
-    number: int | None = None
-    time: int | None = None
-    gas_limit: int | None = None
-    coinbase: Address | None = None
-    prev_randao: Hash32 | None = None
-    base_fee: int | None = None
-
-    def apply(self, header: Header) -> Header:
-        changes: dict[str, Any] = {
-            "number": self.number,
-            "timestamp": self.time,
-            "gas_limit": self.gas_limit,
-            "coinbase": self.coinbase,
-            "prev_randao": self.prev_randao,
-            "base_fee_per_gas": self.base_fee,
-        }
-        return header.replace(**{name: value for name, value in changes.items() if value is not None})
-
-
-@dataclass(frozen=True, slots=True)
 class CallEnvironment:
     """What calls run in, besides the header: chain, store, overrides, interrupt."""
 
@@ -145,12 +101,13 @@ class CallEnvironment:
         is_tip = header.state_root == stored_root(self.store)
         source: StateSource = FlatSource(self.store) if is_tip else TrieSource(self.store, header.state_root)
         db = AccountDB(source, header.state_root)
-        for address, override in self.state_overrides.items():
-            _override_account(db, address, override)
+        override_accounts(db, self.state_overrides)
         around = self.block_overrides.apply(header)
         if request.is_free and self.block_overrides.base_fee is None:
             around = around.replace(base_fee_per_gas=0)
         state = State(db, execution_context(around, self.spec.chain_id), self.computation)
+        state.made_up_hashes = self.block_overrides.block_hashes
+        state.made_up_blob_base_fee = self.block_overrides.blob_base_fee
         if self.interrupt is not None:
             state.poll = interrupter(self.interrupt)
         return state
@@ -191,32 +148,6 @@ def run_message(state: State, request: CallRequest, gas: int, allowance: int = w
     return transition.execute(state, tx, 0 if request.is_free else base_fee, allowance)
 
 
-def error_text(error: Exception) -> str:
-    """A VM error as geth words it."""
-    if isinstance(error, InvalidInstruction):
-        text = str(error)
-        return "invalid jump destination" if text.startswith("Jump") else text[:1].lower() + text[1:]
-    for kind, text in _ERROR_TEXTS.items():
-        if isinstance(error, kind):
-            return text
-    return str(error) or type(error).__name__
-
-
-_ERROR_TEXTS: Final[dict[type[Exception], str]] = {
-    Revert: "execution reverted",
-    transition.OutOfWork: "out of gas: work limit reached",
-    OutOfGas: "out of gas",
-    InvalidJumpDestination: "invalid jump destination",
-    InsufficientStack: "stack underflow",
-    FullStack: "stack limit reached 1024 (1023)",
-    WriteProtection: "write protection",
-    OutOfBoundsRead: "return data out of bounds",
-    ContractCreationCollision: "contract address collision",
-    ReservedBytesInCode: "invalid code: must not begin with 0xef",
-    InsufficientFunds: "insufficient balance for transfer",
-}
-
-
 def _result(outcome: transition.Outcome) -> CallResult:
     if outcome.error is None:
         return CallResult(outcome.output, outcome.gas_used, "success", None, outcome.logs)
@@ -253,22 +184,6 @@ def call_transaction(state: State, request: CallRequest, gas: int) -> Transactio
         hash=ZERO_HASH,
         raw=b"",
     )
-
-
-def _override_account(db: AccountDB, address: Address, override: AccountOverride) -> None:
-    try:
-        if override.balance is not None:
-            db.set_balance(address, override.balance)
-        if override.nonce is not None:
-            db.set_nonce(address, override.nonce)
-        if override.code is not None:
-            db.set_code(address, override.code)
-        if override.state is not None:
-            db.delete_storage(address)
-        for slot, value in {**(override.state or {}), **(override.state_diff or {})}.items():
-            db.set_storage(address, slot, value)
-    except ValueError as error:
-        raise InvalidTransaction(f"state override: {error}") from None
 
 
 def interrupter(interrupt: Callable[[], bool]) -> Poll:

@@ -9,13 +9,14 @@ from typing import Final
 from eth.exceptions import OutOfGas, Revert
 
 from evm_runtime import work
-from evm_runtime.calls import CallEnvironment, CallRequest, error_text, run_message
+from evm_runtime.calls import CallEnvironment, CallRequest, run_message
 from evm_runtime.fork import State
 from evm_runtime.gas import TRANSACTION_GAS
 from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
 from evm_runtime.transaction import GasTooLow
-from evm_runtime.transition import Outcome, OutOfWork
+from evm_runtime.transition import Outcome
+from evm_runtime.vm_errors import OutOfWork, error_text
 from genesis.errors import InvalidTransaction
 
 _STIPEND: Final = 2_300

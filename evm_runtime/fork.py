@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final, Protocol, cast
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
-from eth.exceptions import Halt, InsufficientFunds, OutOfGas, StackDepthLimit, VMError
+from eth.exceptions import Halt, InsufficientFunds, StackDepthLimit, VMError
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.forks.prague.state import PragueState
@@ -32,13 +32,15 @@ from evm_runtime import (
     keccak_backend,  # noqa: F401  # chooses the keccak back end before py-evm hashes
     work,
 )
+from evm_runtime.blobs import blob_base_fee
 from evm_runtime.code import Code
-from evm_runtime.gas import INITCODE_BYTES_MAX
-from evm_runtime.hardforks import PRAGUE, Fork
+from evm_runtime.gas import CODE_BYTES_MAX, INITCODE_BYTES_MAX
+from evm_runtime.hardforks import PRAGUE, BlobSchedule, Fork
 from evm_runtime.native import NativePrecompile
 from evm_runtime.receipt import Log
 from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import HISTORY_ADDRESS, HISTORY_WINDOW
+from evm_runtime.vm_errors import CodeDepositOutOfGas, CodeTooLarge, InitcodeTooLarge
 from genesis.primitives import Address, Hash32
 
 CALL_DEPTH_MAX: Final = 1_024
@@ -65,6 +67,7 @@ class Computation(PragueComputation):
     opcodes = cast(Any, PRAGUE.opcodes)
     natives: ClassVar[Mapping[Address, NativePrecompile]] = {}
     tier: ClassVar[Tier | None] = None
+    blobs: ClassVar[BlobSchedule] = PRAGUE.blobs
     _precompiles = cast(Any, PRAGUE.precompiles)
     state: "State"
 
@@ -129,7 +132,7 @@ class Computation(PragueComputation):
         """Run initcode and keep what it returns as code (EIP-161 nonce, EIP-170 size, EIP-3541 first byte, EIP-3860)."""
         if len(message.code) > INITCODE_BYTES_MAX:
             # Raised into the creator's own frame, which fails as a whole.
-            raise OutOfGas(f"initcode of {len(message.code)} bytes is above the limit of {INITCODE_BYTES_MAX}")
+            raise InitcodeTooLarge(f"initcode of {len(message.code)} bytes is above the limit of {INITCODE_BYTES_MAX}")
         db = cast(State, state).account_db
         db.do_work(work.CREATION_WORK + (len(message.code) + 31) // 32 * work.INITCODE_WORD_WORK)
         checkpoint = db.record()
@@ -142,6 +145,8 @@ class Computation(PragueComputation):
         try:
             if code:
                 cls.validate_contract_code(code)
+                if computation.get_gas_remaining() < len(code) * CODE_DEPOSIT_GAS:
+                    raise CodeDepositOutOfGas(f"{len(code)} bytes of code can't be paid for")
                 computation.consume_gas(len(code) * CODE_DEPOSIT_GAS, reason="code deposit")
                 db.set_code(message.storage_address, code)
         except VMError as error:
@@ -189,6 +194,13 @@ class Computation(PragueComputation):
             function(self)
         finally:
             del self.consume_gas
+
+    @classmethod
+    def validate_contract_code(cls, contract_code: bytes) -> None:
+        """EIP-170, EIP-3541. Raises CodeTooLarge, ReservedBytesInCode."""
+        if len(contract_code) > CODE_BYTES_MAX:
+            raise CodeTooLarge(f"code of {len(contract_code)} bytes is above the limit of {CODE_BYTES_MAX}")
+        super().validate_contract_code(contract_code)
 
     # ------------------------------------------------------------ effects under the undo log
 
@@ -250,6 +262,7 @@ def computation_class(
         "natives": dict(natives),
         "tier": tier,
         "opcodes": fork.opcodes,
+        "blobs": fork.blobs,
         "_precompiles": {**fork.precompiles, **natives},
     }
     return type("ChainComputation", (Computation,), members)
@@ -267,11 +280,25 @@ class State(PragueState):
         self.poll: Poll | None = None
         self.tier_data: Any = None
         """What the computation's tier keeps for as long as this state is used."""
+        self.made_up_hashes: Mapping[int, Hash32] = {}
+        """Of ancestors, for calls with block overrides."""
+        self.made_up_blob_base_fee: int | None = None
+
+    @property
+    def blob_base_fee(self) -> int:
+        """Wei per blob gas (EIP-7516)."""
+        if self.made_up_blob_base_fee is not None:
+            return self.made_up_blob_base_fee
+        return blob_base_fee(cast(int, self.execution_context.excess_blob_gas), self.blob_schedule)
 
     @property
     def block_base_fee(self) -> int:
         """Wei per gas."""
         return cast(int, self.execution_context.base_fee_per_gas)
+
+    @property
+    def blob_schedule(self) -> BlobSchedule:
+        return cast(type[Computation], self.computation_class).blobs
 
     def snapshot(self) -> Any:
         return self.account_db.record()
@@ -295,6 +322,8 @@ class State(PragueState):
         """BLOCKHASH, from EIP-2935's ring in the state: the last 256 blocks, empty bytes (zero) for any other."""
         if not max(0, self.block_number - BLOCKHASH_WINDOW) <= block_number < self.block_number:
             return b""
+        if block_number in self.made_up_hashes:
+            return self.made_up_hashes[block_number]
         stored = self.account_db.get_storage(HISTORY_ADDRESS, block_number % HISTORY_WINDOW)
         return stored.to_bytes(32, "big")
 

@@ -1,7 +1,7 @@
 """What a transaction costs before it runs.
 
-Sources: EIP-2028 (calldata), EIP-2 (creation), EIP-3860 (initcode), EIP-2930 (access lists), EIP-7623 (calldata floor),
-EIP-7702 (authorizations). All amounts are gas.
+Sources: EIP-2028 (calldata), EIP-2 (creation), EIP-170 (code), EIP-3860 (initcode), EIP-2930 (access lists), EIP-7623
+(calldata floor), EIP-7702 (authorizations). All amounts are gas.
 """
 
 from typing import Final
@@ -13,6 +13,7 @@ NONZERO_BYTE_GAS: Final = 16
 ACCESS_LIST_ADDRESS_GAS: Final = 2_400
 ACCESS_LIST_SLOT_GAS: Final = 1_900
 INITCODE_WORD_GAS: Final = 2
+CODE_BYTES_MAX: Final = 24_576
 INITCODE_BYTES_MAX: Final = 49_152
 FLOOR_GAS_PER_TOKEN: Final = 10
 TOKENS_PER_NONZERO_BYTE: Final = 4

@@ -32,6 +32,15 @@ _SELFDESTRUCT_GAS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
+class BlobSchedule:
+    """EIP-7840: what a fork says of blobs. `transaction_max` is the most of one transaction (EIP-7594; before, of a block)."""
+
+    transaction_max: int
+    base_fee_update_fraction: int
+    """Blob gas."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fork:
     """One set of rules. `transaction_gas_max` None: the block's gas limit is the only bound."""
 
@@ -39,6 +48,7 @@ class Fork:
     opcodes: Mapping[int, Any]
     """All 256; a hole is an invalid opcode."""
     precompiles: Mapping[Address, Precompile]
+    blobs: BlobSchedule
     transaction_gas_max: int | None = None
 
 
@@ -98,8 +108,12 @@ def _prague_opcodes() -> dict[int, Any]:
     return {value: Weighted(value, opcode) if value in work.WEIGHTED else opcode for value, opcode in all_256.items()}
 
 
-PRAGUE: Final = Fork("prague", _prague_opcodes(), PRAGUE_PRECOMPILES)
+PRAGUE: Final = Fork("prague", _prague_opcodes(), PRAGUE_PRECOMPILES, BlobSchedule(9, 5_007_716))
 OSAKA: Final = Fork(
-    "osaka", {**PRAGUE.opcodes, _CLZ: as_opcode(clz, "CLZ", _CLZ_GAS)}, OSAKA_PRECOMPILES, TRANSACTION_GAS_MAX
+    "osaka",
+    {**PRAGUE.opcodes, _CLZ: as_opcode(clz, "CLZ", _CLZ_GAS)},
+    OSAKA_PRECOMPILES,
+    BlobSchedule(6, 5_007_716),
+    TRANSACTION_GAS_MAX,
 )
 FORKS: Final = {fork.name: fork for fork in (PRAGUE, OSAKA)}

@@ -9,14 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from evm_runtime import block_rules, tracing
-from evm_runtime.calls import (
-    AccountOverride,
-    BlockOverrides,
-    CallEnvironment,
-    CallRequest,
-    CallResult,
-    ExecutionInterrupted,
-)
+from evm_runtime.calls import CallEnvironment, CallRequest, CallResult, ExecutionInterrupted
 from evm_runtime.estimate import ExecutionReverted, estimate_gas
 from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock
 from evm_runtime.fork import Computation, computation_class
@@ -24,6 +17,7 @@ from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.native import NativePrecompile
+from evm_runtime.overrides import AccountOverride, BlockOverrides, override_precompiles
 from evm_runtime.source import FlatSource, TrieSource, stored_root
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.tracing import TraceOptions
@@ -129,10 +123,17 @@ class Runtime:
         return estimate_gas(environment, header, request, gas_cap)
 
     def create_access_list(
-        self, header: Header, request: CallRequest, *, gas_cap: int, interrupt: Callable[[], bool] | None = None
+        self,
+        header: Header,
+        request: CallRequest,
+        *,
+        gas_cap: int,
+        state_overrides: Mapping[Address, AccountOverride] | None = None,
+        interrupt: Callable[[], bool] | None = None,
     ) -> tuple[AccessList, CallResult]:
         """eth_createAccessList: what the message touches beyond what is warm anyway, and its result with that list."""
-        return self._environment(header, None, None, interrupt).create_access_list(header, request, gas_cap)
+        environment = self._environment(header, state_overrides, None, interrupt)
+        return environment.create_access_list(header, request, gas_cap)
 
     # ------------------------------------------------------------ traces
 
@@ -205,7 +206,8 @@ class Runtime:
         if not state_overrides and block_overrides == BlockOverrides():
             return self._executor.computation_at(height)
         twins = {at: native.isolated(own_account=at in state_overrides) for at, native in self._natives.items()}
-        return computation_class(twins, fork=fork_at(self.spec.forks, height))
+        number = height if block_overrides.number is None else block_overrides.number
+        return computation_class(twins, fork=override_precompiles(fork_at(self.spec.forks, number), state_overrides))
 
     def _environment(
         self,

@@ -53,6 +53,7 @@ class AccountDB(AccountDatabaseAPI):
         self._dirty_slots: dict[tuple[Address, int], None] = {}
         self._events: dict[int, Log] = {}
         """Logs of this transaction by position, so that a revert takes them out like everything else."""
+        self._events_before = 0
         self._accessed: dict[Any, None] | None = None
         self._destroyed: dict[Address, bool] = {}
         self._refund: dict[None, int] = {None: 0}
@@ -67,6 +68,7 @@ class AccountDB(AccountDatabaseAPI):
         self._warm.clear()
         self._original.clear()
         self._transient.clear()
+        self._events_before += len(self._events)
         self._events.clear()
         self._destroyed.clear()
         self._refund[None] = 0
@@ -343,6 +345,11 @@ class AccountDB(AccountDatabaseAPI):
         return tuple(self._events.values())
 
     # ------------------------------------------------------------ the end of a block
+
+    @property
+    def log_count(self) -> int:
+        """Logs of the block so far, not counting what was reverted: the index that the next one will have."""
+        return self._events_before + len(self._events)
 
     def balance_change(self) -> int:
         """The sum of all balances now, less that of the source: what the block minted less what it burned."""

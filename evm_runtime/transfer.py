@@ -8,6 +8,7 @@ where somebody watches: a tracer, an interrupt, a collector of accesses. `tests/
 
 from typing import Any
 
+from evm_runtime.blobs import hashes_of
 from evm_runtime.fork import State
 from evm_runtime.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH
 from evm_runtime.state import AccountDB
@@ -22,6 +23,7 @@ def is_plain(state: State, tx: Transaction) -> bool:
     return (
         to is not None
         and not tx.authorizations
+        and not hashes_of(tx)
         and db.get_code_hash(to) == EMPTY_CODE_HASH
         and to not in precompiles
         and state.step_hook is None

@@ -11,11 +11,11 @@ the gas and given to nobody.
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
-from eth.exceptions import ContractCreationCollision, OutOfGas, VMError
+from eth.exceptions import ContractCreationCollision, VMError
 from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 
-from evm_runtime import transfer, work
+from evm_runtime import blobs, transfer, work
 from evm_runtime.fields import UINT64_MAX, int_bytes
 from evm_runtime.fork import Computation, State
 from evm_runtime.gas import AUTHORIZATION_REFUND, REFUND_QUOTIENT
@@ -23,6 +23,7 @@ from evm_runtime.receipt import Log
 from evm_runtime.source import EMPTY_CODE_HASH
 from evm_runtime.system_contracts import SYSTEM_ADDRESS, SYSTEM_CALL_GAS
 from evm_runtime.transaction import Authorization, Transaction
+from evm_runtime.vm_errors import OutOfWork
 from genesis.codec import encode_rlp
 from genesis.errors import FatalError, InvalidTransaction, InvariantError, LocalError
 from genesis.primitives import ZERO_ADDRESS, Address, keccak256
@@ -43,13 +44,9 @@ class Outcome:
     logs: tuple[Log, ...]
     contract_address: Address | None
     burned: int
-    """Wei that vanished with destroyed accounts (the base fee is not in it)."""
+    """Wei that vanished with destroyed accounts or for blobs (the base fee is not in it)."""
     work: int
     """What it cost by `work.py`."""
-
-
-class OutOfWork(OutOfGas):
-    """The error of a transaction that passed its limit of work."""
 
 
 def contract_address(sender: Address, nonce: int) -> Address:
@@ -72,12 +69,14 @@ def check_sender(state: State, tx: Transaction, base_fee: int) -> None:
         raise InvalidTransaction(
             f"max fee per gas less than block base fee: {who}, maxFeePerGas: {tx.max_fee_per_gas}, baseFee: {base_fee}"
         )
+    if isinstance(tx, blobs.BlobTransaction):
+        blobs.check_blobs(tx, state.blob_schedule, state.blob_base_fee)
     check_balance(state, tx)
 
 
 def check_balance(state: State, tx: Transaction) -> None:
     """Gas at the highest price and the value must be there. Raises InvalidTransaction."""
-    want = tx.gas_limit * tx.max_fee_per_gas + tx.value
+    want = tx.gas_limit * tx.max_fee_per_gas + tx.value + blobs.fee_max(tx)
     have = state.account_db.get_balance(tx.sender)
     if have < want:
         raise InvalidTransaction(
@@ -138,10 +137,9 @@ def delegation(code: bytes) -> Address | None:
 
 
 class _Ran(NamedTuple):
-    """How the message ended. `refund` is that of the authorizations, `work` what was done beside gas."""
+    """How the message ended. `work` is what was done beside gas."""
 
     gas_left: int
-    refund: int
     output: bytes
     error: VMError | None
     work: int
@@ -150,19 +148,21 @@ class _Ran(NamedTuple):
 def _execute(state: State, tx: Transaction, base_fee: int, allowance: int) -> Outcome:
     db = state.account_db
     price = tx.effective_gas_price(base_fee)
-    db.set_balance(tx.sender, db.get_balance(tx.sender) - tx.gas_limit * price)
+    blob_hashes = blobs.hashes_of(tx)
+    blob_fee = blobs.fee(tx, state.blob_base_fee) if blob_hashes else 0
+    db.set_balance(tx.sender, db.get_balance(tx.sender) - tx.gas_limit * price - blob_fee)
     db.increment_nonce(tx.sender)
     created = contract_address(tx.sender, tx.nonce) if tx.to is None else None
     _warm(state, tx, created)
-    ran = _run_within(allowance, state, tx, created, CancunTransactionContext(price, cast(Any, tx.sender)))
+    context = CancunTransactionContext(price, cast(Any, tx.sender), cast(Any, blob_hashes))
+    ran = _run_within(allowance, state, tx, created, context)
     spent = tx.gas_limit - ran.gas_left
-    refund = ran.refund + db.refund
-    gas_used = max(spent - min(refund, spent // REFUND_QUOTIENT), tx.floor_gas)
+    gas_used = max(spent - min(db.refund, spent // REFUND_QUOTIENT), tx.floor_gas)
     db.set_balance(tx.sender, db.get_balance(tx.sender) + (tx.gas_limit - gas_used) * price)
     coinbase = state.coinbase
     db.set_balance(coinbase, db.get_balance(coinbase) + gas_used * (price - base_fee))
     logs = db.events()
-    burned = _destroy(state)
+    burned = _destroy(state) + blob_fee
     _sweep(state)
     return Outcome(
         succeeded=ran.error is None,
@@ -188,24 +188,24 @@ def _warm(state: State, tx: Transaction, created: Address | None) -> None:
             db.mark_storage_warm(address, slot)
 
 
-def _authorize(state: State, authorization: Authorization) -> int:
-    """EIP-7702: set or clear the delegation of one authority, or skip it. Returns the refund that it brings."""
+def _authorize(state: State, authorization: Authorization) -> None:
+    """EIP-7702: set or clear the delegation of one authority, or skip it. The refund stays even if the message fails."""
     db = state.account_db
     db.do_work(work.AUTHORIZATION_WORK)
     if authorization.chain_id not in (0, state.execution_context.chain_id) or authorization.nonce >= UINT64_MAX:
-        return 0
+        return
     authority = authorization.authority()
     if authority is None:
-        return 0
+        return
     db.mark_address_warm(authority)
     code = db.get_code(authority)
     if (code and delegation(code) is None) or db.get_nonce(authority) != authorization.nonce:
-        return 0
-    refund = AUTHORIZATION_REFUND if db.account_exists(authority) else 0
+        return
+    if db.account_exists(authority):
+        db.add_refund(AUTHORIZATION_REFUND)
     clears = authorization.address == ZERO_ADDRESS
     db.set_code(authority, b"" if clears else DELEGATION_PREFIX + authorization.address)
     db.increment_nonce(authority)
-    return refund
 
 
 def _run_within(
@@ -217,14 +217,15 @@ def _run_within(
     db.work_left = allowance
     try:
         db.do_work(work.TRANSACTION_WORK)
-        refund = sum(_authorize(state, authorization) for authorization in tx.authorizations)
+        for authorization in tx.authorizations:
+            _authorize(state, authorization)
         computation = _run(state, tx, created, context)
     except work.WorkExceeded:
         db.discard(checkpoint)
         reason = f"out of gas: the transaction does more work than its gas limit and the chain allow ({allowance})"
-        return _Ran(0, 0, b"", OutOfWork(reason), allowance)
+        return _Ran(0, b"", OutOfWork(reason), allowance)
     error = computation.error if computation.is_error else None
-    return _Ran(computation.get_gas_remaining(), refund, computation.output, error, allowance - db.work_left)
+    return _Ran(computation.get_gas_remaining(), computation.output, error, allowance - db.work_left)
 
 
 def _run(state: State, tx: Transaction, created: Address | None, context: CancunTransactionContext) -> Computation:

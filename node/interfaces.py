@@ -64,7 +64,8 @@ class ChainReader(Protocol):
 
     @property
     def runtime(self) -> "Runtime":
-        """For state, calls and gas estimates on any stored header."""
+        """For state, calls and gas estimates on any header that was stored when this was taken: so look up the header first,
+        then take the runtime, once per request. It keeps reading the state of that moment."""
         ...
 
     def tip(self) -> StoredBlock:

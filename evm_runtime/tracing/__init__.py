@@ -5,6 +5,7 @@ A transaction of a kept block is traced by running its block again, on the paren
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, cast
 
 from evm_runtime.block import BlockRun
@@ -23,7 +24,7 @@ from evm_runtime.transition import Outcome
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, InvariantError, LocalError
 
-__all__ = ["TraceOptions", "TraceTooLong", "UnknownTracer", "replay", "trace_call"]
+__all__ = ["TraceOptions", "TraceTooLong", "UnknownTracer", "record", "replay", "trace_call"]
 
 TRACERS_MAX: Final = 8
 """In one muxTracer."""
@@ -61,11 +62,13 @@ class TraceOptions:
             return StructLogTracer(self.config)
         if self.tracer == "muxTracer":
             return MuxTracer(self.config)
+        if self.tracer not in _TRACERS:
+            known = ", ".join(sorted([*_TRACERS, "muxTracer"]))
+            raise UnknownTracer(f"tracer {self.tracer!r} is not known; there are {known}")
         try:
             return _TRACERS[self.tracer](self.config)
-        except KeyError:
-            known = ", ".join(sorted([*_TRACERS, "muxTracer"]))
-            raise UnknownTracer(f"tracer {self.tracer!r} is not known; there are {known}") from None
+        except ValueError as error:
+            raise UnknownTracer(f"{self.tracer}: {error}") from None
 
 
 class MuxTracer(Tracer):
@@ -101,26 +104,21 @@ _TRACERS: Final[dict[str, Callable[[dict[str, Any]], Tracer]]] = {
 }
 
 
-class _Session:
-    """Tracing of one transaction on a state: hook and class in place, and taken out again."""
-
-    def __init__(self, state: State, options: TraceOptions) -> None:
-        self._tracer = options.make()
-        self._heard = list(self._tracer.tracers.values()) if isinstance(self._tracer, MuxTracer) else [self._tracer]
-        self._state = state
-
-    def run(self, tx: Transaction, execute: Callable[[], Outcome]) -> Any:
-        state, untraced = self._state, self._state.computation_class
-        recorder = Recorder(self._heard)
-        state.step_hook = recorder.on_step
-        state.computation_class = traced_class(cast(type[Computation], untraced), recorder)
-        for tracer in self._heard:
-            tracer.begin(state, tx)
-        try:
-            outcome = execute()
-        finally:
-            state.step_hook, state.computation_class = None, untraced
-        return self._tracer.result(state, tx, outcome)
+def record(state: State, tx: Transaction, options: TraceOptions, execute: Callable[[], Outcome]) -> Any:
+    """The trace of `tx`, which `execute` runs on `state`. Raises what `execute` does, UnknownTracer, TraceTooLong."""
+    tracer = options.make()
+    heard = list(tracer.tracers.values()) if isinstance(tracer, MuxTracer) else [tracer]
+    untraced = state.computation_class
+    recorder = Recorder(heard)
+    state.step_hook = recorder.on_step
+    state.computation_class = traced_class(cast(type[Computation], untraced), recorder)
+    for each in heard:
+        each.begin(state, tx)
+    try:
+        outcome = execute()
+    finally:
+        state.step_hook, state.computation_class = None, untraced
+    return tracer.result(state, tx, outcome)
 
 
 def replay(
@@ -149,7 +147,7 @@ def replay(
     for index, tx in enumerate(transactions[: places[-1] + 1] if places else ()):
         try:
             if index in places:
-                yield _Session(run.state, options).run(tx, lambda tx=tx: run.apply(tx))  # type: ignore[misc]  # bound at once
+                yield record(run.state, tx, options, partial(run.apply, tx))
             else:
                 run.apply(tx)
         except InvalidTransaction as error:
@@ -163,4 +161,4 @@ def trace_call(
     state = environment.state(header, request)
     gas = gas_cap if request.gas is None else min(request.gas, gas_cap)
     tx = call_transaction(state, request, gas)
-    return _Session(state, options).run(tx, lambda: run_message(state, request, gas))
+    return record(state, tx, options, lambda: run_message(state, request, gas))

@@ -7,11 +7,12 @@ from eth.exceptions import Revert
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from evm_runtime.calls import error_text
 from evm_runtime.fork import Computation, State
-from evm_runtime.tracing.tracer import Ending, Frame, Tracer
+from evm_runtime.tracing.frames import Ending, Frame
+from evm_runtime.tracing.tracer import Tracer
 from evm_runtime.transaction import Transaction
 from evm_runtime.transition import Outcome, contract_address
+from evm_runtime.vm_errors import error_text
 from genesis.primitives import Address
 
 _ERROR_SELECTOR = bytes.fromhex("08c379a0")
@@ -44,9 +45,10 @@ class CallTracer(Tracer):
         self._with_log = bool(config.get("withLog"))
         self._stack: list[dict[str, Any]] = []
         self._depth = 0
-        self._logs = 0
+        self._state: State | None = None
 
     def begin(self, state: State, tx: Transaction) -> None:
+        self._state = state
         self._stack = [_begin(root_frame(tx))]
 
     def enter(self, frame: Frame) -> None:
@@ -62,13 +64,15 @@ class CallTracer(Tracer):
             self._stack[-1].setdefault("calls", []).append(frame)
 
     def log(self, address: Address, topics: Sequence[int], data: bytes) -> None:
-        if not self._with_log or (self._only_top and self._depth):
+        if self._state is None or not self._with_log or (self._only_top and self._depth):
             return
         frame = self._stack[-1]
         entry = {
             "address": "0x" + address.hex(),
             "topics": [f"0x{topic:064x}" for topic in topics],
             "data": "0x" + data.hex(),
+            # What later reverts gives its index to the next; its entry is taken out in the end.
+            "index": hex(self._state.account_db.log_count - 1),
             "position": hex(len(frame.get("calls", ()))),
         }
         frame.setdefault("logs", []).append(entry)
@@ -77,7 +81,7 @@ class CallTracer(Tracer):
         root = self._stack[0]
         _end(root, Ending(outcome.gas_used, outcome.output, outcome.error))
         if self._with_log:
-            _settle_logs(root, failed=False, count=0)
+            _drop_failed_logs(root)
         return _ordered(root)
 
 
@@ -167,19 +171,12 @@ def _ordered(frame: dict[str, Any]) -> dict[str, Any]:
     return root
 
 
-def _settle_logs(root: dict[str, Any], *, failed: bool, count: int) -> None:
-    """Take out the logs of frames that failed, or whose caller did, and number the others as the receipt does."""
-    kept: list[tuple[tuple[int, ...], dict[str, Any]]] = []
-    pending: list[tuple[dict[str, Any], bool, tuple[int, ...]]] = [(root, failed, ())]
+def _drop_failed_logs(root: dict[str, Any]) -> None:
+    """Take out the logs of frames that failed, or whose caller did."""
+    pending = [(root, False)]
     while pending:
-        frame, failed, path = pending.pop()
+        frame, failed = pending.pop()
         failed = failed or "error" in frame
         if failed:
             frame.pop("logs", None)
-        for number, entry in enumerate(frame.get("logs", ())):
-            # At one position of a frame its own logs come before the call that follows.
-            kept.append(((*path, int(entry["position"], 16), -1, number), entry))
-        for number, call in enumerate(frame.get("calls", ())):
-            pending.append((call, failed, (*path, number, 0)))
-    for index, (_, entry) in enumerate(sorted(kept, key=lambda item: item[0]), count):
-        entry["index"] = hex(index)
+        pending.extend((call, failed) for call in frame.get("calls", ()))

@@ -7,10 +7,11 @@ from typing import Any, Final
 from eth_utils.crypto import keccak
 
 from evm_runtime.fork import Computation, State
-from evm_runtime.source import EMPTY_ACCOUNT, Account
-from evm_runtime.tracing.tracer import Tracer, address_of_word, memory_of, stack_of
+from evm_runtime.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account
+from evm_runtime.tracing.frames import FAULTS, Ending, Frame, address_of_word, memory_of, stack_of
+from evm_runtime.tracing.tracer import Tracer
 from evm_runtime.transaction import Transaction
-from evm_runtime.transition import Outcome, contract_address
+from evm_runtime.transition import Outcome, contract_address, delegation
 from genesis.primitives import Address
 
 _SLOAD, _SSTORE = 0x54, 0x55
@@ -27,26 +28,43 @@ class _View:
 
     balance: int
     nonce: int
+    code_hash: bytes
     code: bytes
     storage: dict[int, int] = field(default_factory=dict)
 
     @property
     def exists(self) -> bool:
-        return bool(self.nonce or self.code or self.balance or any(self.storage.values()))
+        """Whether there was something. (geth counts slots that were looked at as nothing, even where they hold something.)"""
+        return bool(self.nonce or self.balance or self.code_hash != EMPTY_CODE_HASH)
 
 
 class PrestateTracer(Tracer):
-    """Options: `diffMode`, `disableCode`, `disableStorage`, `includeEmpty` (in diff mode: accounts that were not there)."""
+    """Options: `diffMode`, `disableCode`, `disableStorage`, `includeEmpty` (accounts that were not there; not in diff mode).
+
+    Raises ValueError for options that exclude each other.
+    """
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._diff = bool(config.get("diffMode"))
         self._code = not config.get("disableCode")
         self._storage = not config.get("disableStorage")
         self._include_empty = bool(config.get("includeEmpty"))
+        if self._diff and self._include_empty:
+            raise ValueError("cannot use diffMode with includeEmpty")
         self._seen: dict[Address, dict[int, None]] = {}
+        self._looking: list[tuple[Address, int | None]] = []
+        """What the opcode that runs looks at: seen once it has not run out of gas."""
+        self._created: set[Address] = set()
+        self._creating: Address | None = None
 
     def begin(self, state: State, tx: Transaction) -> None:
-        for address in (tx.sender, tx.to or contract_address(tx.sender, tx.nonce), Address(state.coinbase)):
+        if tx.to is None:
+            to = contract_address(tx.sender, tx.nonce)
+            self._created.add(to)
+        else:
+            to = tx.to
+            self._look_at_delegate(state, to)
+        for address in (tx.sender, to, Address(state.coinbase)):
             self._look(address)
         for authorization in tx.authorizations:
             authority = authorization.authority()
@@ -54,20 +72,44 @@ class PrestateTracer(Tracer):
                 self._look(authority)
 
     def step(self, computation: Computation, opcode: int, place: int) -> None:
+        self._settle()
         if opcode not in _LOOKING:
             return
         stack = stack_of(computation)
         own = Address(computation.msg.storage_address)
         if opcode in (_SLOAD, _SSTORE) and stack:
-            self._look(own)[stack[-1]] = None
+            self._looking = [(own, stack[-1])]
         elif opcode in _LOOKS_AT_TOP and stack:
-            self._look(address_of_word(stack[-1]))
+            self._looking = [(address_of_word(stack[-1]), None)]
         elif opcode in _CALLS and len(stack) >= 5:
-            self._look(address_of_word(stack[-2]))
+            called = address_of_word(stack[-2])
+            delegate = delegation(computation.state.account_db.get_code(called))
+            self._looking = [(each, None) for each in (called, delegate) if each is not None]
         elif opcode == _CREATE and len(stack) >= 3:
-            self._look(contract_address(own, computation.state.account_db.get_nonce(own)))
+            self._creating = contract_address(own, computation.state.account_db.get_nonce(own))
         elif opcode == _CREATE2 and len(stack) >= 4:
-            self._look(_create2_address(own, computation))
+            self._creating = _create2_address(own, computation)
+        if self._creating is not None:
+            self._looking = [(self._creating, None)]
+
+    def enter(self, frame: Frame) -> None:
+        self._settle()
+
+    def leave(self, ending: Ending) -> None:
+        if isinstance(ending.error, FAULTS):
+            self._looking, self._creating = [], None
+        self._settle()
+
+    finish = leave
+
+    def _settle(self) -> None:
+        for address, slot in self._looking:
+            seen = self._look(address)
+            if slot is not None:
+                seen[slot] = None
+        if self._creating is not None:
+            self._created.add(self._creating)
+        self._looking, self._creating = [], None
 
     def result(self, state: State, tx: Transaction, outcome: Outcome) -> Any:
         db = state.account_db
@@ -82,29 +124,32 @@ class PrestateTracer(Tracer):
             )
             for address, seen in self._seen.items()
         }
-        if not self._diff:
-            created = contract_address(tx.sender, tx.nonce) if tx.to is None else None
-            return {
-                "0x" + address.hex(): self._json(view)
-                for address, view in before.items()
-                if view.exists or address != created
-            }
-        return self._difference(state, before)
+        if self._diff:
+            return self._difference(state, before)
+        return {
+            "0x" + address.hex(): self._json(view)
+            for address, view in before.items()
+            if view.exists or self._include_empty
+        }
 
     def _difference(self, state: State, before: dict[Address, _View]) -> Any:
         pre, post = {}, {}
         for address, old in before.items():
+            name = "0x" + address.hex()
             account = _account(state, address)
+            if account is None and address in self._created and old.exists:
+                pre[name] = self._json(old)  # made and destroyed: all that was seen of it
+                continue
             new = self._view(
                 state, account, {slot: state.account_db.get_storage(address, slot) for slot in old.storage}
             )
             if new == old:
                 continue
             changed = [slot for slot, value in old.storage.items() if new.storage[slot] != value]
-            name = "0x" + address.hex()
-            if old.exists or self._include_empty:
-                pre[name] = self._json(_View(old.balance, old.nonce, old.code, _kept(old.storage, changed)))
-            if account is not None:
+            if old.exists:
+                kept = _kept(old.storage, changed)
+                pre[name] = self._json(_View(old.balance, old.nonce, old.code_hash, old.code, kept))
+            if account is not None or old.exists:
                 post[name] = self._changes(old, new, _kept(new.storage, changed))
         return {"post": post, "pre": pre}
 
@@ -112,10 +157,12 @@ class PrestateTracer(Tracer):
         entry: dict[str, Any] = {}
         if new.balance != old.balance:
             entry["balance"] = hex(new.balance)
-        if new.nonce != old.nonce:
-            entry["nonce"] = new.nonce
         if new.code != old.code:
             entry["code"] = "0x" + new.code.hex()
+        if new.code_hash != old.code_hash:
+            entry["codeHash"] = "0x" + new.code_hash.hex()
+        if new.nonce != old.nonce:
+            entry["nonce"] = new.nonce
         if storage:
             entry["storage"] = _words(storage)
         return entry
@@ -124,6 +171,8 @@ class PrestateTracer(Tracer):
         entry: dict[str, Any] = {"balance": hex(view.balance)}
         if view.code:
             entry["code"] = "0x" + view.code.hex()
+        if view.code_hash != EMPTY_CODE_HASH:
+            entry["codeHash"] = "0x" + view.code_hash.hex()
         if view.nonce:
             entry["nonce"] = view.nonce
         if view.storage:
@@ -133,10 +182,15 @@ class PrestateTracer(Tracer):
     def _view(self, state: State, account: Account | None, storage: dict[int, int]) -> _View:
         nonce, balance, _, code_hash = account or EMPTY_ACCOUNT
         code = state.account_db.code_by_hash(code_hash) if self._code else b""
-        return _View(balance, nonce, code, storage if self._storage else {})
+        return _View(balance, nonce, code_hash, code, storage if self._storage else {})
 
     def _look(self, address: Address) -> dict[int, None]:
         return self._seen.setdefault(address, {})
+
+    def _look_at_delegate(self, state: State, address: Address) -> None:
+        delegate = delegation(state.account_db.get_code(address))
+        if delegate is not None:
+            self._look(delegate)
 
 
 def _account(state: State, address: Address) -> Account | None:

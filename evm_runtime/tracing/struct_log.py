@@ -2,20 +2,19 @@
 
 from typing import Any, Final
 
-from eth.exceptions import FullStack, InsufficientStack, OutOfGas, Revert
+from eth.exceptions import Revert
 
-from evm_runtime.calls import error_text
 from evm_runtime.fork import CODE_DEPOSIT_GAS, Computation, State
-from evm_runtime.tracing.tracer import Ending, Frame, Tracer, memory_of, stack_of
+from evm_runtime.tracing.frames import FAULTS, Ending, Frame, memory_of, stack_of
+from evm_runtime.tracing.tracer import Tracer
 from evm_runtime.transaction import Transaction
 from evm_runtime.transition import Outcome
+from evm_runtime.vm_errors import error_text
 from genesis.errors import LocalError
 
 STEPS_MAX: Final = 500_000
 """Of one trace: what a node holds in memory for it. A trace with a `limit` of its own stops there without an error."""
 _SLOAD, _SSTORE = 0x54, 0x55
-_FAULTS = (OutOfGas, InsufficientStack, FullStack)
-"""Errors that geth meets before it runs the opcode, and shows on it."""
 
 
 class TraceTooLong(LocalError):
@@ -23,7 +22,9 @@ class TraceTooLong(LocalError):
 
 
 class StructLogTracer(Tracer):
-    """Options as in geth: `enableMemory`, `disableStack`, `disableStorage`, `enableReturnData`, `limit` (steps, 0: all)."""
+    """Options as in geth: `enableMemory`, `disableStack`, `disableStorage`, `enableReturnData`, `limit` (steps, 0: all).
+
+    Memory and storage are in 0x-prefixed words, as geth writes them since 1.17."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._memory = bool(config.get("enableMemory"))
@@ -54,7 +55,10 @@ class StructLogTracer(Tracer):
         if computation is not None and before is not None and frame.kind != "SELFDESTRUCT":
             cost = before["gas"] - computation.get_gas_remaining()
             # geth charges what a creation hands on apart from the opcode, what a call hands on with it.
-            before["gasCost"] = cost - frame.gas if frame.kind in ("CREATE", "CREATE2") else cost
+            if frame.kind in ("CREATE", "CREATE2"):
+                before["gasCost"] = cost if frame.given_back else cost - frame.gas
+            else:
+                before["gasCost"] = cost + frame.gas if frame.given_back else cost
         self._running.append((None, None))
 
     def leave(self, ending: Ending) -> None:
@@ -84,7 +88,7 @@ class StructLogTracer(Tracer):
             entry["returnData"] = "0x" + computation.return_data.hex()
         if self._memory:
             memory = memory_of(computation)
-            entry["memory"] = [memory[at : at + 32].hex() for at in range(0, len(memory), 32)]
+            entry["memory"] = ["0x" + memory[at : at + 32].hex() for at in range(0, len(memory), 32)]
         if self._storage:
             self._add_storage(entry, computation, opcode, stack)
         refund = computation.state.account_db.refund
@@ -101,7 +105,7 @@ class StructLogTracer(Tracer):
         else:
             return
         slots = self._slots.setdefault(address, {})
-        slots[f"{stack[-1]:064x}"] = f"{value:064x}"
+        slots[f"0x{stack[-1]:064x}"] = f"0x{value:064x}"
         entry["storage"] = dict(slots)
 
 
@@ -118,7 +122,7 @@ def _close(computation: Computation | None, last: dict[str, Any] | None, ending:
             last["gasCost"] -= CODE_DEPOSIT_GAS * len(ending.output)
         return
     last["gasCost"] = last["static"]  # what an opcode would have cost that failed is not known
-    if isinstance(ending.error, _FAULTS):
+    if isinstance(ending.error, FAULTS):
         last["error"] = error_text(ending.error)
 
 

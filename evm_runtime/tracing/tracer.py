@@ -6,7 +6,6 @@ changes a result.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -14,42 +13,15 @@ from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.exceptions import VMError
 
 from evm_runtime.fork import Computation, State
+from evm_runtime.tracing.frames import CALL_KINDS, Attempt, Ending, Frame, address_of_word, stack_of
 from evm_runtime.transaction import Transaction
-from evm_runtime.transition import Outcome, OutOfWork
+from evm_runtime.transition import Outcome
+from evm_runtime.vm_errors import OutOfWork
 from evm_runtime.work import WorkExceeded
 from genesis.primitives import Address
 
-CALL_KINDS: Final = {
-    0xF0: "CREATE",
-    0xF1: "CALL",
-    0xF2: "CALLCODE",
-    0xF4: "DELEGATECALL",
-    0xF5: "CREATE2",
-    0xFA: "STATICCALL",
-}
 STOP, SELFDESTRUCT = 0x00, 0xFF
 _PUSH1, _PUSH32 = 0x60, 0x7F
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A message that begins. `value` is None for STATICCALL; `sender` and `to` are as geth names them."""
-
-    kind: str
-    sender: Address
-    to: Address
-    value: int | None
-    gas: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a frame ended; `output` is what a revert said, too."""
-
-    gas_used: int
-    output: bytes
-    error: Exception | None
 
 
 class Tracer:
@@ -79,11 +51,19 @@ class Tracer:
 
 
 class Recorder(Tracer):
-    """Passes what happens on to several tracers, and knows the opcode that is running."""
+    """Passes what happens on to several tracers, and knows the opcode that is running.
+
+    A message that is refused before it begins (too deep, no funds, an address that is taken) is a frame for geth and none for
+    py-evm: it is told of once the next opcode shows that nothing came of the call. A SELFDESTRUCT is told of when its frame
+    has ended well.
+    """
 
     def __init__(self, tracers: Sequence[Tracer]) -> None:
         self._tracers: Final = tracers
         self.opcode = 0
+        self._calls: list[Attempt | None] = [None]
+        """For each frame: the call or creation that is running, until a message comes of it."""
+        self._destruction: Frame | None = None
 
     def on_step(self, computation: Computation, opcode: int) -> None:
         """The state's step hook."""
@@ -93,17 +73,26 @@ class Recorder(Tracer):
             place -= 1  # else it is the STOP that stands, unwritten, behind every code
         elif not code:
             return
+        attempt = self._calls[-1]
+        if attempt is not None:
+            self._tell_refused(attempt, computation)
         self.opcode = opcode
         for tracer in self._tracers:
             tracer.step(computation, opcode, place)
-        if opcode == SELFDESTRUCT:
-            self._on_selfdestruct(computation)
+        if opcode in CALL_KINDS:
+            self._calls[-1] = Attempt(computation, opcode)
+        elif opcode == SELFDESTRUCT:
+            self._destruction = _destruction(computation)
 
     def enter(self, frame: Frame) -> None:
+        self._calls[-1] = None
+        self._calls.append(None)
         for tracer in self._tracers:
             tracer.enter(frame)
 
     def leave(self, ending: Ending) -> None:
+        self._tell_destruction(ending)
+        self._calls.pop()
         for tracer in self._tracers:
             tracer.leave(ending)
 
@@ -112,17 +101,21 @@ class Recorder(Tracer):
             tracer.log(address, topics, data)
 
     def finish(self, ending: Ending) -> None:
+        self._tell_destruction(ending)
         for tracer in self._tracers:
             tracer.finish(ending)
 
-    def _on_selfdestruct(self, computation: Computation) -> None:
-        stack = stack_of(computation)
-        if not stack or computation.msg.is_static:
-            return
-        address = Address(computation.msg.storage_address)
-        balance = computation.state.account_db.get_balance(address)
-        self.enter(Frame("SELFDESTRUCT", address, address_of_word(stack[-1]), balance, 0, b""))
-        self.leave(Ending(0, b"", None))
+    def _tell_refused(self, attempt: "Attempt", computation: Computation) -> None:
+        frame, ending = attempt.refused(computation)
+        self.enter(frame)
+        self.leave(ending)
+
+    def _tell_destruction(self, ending: Ending) -> None:
+        frame, self._destruction = self._destruction, None
+        if frame is not None and ending.error is None:
+            for tracer in self._tracers:
+                tracer.enter(frame)
+                tracer.leave(Ending(0, b"", None))
 
 
 def traced_class(computation: type[Computation], recorder: Recorder) -> type[Computation]:
@@ -180,6 +173,15 @@ class _Traced(Computation):
         self.recorder.log(Address(account), list(topics), bytes(data))
 
 
+def _destruction(computation: Computation) -> Frame | None:
+    stack = stack_of(computation)
+    if not stack or computation.msg.is_static:
+        return None
+    address = Address(computation.msg.storage_address)
+    balance = computation.state.account_db.get_balance(address)
+    return Frame("SELFDESTRUCT", address, address_of_word(stack[-1]), balance, 0, b"")
+
+
 @lru_cache(maxsize=256)
 def _ends_in_stop(code: bytes) -> bool:
     """Whether the last byte is a STOP, rather than another opcode or data of a PUSH."""
@@ -188,22 +190,6 @@ def _ends_in_stop(code: bytes) -> bool:
         last = place
         place += code[place] - _PUSH1 + 2 if _PUSH1 <= code[place] <= _PUSH32 else 1
     return bool(code) and last == len(code) - 1 and code[last] == STOP
-
-
-def stack_of(computation: Computation) -> list[int]:
-    """The stack's words, the top last."""
-    return [
-        item if isinstance(item, int) else int.from_bytes(item, "big") for item in cast(Any, computation)._stack.values
-    ]
-
-
-def memory_of(computation: Computation) -> bytes:
-    """All of the frame's memory."""
-    return bytes(cast(Any, computation)._memory._bytes)
-
-
-def address_of_word(word: int) -> Address:
-    return Address((word & (1 << 160) - 1).to_bytes(20, "big"))
 
 
 def _frame(message: MessageAPI, opcode: int) -> Frame:

@@ -30,6 +30,7 @@ from node.rpc.params import (
 
 OVERRIDDEN_ACCOUNTS_MAX: Final = 1_000
 OVERRIDDEN_SLOTS_MAX: Final = 10_000
+OVERRIDDEN_HASHES_MAX: Final = 256
 _NATIVE: Final = (ATTRIBUTION_ADDRESS, STAKING_ADDRESS)
 _BLOB_FIELDS: Final = ("maxFeePerBlobGas", "blobVersionedHashes", "blobs", "commitments", "proofs")
 
@@ -73,6 +74,7 @@ class AccountOverrideArgs:
     code: bytes | None = None
     state: dict[int, int] | None = None
     state_diff: dict[int, int] | None = None
+    move_precompile_to: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class BlockOverrideArgs:
     coinbase: Address | None = None
     prev_randao: Hash32 | None = None
     base_fee: int | None = None
+    blob_base_fee: int | None = None
+    block_hashes: dict[int, Hash32] | None = None
 
 
 # ---------------------------------------------------------------- the call object
@@ -187,8 +191,6 @@ def state_overrides(value: Any) -> dict[Address, AccountOverrideArgs]:
 
 def _account_override(value: Any) -> AccountOverrideArgs:
     entries = obj(value)
-    if entries.get("movePrecompileToAddress") is not None:
-        raise BadParam("movePrecompileToAddress is not supported")
     if entries.get("state") is not None and entries.get("stateDiff") is not None:
         raise BadParam("account has both 'state' and 'stateDiff'")
     return AccountOverrideArgs(
@@ -197,6 +199,7 @@ def _account_override(value: Any) -> AccountOverrideArgs:
         code=_member(entries, "code", data),
         state=_member(entries, "state", _storage),
         state_diff=_member(entries, "stateDiff", _storage),
+        move_precompile_to=_member(entries, "movePrecompileToAddress", address),
     )
 
 
@@ -205,10 +208,15 @@ def _storage(value: Any) -> dict[int, int]:
 
 
 def block_overrides(value: Any) -> BlockOverrideArgs:
-    """Field names of the execution-apis, and geth's older `coinbase`, `random`, `difficulty`, `baseFee`, `timestamp`."""
+    """Field names of the execution-apis, and geth's older `coinbase`, `random`, `baseFee`, `timestamp`.
+
+    `difficulty` is checked and means nothing, as in geth after the merge. `blockHash` maps heights to hashes, as in Erigon.
+    """
     entries = obj(value)
-    if entries.get("withdrawals"):
-        raise BadParam("withdrawals cannot be overridden in a call")
+    for name in ("withdrawals", "beaconRoot"):
+        if entries.get(name) is not None:
+            raise BadParam(f'block override "{name}" is not supported for this RPC method')
+    _member(entries, "difficulty", quantity)
     return BlockOverrideArgs(
         number=_member(entries, "number", uint64),
         time=_either(entries, ("time", "timestamp"), uint64),
@@ -216,7 +224,16 @@ def block_overrides(value: Any) -> BlockOverrideArgs:
         coinbase=_either(entries, ("feeRecipient", "coinbase"), address),
         prev_randao=_either(entries, ("prevRandao", "random"), _word),
         base_fee=_either(entries, ("baseFeePerGas", "baseFee"), quantity),
+        blob_base_fee=_member(entries, "blobBaseFee", quantity),
+        block_hashes=_member(entries, "blockHash", _hashes),
     )
+
+
+def _hashes(value: Any) -> dict[int, Hash32]:
+    entries = obj(value)
+    if len(entries) > OVERRIDDEN_HASHES_MAX:
+        raise BadParam(f"at most {OVERRIDDEN_HASHES_MAX} block hashes can be overridden")
+    return {uint64(height): within(height, hash32, found) for height, found in entries.items()}
 
 
 def _either(entries: dict[str, Any], names: tuple[str, ...], parse: Callable[[Any], Any]) -> Any:
@@ -273,6 +290,7 @@ STATE_SCHEMA: Final[Schema] = {
         code=DATA_SCHEMA,
         state=_STORAGE_SCHEMA,
         stateDiff=_STORAGE_SCHEMA,
+        movePrecompileToAddress=ADDRESS_SCHEMA,
     ),
 }
 BLOCK_SCHEMA: Final = members(
@@ -282,6 +300,8 @@ BLOCK_SCHEMA: Final = members(
     feeRecipient=ADDRESS_SCHEMA,
     prevRandao=HASH_SCHEMA,
     baseFeePerGas=QUANTITY_SCHEMA,
+    blobBaseFee=QUANTITY_SCHEMA,
+    blockHash={"type": "object", "maxProperties": OVERRIDDEN_HASHES_MAX, "additionalProperties": HASH_SCHEMA},
 )
 
 CALL: Final = Kind("call object", call_args, CALL_SCHEMA)

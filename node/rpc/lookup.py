@@ -49,11 +49,11 @@ def header_at(chain: ChainReader, ref: BlockRef) -> "Header":
 
 def state_at(chain: ChainReader, ref: BlockRef) -> "StateReader":
     """The state after the block that `ref` names. Raises RpcError ("header not found")."""
+    if ref.tag not in (None, "earliest"):
+        return chain.runtime.state()
+    header = header_at(chain, ref)
     runtime = chain.runtime
     latest = runtime.state()
-    if ref.tag not in (None, "earliest"):
-        return latest
-    header = header_at(chain, ref)
     return latest if latest.root == header.state_root else runtime.state(header)
 
 

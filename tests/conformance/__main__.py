@@ -1,104 +1,77 @@
 """`python -m tests.conformance --fixtures DIR`: run state tests through the executor, and say how many pass.
 
-The exit code is 0 when none fails. Cases of transactions that the chain has no place for (blobs) are skipped and counted.
+The last line is `N passed, M failed`; the failing cases are listed before it. The exit code is 0 if none failed. A case that
+takes longer than the time limit fails, and so does a file that is malformed; neither ends the run.
 """
 
 import argparse
-import json
-import os
 import sys
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections import Counter, defaultdict
 from pathlib import Path
 
-from evm_runtime.fork import Tier
-from evm_runtime.jit.cache import JitLimits
-from evm_runtime.jit.tier import JitTier
-from evm_runtime.llvm import engine
-from evm_runtime.llvm.tier import NativeTier
-from tests.conformance.state_test import TESTED_FORKS, cases, run_case
-
-TIERS = ("reference", "jit", "native")
-STACK_BYTES = 256 * 1024 * 1024
-"""For a depth of 1024 with every frame interpreted."""
+from tests.conformance.fixture import FORKS
+from tests.conformance.runner import Result, run_all
+from tests.conformance.selection import select
+from tests.conformance.state_test import TIERS
 
 
-def make_tier(name: str) -> Tier | None:
-    """The JIT compiles at once here, so that every test runs compiled code; and the native tier's engine is there."""
-    if name == "native":
-        engine.load()
-        return NativeTier()
-    return JitTier(JitLimits(steps_per_line=0)) if name == "jit" else None
+def print_folders(results: list[Result], root: Path) -> None:
+    """Passed and failed by folder and fork, and the seconds they took."""
+    rows: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        rows[str(result.path.parent.relative_to(root) if root.is_dir() else root.name), result.fork].append(result)
+    for (folder, fork), found in sorted(rows.items()):
+        failed = sum(1 for result in found if result.problem)
+        seconds = sum(result.seconds for result in found)
+        print(f"{folder:70} {fork:7} {len(found) - failed:6} passed {failed:4} failed {seconds:8.1f} s")
 
 
-def run_file(path: Path, fork: str | None, tiers: tuple[str, ...], limit: int | None) -> list[tuple[str, str, str]]:
-    """(case, outcome, detail) of each case in a file, on each tier."""
-    results = []
-    try:
-        document = json.loads(path.read_text())
-    except ValueError as error:
-        return [(str(path), "failed", f"not JSON: {error}")]
-    tier_by_name = {name: make_tier(name) for name in tiers}
-    for number, case in enumerate(cases(document, fork)):
-        if limit is not None and number >= limit:
-            break
-        for name, tier in tier_by_name.items():
-            label = f"{path.name}: {case.name} [{name}]"
-            try:
-                result = run_case(case, tier)
-                results.append((label, result.outcome, result.detail))
-            except Exception as error:
-                results.append((label, "failed", f"{type(error).__name__}: {error}"))
-    return results
+def print_slowest(results: list[Result], count: int = 10) -> None:
+    for result in sorted(results, key=lambda result: -result.seconds)[:count]:
+        print(f"{result.seconds:8.1f} s  {result.path.name}: {result.name}")
 
 
-def in_deep_thread(
-    path: Path, fork: str | None, tiers: tuple[str, ...], limit: int | None
-) -> list[tuple[str, str, str]]:
-    """`run_file` with a stack that is big enough."""
-    threading.stack_size(STACK_BYTES)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(run_file, path, fork, tiers, limit).result()
-
-
-def all_results(options: argparse.Namespace, files: list[Path]) -> Iterator[tuple[str, str, str]]:
-    tiers = TIERS if options.tier == "all" else (options.tier,)
-    count = len(files)
-    with ProcessPoolExecutor(max_workers=options.workers) as pool:
-        for found in pool.map(
-            in_deep_thread, files, [options.fork] * count, [tiers] * count, [options.limit] * count, chunksize=4
-        ):
-            yield from found
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
+    parser.add_argument("--fixtures", type=Path, required=True, help="a folder of state tests, or one file")
+    parser.add_argument("--fork", choices=FORKS, help="one fork; all three by default")
+    parser.add_argument("--limit", type=int, help="a sample of so many cases, spread over the folders, always the same")
+    parser.add_argument(
+        "--tier",
+        choices=[*TIERS, "each"],
+        default="all",
+        help="all tiers as nodes run them, one alone, or each in turn",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--seconds", type=float, default=600, help="the time limit of a case")
+    parser.add_argument("--folders", action="store_true", help="print the counts of each folder and the slowest cases")
+    options = parser.parse_args()
+    if not options.fixtures.exists():
+        parser.error(f"{options.fixtures} does not exist")
+    return options
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
-    parser.add_argument(
-        "--fixtures", type=Path, required=True, help="a folder of GeneralStateTest JSON files, or one file"
-    )
-    parser.add_argument("--fork", choices=list(TESTED_FORKS), help="one fork; all three by default")
-    parser.add_argument("--limit", type=int, help="at most so many cases of each file")
-    parser.add_argument("--tier", choices=[*TIERS, "all"], default="all")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
-    options = parser.parse_args()
-    files = [options.fixtures] if options.fixtures.is_file() else sorted(options.fixtures.rglob("*.json"))
-    if not files:
+    options = parse_options()
+    works = select(options.fixtures, options.fork, options.limit)
+    if not works:
         print(f"no fixtures under {options.fixtures}", file=sys.stderr)
         return 2
-    counts: Counter[str] = Counter()
-    failures = []
-    for label, outcome, detail in all_results(options, files):
-        counts[outcome] += 1
-        if outcome == "failed":
-            failures.append(label)
-            print(f"FAILED {label}: {detail}", flush=True)
+    tiers = [name for name in TIERS if name != "all"] if options.tier == "each" else [options.tier]
+    results = []
+    for result in run_all(works, options.fork, tiers, seconds=options.seconds, jobs=options.jobs):
+        results.append(result)
+        if result.problem:
+            print(f"FAILED {result.path.name}: {result.name} {result.problem}", flush=True)
+    if options.folders:
+        print_folders(results, options.fixtures)
+        print_slowest(results)
+    failures = sorted(f"{result.path.name}: {result.name}" for result in results if result.problem)
     if failures:
         print("\nfailing cases:", *failures, sep="\n  ")
-    if counts["skipped"]:
-        print(f"{counts['skipped']} skipped (blob transactions have no place on this chain)")
-    print(f"{counts['passed']} passed, {counts['failed']} failed")
+    counts = Counter(result.fork for result in results if not result.problem)
+    print("passed by fork:", ", ".join(f"{fork} {counts[fork]}" for fork in FORKS))
+    print(f"{len(results) - len(failures)} passed, {len(failures)} failed")
     return 1 if failures else 0
 
 

@@ -3,21 +3,24 @@
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
-
-from eth_account import Account as Signer
 
 from evm_runtime.hardforks import OSAKA, PRAGUE, Fork
+from evm_runtime.native import NativeContract
 from evm_runtime.transaction import Transaction
-from tests.fuzz.machines import TIERS, Account, Run, run_ours, run_stock
+from tests.fuzz.eels import run_eels
+from tests.fuzz.machines import TIERS, run_ours
+from tests.fuzz.messages import NATIVE, Ledger
+from tests.fuzz.model import Account, Run, difference
 from tests.fuzz.programs import random_program
-from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, KEYS, signed
-from tests.unit.evm_runtime.programs import deployer
+from tests.fuzz.stock import run_stock
+from tests.fuzz.transactions import CONTRACTS, EMPTY, SENDERS, TransactionWriter
+from tests.unit.evm_runtime.chain import ADDRESSES
 
-CONTRACTS = [bytes([0xE0 + i]) * 20 for i in range(5)]
-EMPTY = b"\x99" * 20
-SENDERS = 3
-"""Keys that send; the others only sign authorizations (stock py-evm charges initcode twice in a delegated sender's name)."""
+TRANSACTIONS = 8
+TRACED_EVERY = 3
+MEMORY_EVERY = 4
+"""Of the traced cases: those whose traces show the whole memory at each step."""
+EELS_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -26,93 +29,96 @@ class Case:
     fork: Fork
     codes: tuple[bytes, ...]
     transactions: tuple[Transaction, ...]
+    has_native: bool = False
+    """A native contract is there: unknown to EELS, hung in among stock py-evm's precompiles."""
+    starved: bool = False
+    """Each transaction has less gas than it would use: it runs out somewhere in the middle."""
+    senders_delegate: bool = False
+    """Senders sign authorizations too. (Stock py-evm charges initcode twice then.)"""
 
     def accounts(self) -> dict[bytes, Account]:
         accounts = {bytes(address): Account(10**24) for address in ADDRESSES}
         for address, code in zip(CONTRACTS, self.codes, strict=True):
             accounts[address] = Account(10**18, 1, code, {1: 5, 2: 1 << 200})
+        if self.has_native:
+            accounts[NATIVE] = Account(100, 1, b"\xfe")
         return accounts
+
+    def natives(self) -> tuple[NativeContract, ...]:
+        return (Ledger(),) if self.has_native else ()
+
+
+# ---------------------------------------------------------------- making
 
 
 def make_case(seed: int) -> Case:
     rng = random.Random(seed)
-    targets = [*CONTRACTS, EMPTY, *map(bytes, ADDRESSES[SENDERS:])]
-    size = rng.choice([10, 25, 60])
-    # Stock py-evm has no Osaka: such cases compare our own tiers only.
-    fork = OSAKA if seed % 8 == 0 else PRAGUE
-    codes = tuple(random_program(rng, targets, size, clz=fork is OSAKA) for _ in CONTRACTS)
-    nonces = [0] * len(KEYS)
-    return Case(seed, fork, codes, tuple(_transaction(rng, targets, nonces) for _ in range(8)))
+    fork = OSAKA if rng.random() < 0.15 else PRAGUE
+    has_native, senders_delegate, starved = rng.random() < 0.2, rng.random() < 0.1, rng.random() < 0.2
+    targets = [*CONTRACTS, EMPTY, *map(bytes, ADDRESSES[SENDERS:]), *([NATIVE] if has_native else [])]
+    size = rng.choice([8, 14, 24, 50])
+    codes = tuple(random_program(rng, targets, size, clz=fork is OSAKA, natives=has_native) for _ in CONTRACTS)
+    writer = TransactionWriter(rng, targets, fork, has_native, senders_delegate)
+    case = Case(
+        seed, fork, codes, tuple(writer.write() for _ in range(TRANSACTIONS)), has_native, False, senders_delegate
+    )
+    return _starve(case, writer) if starved else case
 
 
-def _transaction(rng: random.Random, targets: list[bytes], nonces: list[int]) -> Transaction:
-    key = rng.randrange(SENDERS)
-    fields: dict[str, Any] = {
-        "nonce": nonces[key],
-        "gas": rng.choice([400_000, 400_000, 1_000_000, rng.randrange(22_000, 120_000)]),
-        "value": rng.choice([0, 0, 1, 10**15]),
-        "data": rng.randbytes(rng.randrange(70)),
-        "to": rng.choice([*CONTRACTS, *CONTRACTS, *CONTRACTS, rng.choice(targets)]),
-    }
-    kind = rng.randrange(8)
-    if kind == 0:
-        program = random_program(rng, targets, 10)
-        fields |= {"gas": 800_000, "data": deployer(program) if rng.random() < 0.5 else program}
-        del fields["to"]
-    elif kind == 1:
-        slots = ["0x" + slot.to_bytes(32, "big").hex() for slot in range(rng.randrange(3))]
-        fields["accessList"] = [{"address": "0x" + rng.choice(CONTRACTS).hex(), "storageKeys": slots}]
-    elif kind == 2:
-        fields |= {"gas": 800_000, "authorizationList": [_authorization(rng, nonces)]}
-        fields["to"] = rng.choice([*CONTRACTS, *map(bytes, ADDRESSES[SENDERS:])])
-    nonces[key] += 1
-    return signed(key, **fields)
+def _starve(case: Case, writer: TransactionWriter) -> Case:
+    run = run_ours(case.accounts(), case.transactions, TIERS["interpreted"], case.fork, natives=case.natives())
+    used = [None if result is None else result.gas_used for result in run.results]
+    return replace(case, transactions=writer.with_less_gas(used), starved=True)
 
 
-def _authorization(rng: random.Random, nonces: list[int]) -> Any:
-    authority = rng.randrange(SENDERS, len(KEYS))
-    target = rng.choice([*CONTRACTS, *CONTRACTS, EMPTY, bytes(20)])
-    authorization = {"chainId": rng.choice([CHAIN_ID, 0]), "address": "0x" + target.hex(), "nonce": nonces[authority]}
-    nonces[authority] += 1
-    return Signer.sign_authorization(authorization, KEYS[authority])
+# ---------------------------------------------------------------- checking
 
 
 @dataclass(frozen=True)
 class Verdict:
     difference: str
     """Empty if all machines agree."""
-    programs: int
+    ran: int
+    """Transactions that were valid."""
     succeeded: int
+    steps: int
+    """Opcodes in their traces; 0 if they were not traced."""
+    machines: tuple[str, ...]
+    """Who took part, beside the reference loop."""
 
 
-def check(case: Case, *, stock: bool = True) -> Verdict:
-    accounts = case.accounts()
-    reference = run_ours(accounts, case.transactions, TIERS["interpreted"], case.fork)
-    ran = [result for result in reference.results if result is not None]
-    runs: list[tuple[str, Run]] = [
-        (name, run_ours(accounts, case.transactions, tiers, case.fork))
-        for name, tiers in TIERS.items()
-        if name != "interpreted"
-    ]
-    if stock and case.fork is PRAGUE:
+def check(case: Case, *, stock: bool = True, eels: bool | None = None, traced: bool | None = None) -> Verdict:
+    """Run a case on every machine that has all it needs, and compare each with the reference loop.
+
+    None takes EELS, which is a hundred times slower than the rest, to every tenth case, and traces to those and to every
+    third.
+    """
+    use_eels = (case.seed % EELS_EVERY == 0 if eels is None else eels) and not case.has_native
+    use_stock = stock and case.fork is PRAGUE and not case.senders_delegate
+    trace = use_eels or case.seed % TRACED_EVERY == 0 if traced is None else traced
+    memory = case.seed % MEMORY_EVERY == 0
+    accounts, natives = case.accounts(), case.natives()
+
+    def ours(tier: str, *, traced: bool = False) -> Run:
+        return run_ours(
+            accounts, case.transactions, TIERS[tier], case.fork, natives=natives, traced=traced, memory=memory
+        )
+
+    reference = ours("interpreted")
+    runs = {tier: ours(tier) for tier in TIERS if tier != "interpreted"}
+    if trace:
+        tier = list(TIERS)[case.seed // TRACED_EVERY % len(TIERS)]
+        runs[f"traced, with {tier}"] = ours(tier, traced=True)
+        reference = replace(reference, steps=runs[f"traced, with {tier}"].steps)
+    if use_stock:
         valid = [result is not None for result in reference.results]
-        runs.append(("stock py-evm", run_stock(accounts, case.transactions, valid)))
-    differences = "; ".join(found for name, run in runs if (found := _difference(name, reference, run)))
-    return Verdict(differences, len(ran), sum(result.status for result in ran))
-
-
-def _difference(name: str, reference: Run, run: Run) -> str:
-    for index, (expected, found) in enumerate(zip(reference.results, run.results, strict=True)):
-        if expected != found:
-            return f"transaction {index}: interpreted {expected}, {name} {found}"
-    for index, (details, others) in enumerate(zip(reference.details, run.details, strict=False)):
-        if details != others:
-            return f"transaction {index}: interpreted {details}, {name} {others}"
-    return (
-        ""
-        if reference.root == run.root
-        else f"state roots: interpreted {reference.root.hex()}, {name} {run.root.hex()}"
-    )
+        runs["stock py-evm"] = run_stock(accounts, case.transactions, valid, natives=natives, traced=trace)
+    if use_eels:
+        runs["EELS"] = run_eels(accounts, case.transactions, case.fork, traced=trace)
+    differences = "; ".join(found for name, run in runs.items() if (found := difference(name, reference, run)))
+    ran = [result for result in reference.results if result is not None]
+    steps = sum(map(len, reference.steps or ()))
+    return Verdict(differences, len(ran), sum(result.status for result in ran), steps, tuple(runs))
 
 
 # ---------------------------------------------------------------- shrinking

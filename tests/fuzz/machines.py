@@ -1,34 +1,41 @@
-"""The same accounts and transactions on three machines: stock py-evm, ours without the compiled tier, ours with it."""
+"""Our own machines: the reference loop, and every tier above it. A new tier is one line in `TIERS`."""
 
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from eth.db.atomic import AtomicDB
-from eth.db.backends.memory import MemoryDB
 from eth.vm.execution_context import ExecutionContext
-from eth.vm.forks.prague import PragueVM
-from eth.vm.forks.prague.state import PragueState
 
-from evm_runtime import transition, trie
+from evm_runtime import tracing, transition, trie
 from evm_runtime.fork import State, computation_class
-from evm_runtime.hardforks import PRAGUE, Fork
+from evm_runtime.hardforks import OSAKA, PRAGUE, Fork
 from evm_runtime.jit.cache import JitLimits
 from evm_runtime.kv import MemoryStore
 from evm_runtime.llvm import engine
+from evm_runtime.native import NativeContract
 from evm_runtime.source import FlatSource
 from evm_runtime.state import AccountDB
 from evm_runtime.tiers import Tiers
 from evm_runtime.transaction import Transaction, check_gas
 from genesis.errors import InvalidTransaction
+from tests.fuzz.model import (
+    BASE_FEE,
+    COINBASE,
+    GAS_LIMIT,
+    NUMBER,
+    PREV_RANDAO,
+    TIMESTAMP,
+    Account,
+    Accounts,
+    Result,
+    Run,
+    Step,
+)
 from tests.unit.evm_runtime.chain import CHAIN_ID
 
-engine.load()  # or the native tier would run nothing natively
+__all__ = ["TIERS", "Account", "Run", "context", "fill", "run_ours"]
 
-BASE_FEE = 7
-COINBASE = b"\xc0" * 20
-GAS_LIMIT = 30_000_000
+engine.load()  # or the native tier would run nothing natively
 
 TIERS = {
     "interpreted": Tiers(native=False, jit=False),
@@ -36,56 +43,18 @@ TIERS = {
     "compiled while running": Tiers(native=False, jit_limits=JitLimits(steps_per_line=1, steps_between_looks=1)),
     "native": Tiers(native=True, jit=False),
 }
-
-
-@dataclass
-class Account:
-    balance: int = 0
-    nonce: int = 0
-    code: bytes = b""
-    storage: dict[int, int] = field(default_factory=dict)
-
-
-Accounts = Mapping[bytes, Account]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one transaction did, as far as both stock py-evm and ours tell it."""
-
-    status: int
-    gas_used: int
-    output: bytes
-    logs: tuple[Any, ...]
-    refund: int | None
-    """None where the transaction failed, for stock py-evm does not tell then."""
-
-
-@dataclass(frozen=True)
-class Details:
-    """What only our machines tell."""
-
-    error: str
-    refund: int
-    warm: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    results: tuple[Result | None, ...]
-    """None for a transaction that was invalid when its turn came."""
-    root: bytes
-    details: tuple[Details | None, ...] = ()
+_TRACES = {memory: tracing.TraceOptions(config={"enableMemory": memory}) for memory in (False, True)}
+_OPCODES = {OSAKA.opcodes[value].mnemonic: value for value in range(256)} | {"INVALID": 0xFE}
 
 
 def context() -> ExecutionContext:
     made: Any = ExecutionContext
     return made(  # type: ignore[no-any-return]
         coinbase=COINBASE,
-        timestamp=1_800_000_000,
-        block_number=1,
+        timestamp=TIMESTAMP,
+        block_number=NUMBER,
         difficulty=0,
-        mix_hash=b"\x5a" * 32,
+        mix_hash=PREV_RANDAO,
         gas_limit=GAS_LIMIT,
         prev_hashes=(),
         chain_id=CHAIN_ID,
@@ -94,64 +63,90 @@ def context() -> ExecutionContext:
     )
 
 
-def run_stock(accounts: Accounts, transactions: Sequence[Transaction], valid: Sequence[bool]) -> Run:
-    state: Any = PragueState(AtomicDB(MemoryDB()), context(), trie.EMPTY_ROOT)  # type: ignore[arg-type]
-    _fill(state, accounts)
-    decode = PragueVM.get_transaction_builder().decode
-    results: list[Result | None] = []
-    for tx, is_valid in zip(transactions, valid, strict=True):
-        if not is_valid:
-            results.append(None)
-            continue
-        state.lock_changes()
-        stock_tx: Any = decode(tx.raw)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # stock py-evm warns at each SELFDESTRUCT
-            computation = state.apply_transaction(stock_tx)
-        logs = tuple(
-            (bytes(address), tuple(topic.to_bytes(32, "big") for topic in topics), bytes(data))
-            for address, topics, data in computation.get_log_entries()
-        )
-        results.append(
-            Result(
-                int(computation.is_success),
-                PragueVM.finalize_gas_used(stock_tx, computation),
-                bytes(computation.output),
-                logs,
-                None if computation.is_error else computation.get_gas_refund() - computation.msg.refund,
-            )
-        )
-    state.lock_changes()
-    return Run(tuple(results), state.make_state_root())
-
-
-def run_ours(accounts: Accounts, transactions: Sequence[Transaction], tiers: Tiers, fork: Fork = PRAGUE) -> Run:
+def run_ours(
+    accounts: Accounts,
+    transactions: Sequence[Transaction],
+    tiers: Tiers,
+    fork: Fork = PRAGUE,
+    *,
+    natives: Sequence[NativeContract] = (),
+    traced: bool = False,
+    memory: bool = True,
+) -> Run:
+    """Run the transactions one after the other; `traced` through the struct logger that `debug_trace*` answers with,
+    which tells of memory too (and is slow then) if `memory`."""
     store = MemoryStore()
     db = AccountDB(FlatSource(store), trie.EMPTY_ROOT)
-    _fill(db, accounts)
+    fill(db, accounts)
     root, writes = db.finalize()
     store.apply(writes)
     db = AccountDB(FlatSource(store), root)
-    state = State(db, context(), computation_class({}, tiers.make(), fork))
+    state = State(db, context(), computation_class({each.address: each for each in natives}, tiers.make(), fork))
     results: list[Result | None] = []
-    details: list[Details | None] = []
+    steps: list[tuple[Step, ...]] = []
     for tx in transactions:
         try:
-            check_gas(tx)
-            transition.check_sender(state, tx, BASE_FEE)
+            _check(state, tx, fork)
         except InvalidTransaction:
             results.append(None)
-            details.append(None)
             continue
-        outcome = transition.execute(state, tx, BASE_FEE)
-        logs = tuple((log.address, log.topics, log.data) for log in outcome.logs)
-        refund = db.refund if outcome.succeeded else None
-        results.append(Result(int(outcome.succeeded), outcome.gas_used, outcome.output, logs, refund))
-        details.append(Details(type(outcome.error).__name__, db.refund, tuple(sorted(map(repr, db._warm)))))
-    return Run(tuple(results), db.finalize()[0], tuple(details))
+        outcomes: list[transition.Outcome] = []
+
+        def execute(tx: Transaction = tx, outcomes: list[transition.Outcome] = outcomes) -> transition.Outcome:
+            outcomes.append(transition.execute(state, tx, BASE_FEE))
+            return outcomes[0]
+
+        if traced:
+            steps.append(tuple(_steps(tracing.record(state, tx, _TRACES[memory], execute))))
+        else:
+            execute()
+        results.append(_result(db, outcomes[0]))
+    return Run(tuple(results), db.finalize()[0], tuple(steps) if traced else None)
 
 
-def _fill(state: Any, accounts: Accounts) -> None:
+def _check(state: State, tx: Transaction, fork: Fork) -> None:
+    check_gas(tx)
+    if fork.transaction_gas_max is not None and tx.gas_limit > fork.transaction_gas_max:
+        raise InvalidTransaction("the gas limit is above the cap of EIP-7825")
+    transition.check_sender(state, tx, BASE_FEE)
+
+
+def _result(db: AccountDB, outcome: transition.Outcome) -> Result:
+    return Result(
+        status=int(outcome.succeeded),
+        gas_used=outcome.gas_used,
+        output=outcome.output,
+        logs=tuple((log.address, log.topics, log.data) for log in outcome.logs),
+        refund=db.refund,
+        error=_kind(outcome.error),
+        warm=tuple(sorted(map(repr, db._warm))),
+        work=outcome.work,
+    )
+
+
+def _kind(error: Exception | None) -> str:
+    """py-evm's own name for an error: ours are kinds of its kinds."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ != "evm_runtime.vm_errors")
+
+
+def _steps(trace: dict[str, Any]) -> Iterator[Step]:
+    for entry in trace["structLogs"]:
+        memory = b"".join(bytes.fromhex(word[2:]) for word in entry["memory"]) if "memory" in entry else None
+        name = entry["op"]
+        yield Step(
+            pc=entry["pc"],
+            opcode=int(name.split()[1], 16) if name.startswith("opcode ") else _OPCODES[name],
+            gas=entry["gas"],
+            depth=entry["depth"],
+            stack=tuple(int(word, 16) for word in entry["stack"]),
+            memory=None if memory is None else (len(memory), zlib.crc32(memory)),
+            cost=None if "error" in entry else entry["gasCost"],
+            refund=entry.get("refund", 0),
+        )
+
+
+def fill(state: Any, accounts: Accounts) -> None:
+    """Write accounts into a py-evm state, or into our account database."""
     for address, account in accounts.items():
         state.set_balance(address, account.balance)
         state.set_nonce(address, account.nonce)

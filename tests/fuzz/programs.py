@@ -7,15 +7,16 @@ and output, so that a wrong bit is seen. A few programs are broken on purpose: e
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from tests.unit.evm_runtime.programs import BINARY, CONTEXT, OPS, UNARY, asm, deployer
+from tests.fuzz import messages
+from tests.unit.evm_runtime.programs import BINARY, CONTEXT, OPS, UNARY, asm
 
 CLZ = 0x1E
 TERNARY = ["ADDMOD", "MULMOD"]
 EDGES = [0, 1, 2, 31, 32, 33, 255, 256, (1 << 255) - 1, 1 << 255, (1 << 256) - 1, (1 << 160) - 1, (1 << 256) - 32]
 MEMORY = 320
 """Offsets stay below it."""
-PRECOMPILES = [bytes(19) + bytes([i]) for i in (1, 2, 3, 4)]
 
 
 def random_word(rng: random.Random) -> int:
@@ -40,6 +41,10 @@ class Writer:
     budget: int = 60
     clz: bool = False
     """Whether the fork has CLZ; without it one now and then is an invalid opcode."""
+    natives: bool = False
+    """Whether there is a native contract to call."""
+    recurses: bool = False
+    """Whether the program calls itself already: a second time would double the work at each level."""
     functions: list[tuple[int, int, list[int]]] = field(default_factory=list)
     """(arguments, results, places of calls) of functions that are written after the end."""
 
@@ -81,10 +86,13 @@ class Writer:
             self.budget -= 1
             if self.height > 24:
                 self.level(8)
-            pieces: list[tuple[int, Callable[[], None]]] = [
+            pieces: list[tuple[float, Callable[[], None]]] = [
                 (14, self.arithmetic), (6, self.shuffle), (5, self.context), (7, self.memory), (5, self.storage),
-                (2, self.transient), (2, self.copies), (2, self.log), (3, self.accounts), (3, self.call), (1, self.create),
+                (2, self.transient), (2, self.copies), (2, self.log), (3, self.accounts),
+                *((weight, partial(statement, self)) for weight, statement in messages.STATEMENTS),
             ]  # fmt: skip
+            if self.natives:
+                pieces.append((4, partial(messages.native, self)))
             if self.depth < 3:
                 pieces += [(4, self.branch), (3, self.loop), (3, self.function), (2, self.choice), (1, self.switch)]
             names, weights = [piece for _, piece in pieces], [weight for weight, _ in pieces]
@@ -130,7 +138,11 @@ class Writer:
 
     def memory(self) -> None:
         name = self.rng.choice(["MSTORE", "MSTORE", "MLOAD", "MLOAD", "MSTORE8", "KECCAK256", "MSIZE", "MCOPY"])
-        if name == "KECCAK256":
+        if self.rng.random() < 0.01:
+            # Memory that grows far, now and then beyond what any gas pays for.
+            self.push(self.rng.choice([1_000, 1_000, 4_000, 4_000, 9_999, 40_000, 1 << 20, 1 << 255]))
+            self.op("MLOAD", 1, 1)
+        elif name == "KECCAK256":
             self.offset(128)
             self.offset()
             self.op(name, 2, 1)
@@ -207,37 +219,16 @@ class Writer:
             self.push(self.rng.choice(self.targets))
         self.op(name, 1, 1)
 
-    def call(self) -> None:
-        name = self.rng.choice(["CALL", "CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"])
-        self.offset(64)
-        self.offset()
-        self.offset(128)
-        self.offset()
-        if name in ("CALL", "CALLCODE"):
-            self.push(self.rng.choice([0, 0, 0, 1, 1 << 200]))
-        self.push(self.rng.choice([*self.targets, *PRECOMPILES]))
-        if self.rng.random() < 0.3:
-            self.op("GAS", 0, 1)
-        else:
-            self.push(self.rng.choice([0, 2_300, 20_000, 60_000, 60_000, 60_000]))
-        self.op(name, 7 if name in ("CALL", "CALLCODE") else 6, 1)
+    def inner(self, budget: int) -> "Writer":
+        """A writer of small code for a contract that this one creates."""
+        return Writer(self.rng, self.targets, depth=3, budget=budget, clz=self.clz)
 
-    def create(self) -> None:
-        inner = Writer(self.rng, self.targets, depth=3, budget=4)
-        inner.statements(3)
-        runtime = bytes(inner.code + asm(*inner.ending()))[:60]
-        initcode = deployer(runtime) if self.rng.random() < 0.7 else runtime
-        for at in range(0, len(initcode), 32):
-            self.push(initcode[at : at + 32].ljust(32, b"\0"))
-            self.push(at)
+    def store_bytes(self, content: bytes, at: int) -> None:
+        """Put bytes into memory, word by word."""
+        for place in range(0, len(content), 32):
+            self.push(content[place : place + 32].ljust(32, b"\0"))
+            self.push(at + place)
             self.op("MSTORE", 2, 0)
-        salted = self.rng.random() < 0.5
-        if salted:
-            self.push(self.rng.randrange(3))
-        self.push(len(initcode))
-        self.push(0)
-        self.push(self.rng.choice([0, 0, 1]))
-        self.op("CREATE2" if salted else "CREATE", 4 if salted else 3, 1)
 
     # ------------------------------------------------------------ control
 
@@ -275,7 +266,7 @@ class Writer:
         """A countdown below the items that the body uses."""
         self.level(min(self.height, 6))
         visible = self.height
-        self.push(self.rng.choice([1, 2, 3, 5, 9]))
+        self.push(self.rng.choice([1, 2, 2, 3, 6]))
         start = len(self.code)
         self.here()
         self.height = 0
@@ -353,9 +344,13 @@ class Writer:
         return [[size, offset, "REVERT"], ["INVALID"], [rng.choice(self.targets), "SELFDESTRUCT"]][kind - 9]  # type: ignore[list-item]
 
 
-def random_program(rng: random.Random, targets: Sequence[bytes], budget: int, *, clz: bool = False) -> bytes:
+def random_program(
+    rng: random.Random, targets: Sequence[bytes], budget: int, *, clz: bool = False, natives: bool = False
+) -> bytes:
     """A contract's code; `targets` are the addresses that it calls and looks at."""
-    writer = Writer(rng, targets, budget=budget, clz=clz)
+    if rng.random() < 0.01:
+        return messages.descent(rng)
+    writer = Writer(rng, targets, budget=budget, clz=clz, natives=natives)
     for _ in range(rng.choice([0, 0, 2, 5, 20])):
         writer.push(random_word(rng))
     writer.statements(budget)

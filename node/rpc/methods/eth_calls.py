@@ -40,7 +40,7 @@ StateArgs = dict[Address, AccountOverrideArgs] | None
 @method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL)
 def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None) -> str:
     """Run a message on the state after a block, and forget it; answers what it returns."""
-    runtime, header = context.chain.runtime, surroundings(context, ref, next_block=ref.is_pending)
+    header, runtime = surroundings(context, ref, next_block=ref.is_pending), context.chain.runtime
     request = call_request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     with Worded(stopwatch):
@@ -59,7 +59,7 @@ def estimate_gas(
     context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
 ) -> str:
     """The least gas with which a message succeeds."""
-    runtime, header = context.chain.runtime, surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
+    header, runtime = surroundings(context, ref, next_block=ref.tag not in (None, "earliest")), context.chain.runtime
     request = call_request(context, args)
     gas_cap = min(context.limits.call_gas_max, context.chain.spec.block.gas_limit)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
@@ -70,15 +70,19 @@ def estimate_gas(
     return quantity(found)
 
 
-@method("eth_createAccessList", _CALL, _NEXT, result="access list", runs=Runs.CALL)
-def create_access_list(context: Context, args: CallArgs, ref: BlockRef) -> Json:
+@method("eth_createAccessList", _CALL, _NEXT, _STATE, result="access list", runs=Runs.CALL)
+def create_access_list(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs) -> Json:
     """The accounts and slots that a message touches, and its gas with that list; `error` if it fails."""
-    runtime, header = context.chain.runtime, surroundings(context, ref, next_block=ref.tag not in (None, "earliest"))
+    header, runtime = surroundings(context, ref, next_block=ref.tag not in (None, "earliest")), context.chain.runtime
     request = call_request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     with Worded(stopwatch):
         entries, result = runtime.create_access_list(
-            header, request, gas_cap=context.limits.call_gas_max, interrupt=stopwatch.expired
+            header,
+            request,
+            gas_cap=context.limits.call_gas_max,
+            state_overrides=call_overrides(state, None)["state_overrides"],
+            interrupt=stopwatch.expired,
         )
     answer: Json = {"accessList": access_list_json(entries), "gasUsed": quantity(result.gas_used)}
     if result.status != "success":
@@ -161,10 +165,12 @@ def call_request(context: Context, args: CallArgs) -> "CallRequest":
 
 
 def call_overrides(state: StateArgs, around: BlockOverrideArgs | None) -> dict[str, Any]:
-    from evm_runtime.calls import AccountOverride, BlockOverrides
+    from evm_runtime.overrides import AccountOverride, BlockOverrides
 
     accounts = {
-        address: AccountOverride(each.balance, each.nonce, each.code, each.state, each.state_diff)
+        address: AccountOverride(
+            each.balance, each.nonce, each.code, each.state, each.state_diff, each.move_precompile_to
+        )
         for address, each in (state or {}).items()
     }
     block = None
@@ -176,5 +182,7 @@ def call_overrides(state: StateArgs, around: BlockOverrideArgs | None) -> dict[s
             coinbase=around.coinbase,
             prev_randao=around.prev_randao,
             base_fee=around.base_fee,
+            blob_base_fee=around.blob_base_fee,
+            block_hashes=around.block_hashes or {},
         )
     return {"state_overrides": accounts, "block_overrides": block}

@@ -282,7 +282,8 @@ def trace(context: Context, model_id: int, output: bytes, ref: BlockRef) -> Json
     if len(output) > limit.call_bytes_max:
         raise invalid_params(f"invalid argument 1: the output has {len(output)} bytes, at most {limit.call_bytes_max}")
     # Through the trie: one block's state, however long the trace takes and whatever becomes final meanwhile.
-    reader = ContractReader(context.chain.runtime.state(header_at(context.chain, ref)))
+    header = header_at(context.chain, ref)
+    reader = ContractReader(context.chain.runtime.state(header))
     try:
         found = explain(reader, context.services.span_index, model_id, output, tokens_max=limit.output_tokens_max)
     except (TraceError, TextError) as error:

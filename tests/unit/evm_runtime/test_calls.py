@@ -56,7 +56,8 @@ def test_reverts_and_errors_are_told_apart() -> None:
     assert (reverting.status, reverting.error) == ("revert", "execution reverted")
     assert int.from_bytes(reverting.output, "big") == 5
     for code, message in [
-        (asm("INVALID"), "invalid opcode 0xfe @ 0"),
+        (asm("INVALID"), "invalid opcode: INVALID"),
+        (b"\x0c", "invalid opcode: opcode 0xc not defined"),
         (asm("ADD"), "stack underflow"),
         (asm(3, "JUMP"), "invalid jump destination"),
         (asm(1 << 40, "MLOAD"), "out of gas"),

@@ -1,11 +1,14 @@
 """The fork schedule, and what Osaka changes for code on a chain."""
 
+from dataclasses import replace
+
 import pytest
 
 from evm_runtime.calls import CallRequest
-from evm_runtime.hardforks import OSAKA, PRAGUE, fork_at
+from evm_runtime.hardforks import OSAKA, PRAGUE, TRANSACTION_GAS_MAX, fork_at
 from genesis.chain_spec import BlockParams, ChainSpec, ForkActivation
-from genesis.errors import InvalidTransaction, LocalError
+from genesis.codec import decode_rlp, encode, encode_rlp
+from genesis.errors import InvalidBlock, InvalidTransaction, LocalError
 from genesis.primitives import Address
 from tests.unit.evm_runtime.chain import Chain, contract, make_spec, signed
 from tests.unit.evm_runtime.programs import asm
@@ -60,6 +63,64 @@ def test_the_schedule_is_in_the_spec_and_its_hash() -> None:
     assert make_spec().forks == (ForkActivation("osaka"),), "chains start on the newest fork"
 
 
-def test_blocks_stay_below_osakas_size_cap() -> None:
+# ---------------------------------------------------------------- EIP-7825
+
+
+def test_a_transaction_above_the_gas_cap_is_in_no_block() -> None:
+    chain = Chain()
+    above = signed(0, nonce=0, to=CODE, gas=TRANSACTION_GAS_MAX + 1)
+    executed = chain.build([above, signed(0, nonce=0, to=CODE, gas=TRANSACTION_GAS_MAX)])
+    assert [reason for _, reason in executed.skipped] == [
+        "transaction gas limit too high (cap: 16777216, tx: 16777217)"
+    ]
+    assert [tx.gas_limit for tx in executed.transactions] == [1 << 24]
+    forged = replace(executed.block, transactions=(above.raw,))
+    with pytest.raises(InvalidBlock, match=r"transaction 0 .*transaction gas limit too high"):
+        chain.runtime.execute_block(chain.tip, chain.time_ms, forged)
+    chain.accept(executed)
+
+
+def test_the_gas_cap_begins_with_osaka() -> None:
+    chain = Chain(make_spec(forks=SCHEDULE))
+    before = chain.advance(signed(0, nonce=0, to=CODE, gas=TRANSACTION_GAS_MAX + 1))
+    assert len(before.transactions) == 1, "block 1 is still on Prague"
+    assert chain.build([signed(0, nonce=1, to=CODE, gas=TRANSACTION_GAS_MAX + 1)]).skipped
+
+
+# ---------------------------------------------------------------- EIP-7934
+
+
+def test_no_spec_allows_blocks_above_the_size_cap() -> None:
+    make_spec(block=BlockParams(bytes_max=8 * 1024 * 1024))
     with pytest.raises(LocalError, match="EIP-7934"):
         make_spec(block=BlockParams(bytes_max=8 * 1024 * 1024 + 1))
+
+
+def test_a_block_above_its_chains_size_is_neither_built_nor_executed() -> None:
+    size = 50_000
+    chain = Chain(make_spec(block=BlockParams(bytes_max=size)))
+    large = [signed(0, nonce=nonce, to=CODE, data=bytes(9_000), gas=200_000) for nonce in range(8)]
+    executed = chain.build(large)
+    assert 0 < len(executed.transactions) < len(large)
+    assert "block size reached" in executed.skipped[0][1]
+    kept_free = 64 * 64 + 9_200  # for withdrawals, and what one more transaction would have needed
+    assert size - kept_free < len(encode(executed.block)) <= size
+    forged = replace(executed.block, transactions=tuple(tx.raw for tx in large))
+    with pytest.raises(InvalidBlock, match=rf"the block has 7[0-9]* bytes, at most {size} are allowed"):
+        chain.runtime.execute_block(chain.tip, chain.time_ms, forged)
+    chain.accept(executed)
+
+
+def test_a_block_is_never_larger_in_ethereums_encoding_than_in_ours() -> None:
+    """So the cap, which counts our own encoding, is never laxer than EIP-7934's, which counts the RLP."""
+    chain = Chain()
+    legacy = [signed(0, nonce=nonce, to=CODE, gasPrice=10**10) for nonce in range(50)]
+    typed = [signed(1, nonce=nonce, to=CODE, data=bytes(nonce * 7), gas=200_000) for nonce in range(50)]
+    for _ in range(3):  # withdrawals begin with the first rewards
+        block = chain.advance(*legacy, *typed).block
+        legacy, typed = [], []
+        body = [decode_rlp(raw, size_max=1 << 20) if raw[0] >= 0xC0 else raw for raw in block.transactions]
+        header = decode_rlp(block.header, size_max=1 << 20)
+        rlp = encode_rlp([header, body, [], [withdrawal.to_rlp() for withdrawal in block.withdrawals]])
+        assert len(rlp) <= len(encode(block))
+    assert block.withdrawals

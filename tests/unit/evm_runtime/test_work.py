@@ -17,6 +17,7 @@ from evm_runtime.state import AccountDB
 from evm_runtime.tiers import Tiers
 from evm_runtime.tracing import TraceOptions
 from evm_runtime.transaction import Transaction
+from evm_runtime.vm_errors import OutOfWork
 from genesis.chain_spec import WORK_LIMIT_MIN, BlockParams, ForkActivation
 from genesis.errors import InvalidBlock, InvalidTransaction, LocalError
 from genesis.primitives import Address
@@ -58,7 +59,7 @@ def test_the_limit_is_exact_and_what_passes_it_is_out_of_gas_and_undone() -> Non
         exact, db = outcome_of(chain, tx, needed, tiers)
         assert exact.succeeded and db.get_storage(HUNGRY, 0) == 1
         short, db = outcome_of(chain, tx, needed - 1, tiers)
-        assert not short.succeeded and isinstance(short.error, transition.OutOfWork)
+        assert not short.succeeded and isinstance(short.error, OutOfWork)
         assert short.gas_used == tx.gas_limit and not short.output and not short.logs
         assert short.work == tx.gas_limit * work.GAS_WORK + needed - 1
         assert db.get_storage(HUNGRY, 0) == 0 and db.get_balance(HUNGRY) == 0
@@ -85,7 +86,7 @@ def test_authorizations_are_undone_too() -> None:
     assert db.get_code(ADDRESSES[1]) and not allowed.succeeded  # out of gas, but authorized
     for allowance in (work.TRANSACTION_WORK, work.TRANSACTION_WORK + work.AUTHORIZATION_WORK + 10 * work.FRAME_WORK):
         stopped, db = outcome_of(chain, tx, allowance)
-        assert isinstance(stopped.error, transition.OutOfWork)
+        assert isinstance(stopped.error, OutOfWork)
         assert not db.get_code(ADDRESSES[1]) and db.get_nonce(ADDRESSES[1]) == 0
 
 

@@ -143,6 +143,26 @@ def test_hostile_code_runs_alike(what: str) -> None:
     assert run_ours(accounts, transactions, Tiers(native=False, jit_limits=JitLimits(steps_per_line=0))) == expected
 
 
+@pytest.mark.parametrize("what", hostile())
+def test_a_compile_bomb_costs_no_more_than_its_gas(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the budgets of a node: every line that is compiled has been paid for by steps, each of which costs gas."""
+    written: list[int] = []
+
+    def spy(*arguments: Any) -> Any:
+        source = generate(*arguments)
+        written.append(source.written)
+        return source
+
+    monkeypatch.setattr("evm_runtime.jit.cache.generate", spy)
+    limits = JitLimits()
+    accounts = {bytes(ADDRESSES[0]): Account(10**22), bytes(TARGET): Account(0, 1, hostile()[what][:24_576])}
+    run = run_ours(accounts, [signed(0, nonce=nonce, to=TARGET, gas=300_000) for nonce in range(2)], Tiers())
+    gas = sum(result.gas_used - 21_000 for result in run.results if result is not None)
+    # The last unit may turn out longer than it was planned, and leaves its code in debt.
+    debt = limits.steps_per_line * max(written, default=0)
+    assert sum(written) * limits.steps_per_line <= gas + debt, (what, written, gas)
+
+
 def test_initcode_is_never_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
     find = UnitCache.find

@@ -1,35 +1,72 @@
 """A short run of the differential fuzzer; `python -m tests.fuzz` is the long one."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.fuzz.cases import Case, check, make_case, shrink
 from tests.fuzz.machines import TIERS, run_ours
+from tests.fuzz.model import Result, Run, Step, difference
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_all_tiers_do_what_stock_py_evm_does(seed: int) -> None:
+def test_all_machines_do_the_same(seed: int) -> None:
+    """Every tier, stock py-evm, and EELS in every tenth case: results, traces and states."""
     verdict = check(make_case(seed))
     assert not verdict.difference, f"seed {seed}: {verdict.difference}"
 
 
 @pytest.mark.parametrize("first", range(100, 190, 15))
-def test_the_compiled_tier_does_what_the_reference_loop_does(first: int) -> None:
+def test_all_tiers_do_what_the_reference_loop_does(first: int) -> None:
     for seed in range(first, first + 15):
-        verdict = check(make_case(seed), stock=False)
+        verdict = check(make_case(seed), stock=False, eels=False, traced=False)
         assert not verdict.difference, f"seed {seed}: {verdict.difference}"
 
 
 def test_most_transactions_succeed() -> None:
     """A fuzzer whose programs fail early tests little."""
     succeeded = total = 0
-    for seed in range(12):
+    for seed in range(16):
         case = make_case(seed)
-        results = [
-            result for result in run_ours(case.accounts(), case.transactions, TIERS["interpreted"]).results if result
-        ]
+        if case.starved:
+            continue
+        run = run_ours(case.accounts(), case.transactions, TIERS["interpreted"], case.fork, natives=case.natives())
+        results = [result for result in run.results if result is not None]
         succeeded += sum(result.status for result in results)
         total += len(results)
-    assert succeeded > total * 6 // 10, (succeeded, total)
+    assert succeeded > total * 7 // 10, (succeeded, total)
+
+
+def test_cases_have_something_of_everything() -> None:
+    """Forks, natives, starved and self-delegating senders, and each machine beside the reference loop."""
+    cases = [make_case(seed) for seed in range(120)]
+    assert {case.fork.name for case in cases} == {"prague", "osaka"}
+    for kind in ("has_native", "starved", "senders_delegate"):
+        assert 5 <= sum(getattr(case, kind) for case in cases) <= 60, kind
+    kinds = {tx.kind for case in cases for tx in case.transactions}
+    assert kinds == {0, 2, 4} | {1} & kinds
+    assert "EELS" in check(cases[30], eels=True).machines or cases[30].has_native
+
+
+@pytest.mark.parametrize("wrong", ["status", "gas_used", "output", "logs", "refund", "error", "warm"])
+def test_a_difference_in_any_field_is_found(wrong: str) -> None:
+    result = Result(1, 21_000, b"", (), 0, "NoneType", ())
+    changed = replace(result, **{wrong: {"status": 0, "gas_used": 1, "refund": 1}.get(wrong, "other")})
+    assert difference("another", Run((result,), b""), Run((changed,), b"")).startswith(
+        f"transaction 0 by another: {wrong}"
+    )
+    assert not difference("another", Run((result,), b""), Run((replace(result, refund=None, error=None),), b""))
+    assert difference("another", Run((result,), b""), Run((None,), b""))
+
+
+@pytest.mark.parametrize("wrong", ["pc", "opcode", "gas", "depth", "stack", "memory", "cost", "refund"])
+def test_a_difference_in_any_step_is_found(wrong: str) -> None:
+    step = Step(0, 1, 100, 1, (5,), (0, 0), 3, 0)
+    changed = replace(step, **{wrong: 77})
+    expected = Run((), b"", ((step, step),))
+    assert f"step 1 (pc 0, opcode 0x1): {wrong}" in difference("another", expected, Run((), b"", ((step, changed),)))
+    assert "2 steps expected, 1 found" in difference("another", expected, Run((), b"", ((step,),)))
+    assert "state roots" in difference("another", expected, Run((), b"other"))
 
 
 def test_shrinking_keeps_what_fails_and_drops_the_rest() -> None:

@@ -1,16 +1,15 @@
 """Every way that a frame can end ends as the reference loop ends it: error, gas, output, logs, refund, warm set, state."""
 
 import random
-import subprocess
-import sys
 
 import pytest
 
 from evm_runtime.hardforks import OSAKA
-from tests.conformance.test_conformance import CASES, FIXTURE
+from node.worker import STACK_BYTES
 from tests.fuzz.machines import TIERS, Account, Run, run_ours
 from tests.unit.evm_runtime.chain import ADDRESSES, signed
 from tests.unit.evm_runtime.programs import OPS, asm
+from tests.unit.llvm.threads import in_threads
 
 TARGET, OTHER = b"\xe0" * 20, b"\xe1" * 20
 DATA = bytes(range(1, 50))
@@ -160,9 +159,6 @@ def recursion(op: str) -> bytes:
 @pytest.mark.parametrize("op", ["CALL", "DELEGATECALL", "CALLCODE"])
 def test_recursion_to_depth_1024(op: str) -> None:
     """In a thread with the stack that the executor's has; the deepest call fails by depth, not for want of gas."""
-    from tests.conformance.__main__ import STACK_BYTES
-    from tests.unit.llvm.threads import in_threads
-
     accounts = {bytes(ADDRESSES[0]): Account(10**26), TARGET: Account(1, 1, recursion(op))}
     gas = 1 << 40
     runs = in_threads(
@@ -173,9 +169,3 @@ def test_recursion_to_depth_1024(op: str) -> None:
     assert runs[0] == runs[1]
     result = runs[1].results[0]
     assert result is not None and int.from_bytes(result.output, "big") == 1_025, "frames, the outermost one at depth 0"
-
-
-def test_python_dash_o_changes_nothing() -> None:
-    command = [sys.executable, "-O", "-m", "tests.conformance", "--fixtures", str(FIXTURE), "--workers", "1"]
-    done = subprocess.run([*command, "--tier", "native"], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] == f"{len(CASES)} passed, 0 failed", done.stdout + done.stderr

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from evm_runtime import transition, work
+from evm_runtime import work
 from evm_runtime.calls import ExecutionInterrupted
 from evm_runtime.fork import Computation, interpret
 from evm_runtime.hardforks import OSAKA
@@ -14,6 +14,7 @@ from evm_runtime.llvm import engine, frame
 from evm_runtime.llvm.tier import NativeTier
 from evm_runtime.runtime import CallRequest
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
+from evm_runtime.vm_errors import OutOfWork
 from genesis.primitives import Address
 from tests.fuzz.cases import make_case
 from tests.fuzz.machines import TIERS, Account, run_ours
@@ -178,7 +179,7 @@ def test_hashing_counts_as_work_wherever_it_is_done(size: int) -> None:
     assert needed >= 40 * (work.KECCAK_WORK + size // 32 * work.KECCAK_WORD_WORK)
     for allowance in (needed // 3, needed - 1):
         short, _ = outcome_of(chain, tx, allowance, TIERS["native"])
-        assert isinstance(short.error, transition.OutOfWork) and short.gas_used == tx.gas_limit
+        assert isinstance(short.error, OutOfWork) and short.gas_used == tx.gas_limit
 
 
 def test_a_bad_jump_does_not_have_the_code_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +195,7 @@ def test_a_bad_jump_does_not_have_the_code_read_again(monkeypatch: pytest.Monkey
     monkeypatch.setattr("evm_runtime.code.jump_destinations", read_again)
     found = run_ours(accounts, [tx], TIERS["native"])
     assert found == expected
-    assert found.details[0] is not None and found.details[0].error == "InvalidInstruction"
+    assert found.results[0] is not None and found.results[0].error == "InvalidInstruction"
 
 
 def test_the_most_gas_that_runs_natively() -> None:

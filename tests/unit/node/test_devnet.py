@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from genesis.chain_spec import ForkActivation
 from genesis.errors import LocalError
 from genesis.primitives import keccak256
 from node.config import resolve
@@ -89,6 +90,10 @@ def test_a_long_interval_keeps_the_spec_in_order(options: DevnetOptions) -> None
     spec = make_devnet(dataclasses.replace(options, block_interval_ms=20_000)).spec
     assert spec.block.empty_interval_ms == 20_000
     assert spec.consensus.propose_timeout_ms >= 2 * 20_000
+
+
+def test_a_devnet_starts_at_osaka(options: DevnetOptions) -> None:
+    assert make_devnet(options).spec.forks == (ForkActivation("osaka", 0),)
 
 
 def test_a_port_in_use_is_named(options: DevnetOptions) -> None:

@@ -169,6 +169,11 @@ def test_overrides() -> None:
     block = block_overrides({"number": "0x1", "time": "0x2", "coinbase": A, "random": "0x7", "baseFee": "0x3"})
     assert (block.number, block.time, block.base_fee) == (1, 2, 3)
     assert block.prev_randao == Hash32(bytes(31) + b"\x07")
+    block = block_overrides({"blobBaseFee": "0x9", "blockHash": {"0x5": H}, "difficulty": "0x1"})
+    assert (block.blob_base_fee, block.block_hashes) == (9, {5: Hash32(b"\xcd" * 32)})
+    assert (
+        state_overrides({A: {"movePrecompileToAddress": A}})[Address(b"\xab" * 20)].move_precompile_to == b"\xab" * 20
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,10 +184,15 @@ def test_overrides() -> None:
         (state_overrides, {"0x" + "00" * 18 + "0a00": {"stateDiff": {}}}, "storage of a native contract"),
         (state_overrides, {"0x" + "00" * 18 + "0A01": {"state": {}}}, "storage of a native contract"),
         (state_overrides, {"0x1": {}}, "hex string has length 1"),
-        (state_overrides, {A: {"movePrecompileToAddress": A}}, "not supported"),
+        (state_overrides, {A: {"movePrecompileToAddress": "0x1"}}, "movePrecompileToAddress: hex string has length 1"),
+        (block_overrides, {"beaconRoot": H}, 'block override "beaconRoot" is not supported'),
+        (block_overrides, {"withdrawals": []}, 'block override "withdrawals" is not supported'),
+        (block_overrides, {"difficulty": "x"}, "difficulty"),
+        (block_overrides, {"blockHash": {"0x1": "0x2"}}, "blockHash: 0x1"),
+        (block_overrides, {"blockHash": {"1": H}}, "blockHash"),
+        (block_overrides, {"blockHash": {hex(n): H for n in range(257)}}, "at most 256 block hashes"),
         (state_overrides, {A: {"state": {H: "0x1"}}}, "state: 0x"),
         (block_overrides, {"time": "0x1", "timestamp": "0x1"}, "time and timestamp are the same"),
-        (block_overrides, {"withdrawals": [1]}, "withdrawals cannot be overridden"),
     ],
 )
 def test_bad_overrides(parse: Any, value: Any, message: str) -> None:

@@ -1,0 +1,98 @@
+"""What a call takes accounts and the block around it to be, as geth's state and block overrides say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from evm_runtime.hardforks import Fork
+from evm_runtime.header import Header
+from evm_runtime.precompiles import Precompile
+from evm_runtime.state import AccountDB
+from genesis.errors import InvalidTransaction
+from genesis.primitives import Address, Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOverride:
+    """What an account is taken to be for one call. `state` replaces all its storage, `state_diff` some of it."""
+
+    balance: int | None = None
+    nonce: int | None = None
+    code: bytes | None = None
+    state: Mapping[int, int] | None = None
+    state_diff: Mapping[int, int] | None = None
+    move_precompile_to: Address | None = None
+    """Where the precompile of this address is to be found instead."""
+
+
+StateOverrides = Mapping[Address, AccountOverride]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOverrides:
+    """What the block around a call is taken to be; `time` in seconds, fees in wei, `block_hashes` by height."""
+
+    number: int | None = None
+    time: int | None = None
+    gas_limit: int | None = None
+    coinbase: Address | None = None
+    prev_randao: Hash32 | None = None
+    base_fee: int | None = None
+    blob_base_fee: int | None = None
+    block_hashes: Mapping[int, Hash32] = field(default_factory=dict)
+
+    def apply(self, header: Header) -> Header:
+        """The header with what of this a header has."""
+        changes: dict[str, Any] = {
+            "number": self.number,
+            "timestamp": self.time,
+            "gas_limit": self.gas_limit,
+            "coinbase": self.coinbase,
+            "prev_randao": self.prev_randao,
+            "base_fee_per_gas": self.base_fee,
+        }
+        return header.replace(**{name: value for name, value in changes.items() if value is not None})
+
+
+def override_accounts(db: AccountDB, overrides: StateOverrides) -> None:
+    """Write the overrides into a state. Raises InvalidTransaction for values that no account can have."""
+    for address, override in overrides.items():
+        try:
+            _override_account(db, address, override)
+        except ValueError as error:
+            raise InvalidTransaction(f"state override: {error}") from None
+
+
+def _override_account(db: AccountDB, address: Address, override: AccountOverride) -> None:
+    if override.balance is not None:
+        db.set_balance(address, override.balance)
+    if override.nonce is not None:
+        db.set_nonce(address, override.nonce)
+    if override.code is not None:
+        db.set_code(address, override.code)
+    if override.state is not None:
+        db.delete_storage(address)
+    for slot, value in {**(override.state or {}), **(override.state_diff or {})}.items():
+        db.set_storage(address, slot, value)
+
+
+def override_precompiles(fork: Fork, overrides: StateOverrides) -> Fork:
+    """The fork with precompiles moved where overrides say, and without those whose accounts are overridden at all.
+
+    Raises InvalidTransaction, as geth does, for a move of what is no precompile, or to an account that is overridden too.
+    """
+    precompiles: dict[Address, Precompile] = dict(fork.precompiles)
+    moved: set[Address] = set()
+    for address, override in sorted(overrides.items()):
+        if address in moved:
+            raise InvalidTransaction(f"account 0x{address.hex()} has already been overridden by a precompile")
+        target, precompile = override.move_precompile_to, precompiles.pop(address, None)
+        if target is None:
+            continue
+        if precompile is None:
+            raise InvalidTransaction(f"account 0x{address.hex()} is not a precompile")
+        if target in overrides:
+            raise InvalidTransaction(f"account 0x{target.hex()} is already overridden")
+        precompiles[target] = precompile
+        moved.add(target)
+    return fork if precompiles == fork.precompiles else replace(fork, precompiles=precompiles)

@@ -1,0 +1,103 @@
+"""State and block overrides of calls, as geth has them: precompiles that move or vanish, hashes and fees that are made up."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from evm_runtime.overrides import AccountOverride, BlockOverrides
+from evm_runtime.runtime import CallRequest
+from genesis.chain_spec import ForkActivation
+from genesis.errors import InvalidTransaction
+from genesis.primitives import Address, Hash32
+from tests.unit.evm_runtime.chain import ADDRESSES, Chain, contract, make_spec, signed
+from tests.unit.evm_runtime.programs import asm
+from tests.unit.evm_runtime.test_calls import CAP, CODE, COUNTER, FRESH, OTHER, call, chain_of, value, word
+
+SHA256, IDENTITY = (Address(bytes(19) + bytes([number])) for number in (2, 4))
+DIGEST = hashlib.sha256(b"OpenLedger").digest()
+
+
+def test_a_precompile_moves_and_is_gone_where_it_was() -> None:
+    chain = chain_of(b"")
+    moved = {SHA256: AccountOverride(move_precompile_to=FRESH)}
+    assert call(chain, FRESH, data=b"OpenLedger", state_overrides=moved).output == DIGEST
+    assert call(chain, SHA256, data=b"OpenLedger", state_overrides=moved).output == b""
+    assert call(chain, SHA256, data=b"OpenLedger").output == DIGEST, "only in that call"
+    assert call(chain, FRESH, data=b"OpenLedger").output == b""
+
+
+def test_a_moved_precompile_makes_room_for_code_that_calls_it() -> None:
+    """The usual use: put code in front of a precompile."""
+    code = asm(
+        "CALLDATASIZE", 0, 0, "CALLDATACOPY", 32, 0, "CALLDATASIZE", 0, FRESH, "GAS", "STATICCALL", 0, "MLOAD", 1, "ADD"
+    )
+    overrides = {SHA256: AccountOverride(move_precompile_to=FRESH, code=code + asm(0, "MSTORE", 32, 0, "RETURN"))}
+    result = call(chain_of(b""), SHA256, data=b"OpenLedger", state_overrides=overrides)
+    assert value(result) == int.from_bytes(DIGEST, "big") + 1
+
+
+def test_a_precompile_whose_account_is_overridden_is_none() -> None:
+    chain = chain_of(b"")
+    assert value(call(chain, SHA256, state_overrides={SHA256: AccountOverride(code=word(77))})) == 77
+    assert call(chain, SHA256, data=b"x", state_overrides={SHA256: AccountOverride(balance=5)}).output == b""
+    assert call(chain, IDENTITY, data=b"x", state_overrides={SHA256: AccountOverride(balance=5)}).output == b"x"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({CODE: AccountOverride(move_precompile_to=FRESH)}, "is not a precompile"),
+        (
+            {SHA256: AccountOverride(move_precompile_to=FRESH), FRESH: AccountOverride(balance=1)},
+            "is already overridden",
+        ),
+        ({Address(b"\x77" * 20): AccountOverride(move_precompile_to=FRESH)}, "is not a precompile"),
+        ({SHA256: AccountOverride(move_precompile_to=IDENTITY), IDENTITY: AccountOverride()}, "already overridden"),
+    ],
+)
+def test_impossible_moves_are_refused(overrides: Any, message: str) -> None:
+    with pytest.raises(InvalidTransaction, match=message):
+        call(chain_of(b""), FRESH, state_overrides=overrides)
+
+
+def test_a_precompile_can_take_the_place_of_another() -> None:
+    overrides = {SHA256: AccountOverride(move_precompile_to=IDENTITY)}
+    assert call(chain_of(b""), IDENTITY, data=b"OpenLedger", state_overrides=overrides).output == DIGEST
+
+
+def test_block_hashes_and_the_blob_base_fee_are_taken_as_given() -> None:
+    chain = Chain(make_spec(contract(CODE, word(0, "CALLDATALOAD", "BLOCKHASH")), contract(OTHER, word("BLOBBASEFEE"))))
+    for nonce in range(3):
+        chain.advance(signed(0, nonce=nonce, to=FRESH))
+    made_up = BlockOverrides(block_hashes={1: Hash32(b"\x11" * 32), 9: Hash32(b"\x99" * 32)})
+
+    def blockhash(number: int, **overrides: Any) -> int:
+        return value(call(chain, data=number.to_bytes(32, "big"), **overrides))
+
+    assert blockhash(1, block_overrides=made_up) == int.from_bytes(b"\x11" * 32, "big")
+    assert blockhash(2, block_overrides=made_up) == blockhash(2) != 0
+    assert blockhash(9, block_overrides=made_up) == 0, "not yet an ancestor"
+    later = BlockOverrides(number=10, block_hashes=made_up.block_hashes)
+    assert blockhash(9, block_overrides=later) == int.from_bytes(b"\x99" * 32, "big")
+    assert value(call(chain, OTHER)) == 1
+    assert value(call(chain, OTHER, block_overrides=BlockOverrides(blob_base_fee=12_345))) == 12_345
+
+
+def test_the_forks_rules_are_those_of_the_overridden_height() -> None:
+    forks = (ForkActivation("prague"), ForkActivation("osaka", 100))
+    clz = asm(1) + b"\x1e" + asm(0, "MSTORE", 32, 0, "RETURN")
+    chain = Chain(make_spec(contract(CODE, clz), forks=forks))
+    assert call(chain).status == "error"
+    assert value(call(chain, block_overrides=BlockOverrides(number=100))) == 255
+
+
+def test_access_lists_and_estimates_take_overrides() -> None:
+    chain = chain_of(b"")
+    overrides = {FRESH: AccountOverride(code=COUNTER, state={0: 5})}
+    request = CallRequest(sender=ADDRESSES[0], to=FRESH)
+    entries, result = chain.runtime.create_access_list(chain.tip, request, gas_cap=CAP, state_overrides=overrides)
+    assert entries == ((FRESH, (0,)),) and int.from_bytes(result.output, "big") == 6
+    gas = chain.runtime.estimate_gas(chain.tip, request, gas_cap=CAP, state_overrides=overrides)
+    assert call(chain, FRESH, sender=ADDRESSES[0], gas=gas, state_overrides=overrides).status == "success"
+    assert call(chain, FRESH, sender=ADDRESSES[0], gas=gas - 1, state_overrides=overrides).status == "error"
