@@ -139,6 +139,7 @@ def _by_reference(op: int, opcode: Any) -> Exit:
     """By py-evm's own function."""
     pops, pushes = STACK_EFFECT[op]
     calls = op in _CALLS
+    call = opcode.__call__  # a method is called without going through C, whose depth CPython 3.12 limits
     uses_memory = calls or op == _EXTCODECOPY
 
     def run(frame: Frame) -> None:
@@ -151,7 +152,7 @@ def _by_reference(op: int, opcode: Any) -> Exit:
         if uses_memory:
             frame.trim_memory()
         meter.gas_remaining = fields[Field.GAS] + fields[Field.RESERVE]
-        opcode(computation=computation)
+        call(computation=computation)
         frame.gas = meter.gas_remaining
         if pushes:
             buffer[start : start + WORD_BYTES] = to_int(values.pop()).to_bytes(WORD_BYTES, "little")

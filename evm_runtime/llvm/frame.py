@@ -32,7 +32,7 @@ class Surroundings:
     """What the frames of one state share: the block's words, the transaction's, the jump destinations of each code.
 
     Those are kept as long as the state is, which holds the codes anyway: so no code is scanned twice in a block, however many
-    it calls.
+    it calls. Initcode, which nobody else holds, is not kept.
     """
 
     def __init__(self, state: Any, engine: Engine) -> None:
@@ -65,12 +65,14 @@ class Surroundings:
             self._words = bytes(12) + transaction.origin + gas_price + self._block_words
         return self._words
 
-    def addresses(self, code: bytes) -> tuple[int, int, tuple[bytes, bytearray]]:
+    def addresses(self, code: bytes, *, is_initcode: bool) -> tuple[int, int, tuple[bytes, bytearray]]:
         """(address of the code, address of the bitmap of its jump destinations, both: they must outlive their addresses)"""
-        found = self._codes.get(code)
+        found = None if is_initcode else self._codes.get(code)
         if found is None:
             bitmap = self._engine.jump_bitmap(code)
-            found = self._codes[code] = address_of_bytes(code), address_of_bytearray(bitmap), (code, bitmap)
+            found = address_of_bytes(code), address_of_bytearray(bitmap), (code, bitmap)
+            if not is_initcode:
+                self._codes[code] = found
         return found
 
 
@@ -111,7 +113,7 @@ class Frame:
         self.slice_gas = SLICE_GAS if computation.state.poll is None else POLLED_SLICE_GAS
         gas = computation._gas_meter.gas_remaining
         first = min(gas, self.slice_gas)
-        code, jumps, self.code = surroundings.addresses(message.code)
+        code, jumps, self.code = surroundings.addresses(message.code, is_initcode=message.is_create)
         _FIELDS.pack_into(
             self.buffer, 0,
             0, STACK, first, gas - first, table,

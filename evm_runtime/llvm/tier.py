@@ -25,7 +25,7 @@ from evm_runtime.llvm.frame import Frame, Surroundings, give_back, take_frame
 from evm_runtime.llvm.layout import Field, Leave
 
 _ENDS, _OUT_OF_GAS, _GROW = int(Leave.STOP), int(Leave.OUT_OF_GAS), int(Leave.GROW)
-_GAS_MAX: Final = 1 << 62
+_GAS_MAX: Final = (1 << 63) - 1
 """A frame with more gas than fits a field is left to the fallback; no transaction can pay for that much."""
 
 

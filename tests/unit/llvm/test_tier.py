@@ -196,3 +196,16 @@ def test_a_bad_jump_does_not_have_the_code_read_again(monkeypatch: pytest.Monkey
     found = run_ours(accounts, [tx], TIERS["native"])
     assert found == expected
     assert found.results[0] is not None and found.results[0].error == "InvalidInstruction"
+
+
+def test_the_most_gas_that_runs_natively() -> None:
+    """2^63 - 1 as some official tests have it, which fills a signed field to the brim; one more is left to the fallback."""
+    code = asm("GAS", 0, "MSTORE", 32, 0, "RETURN")
+    chain = Chain(make_spec(contract(TARGET, code)))
+    for gas in ((1 << 63) - 1, 1 << 63, (1 << 64) - 1):
+        outputs = set()
+        for tiers in (Tiers(native=True, jit=False), Tiers(native=False, jit=False)):
+            runtime = type(chain.runtime)(chain.spec, chain.identity, chain.store, tiers=tiers)
+            outputs.add(runtime.call(chain.tip, CallRequest(to=TARGET, gas=gas), gas_cap=gas).output)
+        (output,) = outputs
+        assert int.from_bytes(output, "big") > gas - 30_000
