@@ -42,7 +42,8 @@ def estimate_gas(environment: CallEnvironment, header: Header, request: CallRequ
     if low < guess < high:
         low, high = (low, guess) if _try(state, request, guess) else (guess, high)
     while low + 1 < high:
-        middle = (low + high) // 2
+        # Most messages need little more than they use, so the search leans to the low side, as geth's does.
+        middle = min((low + high) // 2, 2 * low)
         low, high = (low, middle) if _try(state, request, middle) else (middle, high)
     return high
 
