@@ -6,7 +6,6 @@ It judges for itself which transactions are valid. Native contracts are not Ethe
 import importlib
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from ethereum.exceptions import EthereumException
@@ -115,7 +114,7 @@ class _Recorder:
             self._open[depth] = place, charged + event.gas_cost
         elif isinstance(event, OpEnd):
             place, charged = self._open.pop(depth)
-            self.steps[place] = replace(self.steps[place], cost=charged)
+            self.steps[place] = self.steps[place]._replace(cost=charged)
         elif isinstance(event, OpException):
             self._open.pop(depth, None)
             if isinstance(event.error, self._rules.errors.InvalidOpcode):

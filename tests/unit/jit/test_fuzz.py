@@ -1,7 +1,5 @@
 """A short run of the differential fuzzer; `python -m tests.fuzz` is the long one."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.fuzz.cases import Case, check, make_case, shrink
@@ -51,18 +49,18 @@ def test_cases_have_something_of_everything() -> None:
 @pytest.mark.parametrize("wrong", ["status", "gas_used", "output", "logs", "refund", "error", "warm"])
 def test_a_difference_in_any_field_is_found(wrong: str) -> None:
     result = Result(1, 21_000, b"", (), 0, "NoneType", ())
-    changed = replace(result, **{wrong: {"status": 0, "gas_used": 1, "refund": 1}.get(wrong, "other")})
+    changed = result._replace(**{wrong: {"status": 0, "gas_used": 1, "refund": 1}.get(wrong, "other")})
     assert difference("another", Run((result,), b""), Run((changed,), b"")).startswith(
         f"transaction 0 by another: {wrong}"
     )
-    assert not difference("another", Run((result,), b""), Run((replace(result, refund=None, error=None),), b""))
+    assert not difference("another", Run((result,), b""), Run((result._replace(refund=None, error=None),), b""))
     assert difference("another", Run((result,), b""), Run((None,), b""))
 
 
 @pytest.mark.parametrize("wrong", ["pc", "opcode", "gas", "depth", "stack", "memory", "cost", "refund"])
 def test_a_difference_in_any_step_is_found(wrong: str) -> None:
     step = Step(0, 1, 100, 1, (5,), (0, 0), 3, 0)
-    changed = replace(step, **{wrong: 77})
+    changed = step._replace(**{wrong: 77})
     expected = Run((), b"", ((step, step),))
     assert f"step 1 (pc 0, opcode 0x1): {wrong}" in difference("another", expected, Run((), b"", ((step, changed),)))
     assert "2 steps expected, 1 found" in difference("another", expected, Run((), b"", ((step,),)))
