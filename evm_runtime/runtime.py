@@ -223,7 +223,8 @@ class Runtime:
             return self._executor.computation_at(height)
         twins = {at: native.isolated(own_account=at in state_overrides) for at, native in self._natives.items()}
         number = height if block_overrides.number is None else block_overrides.number
-        return computation_class(twins, fork=override_precompiles(fork_at(self.spec.forks, number), state_overrides))
+        fork = override_precompiles(fork_at(self.spec.forks, number), state_overrides, self._natives)
+        return computation_class(twins, fork=fork)
 
     def _environment(
         self,
