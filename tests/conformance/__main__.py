@@ -1,7 +1,7 @@
 """`python -m tests.conformance --fixtures DIR`: run state tests through the executor, and say how many pass.
 
 The last line is `N passed, M failed`; the failing cases are listed before it. The exit code is 0 if none failed. A case that
-takes longer than the time limit fails, and so does a file that is malformed; neither ends the run.
+takes longer than its limit of processor time fails, and so does a file that is malformed; neither ends the run.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from tests.conformance.state_test import TIERS
 
 
 def print_folders(results: list[Result], root: Path) -> None:
-    """Passed and failed by folder and fork, and the seconds they took."""
+    """Passed and failed by folder and fork, and the seconds of processor time they took."""
     rows: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
         rows[str(result.path.parent.relative_to(root) if root.is_dir() else root.name), result.fork].append(result)
@@ -43,7 +43,7 @@ def parse_options() -> argparse.Namespace:
         help="all tiers as nodes run them, one alone, or each in turn",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--seconds", type=float, default=600, help="the time limit of a case")
+    parser.add_argument("--seconds", type=float, default=600, help="of processor time, the limit of a case")
     parser.add_argument("--folders", action="store_true", help="print the counts of each folder and the slowest cases")
     options = parser.parse_args()
     if not options.fixtures.exists():
