@@ -239,7 +239,7 @@ def test_a_node_runs_until_its_halt_height_and_until_sigterm(datadir: Path) -> N
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "block 2 " in line:
+        if "height 2 round" in line and "commit: block" in line:
             break
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
