@@ -92,8 +92,8 @@ class DatanetIndex:
         self._ingest: _Ingest | None = None
         self._placed = 0
         """Segments below this position are in one of the tables."""
-        self._stale = 0
-        """Entries of `waiting` that are settled by now."""
+        self._swept = 0
+        """The version at which `waiting` was last seen to be worth its memory."""
 
     @property
     def versions(self) -> int:
@@ -223,7 +223,6 @@ class DatanetIndex:
         self._tickets.extend(named)
         self.tables = replace(tables, owners=owners, followers=followers)
         self._log.settled[positions] = True
-        self._stale += int(np.count_nonzero(run.keys < self._placed))
         _drop(queue, len(positions))
 
     def _pass_on(self, slots: Slots, blobs: BlobReader, queue: deque[int]) -> None:
@@ -303,11 +302,14 @@ class DatanetIndex:
 
     def next_merge(self) -> MergeJob | None:
         """The most useful merge there is to do, if any."""
-        tables, orders = self.tables, self._log.orders
-        if self._stale * 2 > len(tables.waiting):
-            return MergeJob("waiting", tables.waiting.runs, orders, self._log.settled)
+        versions, tables, orders, settled = self.versions, self.tables, self._log.orders, self._log.settled
+        if self._swept != versions:
+            stale = sum(int(np.count_nonzero(settled[run.keys])) for run in tables.waiting.runs)
+            if stale * 2 > len(tables.waiting):
+                return MergeJob("waiting", tables.waiting.runs, orders, settled)
+            self._swept = versions
         if pair := tables.waiting.overdue():
-            return MergeJob("waiting", pair, orders, self._log.settled)
+            return MergeJob("waiting", pair, orders, settled)
         if pair := tables.followers.overdue():
             return MergeJob("followers", pair, orders)
         if pair := tables.owners.overdue():
@@ -316,11 +318,8 @@ class DatanetIndex:
 
     def finish(self, job: MergeJob, merged: Run) -> None:
         """Put a merged run in place of those it was made from, if they are still there."""
-        before: Table = getattr(self.tables, job.table)
-        after = before.replace(job.old, merged)
-        if job.table == "waiting":
-            self._stale -= len(before) - len(after)
-        self.tables = replace(self.tables, **{job.table: after})
+        table: Table = getattr(self.tables, job.table)
+        self.tables = replace(self.tables, **{job.table: table.replace(job.old, merged)})
 
 
 def _latest(owners: Table, windows: Windows, limit: int) -> Iterator[tuple[Places, U32s]]:

@@ -66,7 +66,7 @@ class Run:
 
     @classmethod
     def sort(cls, windows: Windows, keys: U32s, rank: Rank) -> "Run":
-        """A run of entries in any order; of equal ones it keeps one."""
+        """A run of entries in any order; of equal ones it keeps one. Keys of one rank go by their number."""
         order = windows.sorting()
         high = windows.high[order]
         same_as_next = high[1:] == high[:-1]
@@ -75,7 +75,8 @@ class Run:
             tied[:-1] |= same_as_next
             tied[1:] |= same_as_next
             members = order[tied]
-            order[tied] = members[np.lexsort((_ranks(keys[members], rank), windows.low[members], high[tied]))]
+            tied_keys = keys[members]
+            order[tied] = members[np.lexsort((tied_keys, _ranks(tied_keys, rank), windows.low[members], high[tied]))]
         run = cls(windows.take(order), keys[order])
         again = ~run.first_of_each()
         again[1:] &= run.keys[1:] == run.keys[:-1]
