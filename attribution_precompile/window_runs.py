@@ -101,7 +101,7 @@ class Run:
         high, low = self.windows.high, self.windows.low
         start = np.searchsorted(high, windows.high)
         end = start.copy()
-        found = np.flatnonzero(high.take(start, mode="clip") == windows.high)
+        found = (high.take(start, mode="clip") == windows.high).nonzero()[0]
         if found.size:
             wanted = windows.low[found]
             first, last = start[found], np.searchsorted(high, windows.high[found], side="right")
@@ -112,9 +112,9 @@ class Run:
     def last_below(self, windows: Windows, key: int) -> tuple[Places, U32s]:
         """For windows with an entry of a key less than `key`: their places, and the greatest such key. Ranks are the keys."""
         start, end = self.ranges(windows)
-        found = np.flatnonzero(start < end)
+        found = (start < end).nonzero()[0]
         first, last = start[found], end[found]
-        beyond = np.flatnonzero(self.keys[last - 1] >= key)
+        beyond = (self.keys[last - 1] >= key).nonzero()[0]
         if beyond.size:
             last[beyond] = _bisect(first[beyond], last[beyond], lambda at, _who: self.keys[at] < key)
             within = first < last
@@ -127,7 +127,7 @@ class Run:
         The caller clears `looking` at the places that it wants no more of.
         """
         start, end = self.ranges(windows)
-        places = np.flatnonzero((start < end) & looking)
+        places = ((start < end) & looking).nonzero()[0]
         while places.size:
             yield places, self.keys[start[places]]
             start[places] += 1
@@ -196,7 +196,7 @@ def _ranks(keys: U32s, rank: Rank) -> npt.NDArray[np.unsignedinteger]:
 def _bisect(start: Places, end: Places, before: Callable[[Places, Places], Bools]) -> Places:
     """In each range [start, end), the first place that isn't `before(place, number of the range)`."""
     low, high = start.copy(), end.copy()
-    who = np.flatnonzero(low < high)
+    who = (low < high).nonzero()[0]
     while who.size:
         middle = (low[who] + high[who]) >> 1
         right = before(middle, who)

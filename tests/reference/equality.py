@@ -83,6 +83,8 @@ class _Asked:
     model: int
     output: bytes
     traced: Traced
+    owned: dict[int, int]
+    """Of some contributions: the windows that a review would have counted."""
 
 
 def _check_outputs(timeline: Timeline) -> int:
@@ -96,7 +98,8 @@ def _check_outputs(timeline: Timeline) -> int:
             traced = compare(timeline, model, uses, output)
             cases += 1
             if traced is not None and rng.random() < 0.2:
-                asked.append(_Asked(dict(state.slots), state.block_number, model, output, traced))
+                owned = _owned(timeline, state, SpanIndex(nullcontext()), rng.sample(_reviewable(timeline), 1))
+                asked.append(_Asked(dict(state.slots), state.block_number, model, output, traced, owned))
         for _ in range(rng.randint(0, 5)):
             timeline.step()
             _tend_index(timeline)
@@ -174,3 +177,16 @@ def _check_old_state(timeline: Timeline, old: _Asked) -> None:
     state.slots, state.blobs, state.block_number = old.slots, timeline.direct.state.blobs, old.block_number
     again = _trace(timeline, state, timeline.direct.contract.index, old.model, old.output)
     assert again == old.traced
+    assert _owned(timeline, state, timeline.direct.contract.index, list(old.owned)) == old.owned
+
+
+def _reviewable(timeline: Timeline) -> list[int]:
+    """Contributions that stand in earlier blocks."""
+    number = timeline.direct.state.block_number
+    found = [written for datanet in timeline.datanets for written in datanet.written if written.last_block < number]
+    return [written.id for written in found] or [0]
+
+
+def _owned(timeline: Timeline, state: DictState, index: SpanIndex, contributions: list[int]) -> dict[int, int]:
+    slots, number = ReaderSlots(state), state.block_number
+    return {each: index.owned_windows(slots, state, each, number) for each in contributions if each}
