@@ -10,10 +10,10 @@ TEXT_BYTE: Final = 8
 """Checking and splitting a byte of text into tokens."""
 STORED_BYTE: Final = 24
 """Keeping a byte of content for good, as a blob beside the state."""
-INDEX_TOKEN: Final = 700
+INDEX_TOKEN: Final = 600
 """Hashing the window that begins at a token; reading and hashing it again for the index, once while it waits and once when a
 version takes it in; its share of merging."""
-REVIEW_TOKEN: Final = 450
+REVIEW_TOKEN: Final = 400
 """Counting the owned windows of a contribution, per token."""
 TRACE_TOKEN: Final = 100
 """Crediting an output token (rules 8 to 11)."""
