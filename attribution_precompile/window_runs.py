@@ -3,10 +3,10 @@
 An entry is a window id (BLAKE2b-128, whole, so that equal ids need no confirmation) and a 32-bit key that says what is known of
 the window. Entries lie in *runs*: NumPy arrays sorted by id, and among equal ids by the rank of their keys. A run never changes
 once it is made, so any thread may read it without a lock. A *table* is a few runs, oldest first. New entries make a new run;
-neighbours are merged when the older is not twice the size of the newer, so n entries lie in O(log n) runs and each is moved
-O(log n) times. 20 bytes per entry; a look-up is a binary search in each run, for many windows at a time.
+neighbours are merged when the older is not three times as large as the newer, so n entries lie in O(log n) runs and each is
+moved O(log n) times. 20 bytes per entry; a look-up is a binary search in each run, for many windows at a time.
 
-What a run contains does not depend on the order in which it was merged. Nothing here is ever hashed or leaves the node.
+No answer depends on how entries are spread over runs. Nothing here is ever hashed or leaves the node.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +25,8 @@ Places: TypeAlias = npt.NDArray[np.intp]
 Rank: TypeAlias = U64s | None
 """The rank of key x among entries of one window: `rank[x]`, or x itself. Smaller is first."""
 
+SIZES_APART: Final = 3
+"""Of neighbouring runs. More means fewer runs to search and more merging; from 2 to 4 neither changes by a quarter."""
 MERGED_AT_ONCE_MAX: Final = 1 << 16
 """Entries that adding a run may move: a few milliseconds. Larger merges wait for `Table.overdue` to be asked for them."""
 
@@ -177,7 +179,7 @@ class Table:
         """The newest neighbours that should be one run, of at most so many entries; None if all is in order."""
         for older, newer in reversed(list(pairwise(self.runs))):
             small_enough = entries_max is None or len(older) + len(newer) <= entries_max
-            if small_enough and len(older) < 2 * len(newer):
+            if small_enough and len(older) < SIZES_APART * len(newer):
                 return older, newer
         return None
 

@@ -98,6 +98,9 @@ def test_tables_stay_in_few_runs_and_lose_nothing(at_once: int, monkeypatch: pyt
     assert len(table.runs) <= len(added).bit_length()
     assert sorted(entry for run in table.runs for entry in entries_of(run)) == sorted(added)
     assert len(table) == len(added)
+    assert sum(run.windows.high.nbytes + run.windows.low.nbytes + run.keys.nbytes for run in table.runs) == 20 * len(
+        added
+    )
 
 
 def test_a_merge_that_comes_too_late_changes_nothing() -> None:
