@@ -9,7 +9,8 @@ Segments are known by their position in the datanet. Three tables of windows (`w
 - `followers`: of segments that a version has, where another owned the window already. Keys as in `waiting`.
 
 When a version is ingested, its new segments are *settled*: their windows go to `owners` or `followers`, and what `waiting` has
-of them is left out of its next merge. Then the windows of those that have left pass to the next member.
+of them is left out of its next merge. They are sifted out of `waiting`, where they lie ready, or if they aren't there or few,
+hashed from content. Then the windows of those that have left pass to the next member.
 
 Ingesting is cut into steps of bounded work. Each step reads first and changes the index afterwards, so a step that fails
 (content is missing) leaves the index as it was. Steps, and `finish`, need the caller's lock; what reads ready tables does not:
@@ -31,10 +32,15 @@ from attribution_precompile.span import NOBODY
 from attribution_precompile.tokens import WINDOW_ID_BYTES
 from attribution_precompile.window_runs import Bools, Places, Rank, Run, Table, U32s, U64s, Windows, merge
 from evm_runtime.native import Slots
+from genesis.errors import InvariantError
 from genesis.primitives import Hash32
 
 STEP_TOKENS: Final = 1 << 14
 """Content that one step takes in: about 20 ms of work. A segment is never cut."""
+STEP_ENTRIES: Final = 1 << 17
+"""Entries of `waiting` that one step looks through."""
+SIFTING_PAYS: Final = 32
+"""Looking through so many entries takes less time than hashing one token again."""
 NO_SEGMENT: Final = (1 << 32) - 1
 _ORDER_MAX: Final = (1 << 64) - 1
 """Stands behind every segment: of a window that nobody owns any more."""
@@ -69,10 +75,14 @@ class MergeJob:
 
 @dataclass(slots=True)
 class _Ingest:
-    """A version on its way into the index. The queues are of positions, and known once the changes are complete."""
+    """A version on its way into the index. The queues, of pieces of `waiting` and of positions, are known once the changes are
+    complete."""
 
     changes: Changes
     complete: bool = False
+    joining: Bools | None = None
+    """Positions of the segments that are sifted out of `waiting`."""
+    to_sift: deque[Run] = field(default_factory=deque)
     to_settle: deque[int] = field(default_factory=deque)
     to_pass_on: deque[int] = field(default_factory=deque)
 
@@ -194,6 +204,8 @@ class DatanetIndex:
             ingest.complete = not self._roster.step(slots, ingest.changes)
             if ingest.complete:
                 self._queue(ingest)
+        elif ingest.to_sift:
+            self._sift(ingest)
         elif ingest.to_settle:
             self._settle(slots, blobs, ingest.to_settle)
         elif ingest.to_pass_on:
@@ -205,14 +217,41 @@ class DatanetIndex:
 
     def _queue(self, ingest: _Ingest) -> None:
         """The earliest first: then few windows change hands twice."""
-        for contribution in sorted(ingest.changes.joined, key=self._log.first_order):
-            ingest.to_settle.extend(self._log.positions(contribution))
+        joined = sorted(ingest.changes.joined, key=self._log.first_order)
+        positions = [position for contribution in joined for position in self._log.positions(contribution)]
+        joining = np.zeros(len(self._log), np.bool_)
+        joining[positions] = True
+        joining[self._placed :] = False
+        waiting = self.tables.waiting
+        if int(self._log.tokens[joining].sum()) * SIFTING_PAYS >= len(waiting):
+            ingest.joining = joining
+            for run in waiting.runs:
+                ingest.to_sift.extend(run.parts(STEP_ENTRIES))
+            positions = [position for position in positions if not joining[position]]
+        ingest.to_settle.extend(positions)
         for contribution in ingest.changes.left:
             ingest.to_pass_on.extend(self._log.positions(contribution))
 
+    def _sift(self, ingest: _Ingest) -> None:
+        """Settle what a piece of `waiting` has of the joining segments; with the last piece they are done with."""
+        joining = ingest.joining
+        if joining is None:
+            raise InvariantError("sifting for no segments")
+        piece = ingest.to_sift[0]
+        self._give(piece.take(joining[piece.keys]))
+        ingest.to_sift.popleft()
+        if not ingest.to_sift:
+            self._log.settled[: len(joining)][joining] = True
+
     def _settle(self, slots: Slots, blobs: BlobReader, queue: deque[int]) -> None:
-        """Give the windows of some joining segments to the earliest that has them: these, or who owns them already."""
+        """Settle some joining segments from their content."""
         positions, run = self._read_some(slots, blobs, queue)
+        self._give(run)
+        self._log.settled[positions] = True
+        _drop(queue, len(positions))
+
+    def _give(self, run: Run) -> None:
+        """Give windows of joining segments to the earliest that has them: these, or who owns them already."""
         orders, tables = self._log.orders, self.tables
         wins = run.first_of_each()
         heads = run.take(wins)
@@ -222,8 +261,6 @@ class DatanetIndex:
         followers = tables.followers.add(run.take(~wins), orders)
         self._tickets.extend(named)
         self.tables = replace(tables, owners=owners, followers=followers)
-        self._log.settled[positions] = True
-        _drop(queue, len(positions))
 
     def _pass_on(self, slots: Slots, blobs: BlobReader, queue: deque[int]) -> None:
         """Where the owner of a window is no member any more, the next member that has the window owns it, or nobody does."""

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attribution_precompile.layout import SEGMENTS, Segment
-from attribution_precompile.window_runs import Bools, U64s
+from attribution_precompile.window_runs import Bools, U32s, U64s
 from evm_runtime.native import Slots
 from genesis.errors import StorageCorrupt
 
@@ -43,13 +43,14 @@ class Column:
 
 
 class SegmentLog:
-    """Order, contribution and block of each segment, and which segments a contribution has."""
+    """Order, contribution, block and tokens of each segment, and which segments a contribution has."""
 
     def __init__(self, datanet: int) -> None:
         self._datanet: Final = datanet
         self._orders = Column(np.uint64)
         self._contributions = Column(np.uint64)
         self._blocks = Column(np.uint64)
+        self._tokens = Column(np.uint32)
         self._settled = Column(np.bool_)
         self._positions: dict[int, list[int]] = {}
 
@@ -67,6 +68,10 @@ class SegmentLog:
     @property
     def blocks(self) -> U64s:
         return self._blocks.view  # type: ignore[return-value]
+
+    @property
+    def tokens(self) -> U32s:
+        return self._tokens.view  # type: ignore[return-value]
 
     @property
     def settled(self) -> Bools:
@@ -87,6 +92,7 @@ class SegmentLog:
             return
         self._positions.setdefault(record.contribution_id, []).append(position)
         self._settled.append(False)
+        self._tokens.append(record.tokens)
         self._blocks.append(record.block_number)
         self._contributions.append(record.contribution_id)
         self._orders.append(record.order)

@@ -91,6 +91,12 @@ class Run:
         """Some of the entries, in the same order."""
         return Run(self.windows.take(places), self.keys[places])
 
+    def parts(self, entries: int) -> "Iterator[Run]":
+        """The run in pieces of at most so many entries, which share its memory."""
+        for at in range(0, len(self), entries):
+            piece = slice(at, at + entries)
+            yield Run(Windows(self.windows.high[piece], self.windows.low[piece]), self.keys[piece])
+
     def first_of_each(self) -> Bools:
         """Which entries are the first of their window."""
         high, low = self.windows.high, self.windows.low

@@ -48,6 +48,8 @@ def cut_small(rng: random.Random) -> Iterator[None]:
     """Steps of a few tokens and records, merges of a few entries: what large datanets do, on small ones."""
     tokens, records, entries = rng.choice([1, 30, 1 << 14]), rng.choice([1, 3, 128]), rng.choice([0, 8, 60, 1 << 16])
     with (
+        mock.patch.object(datanet_index, "STEP_ENTRIES", rng.choice([3, 50, 1 << 17])),
+        mock.patch.object(datanet_index, "SIFTING_PAYS", rng.choice([0, 1, 32, 1 << 20])),
         mock.patch.object(datanet_index, "STEP_TOKENS", tokens),
         mock.patch.object(datanet_index, "STEP_RECORDS", records),
         mock.patch.object(roster, "STEP_RECORDS", records),
