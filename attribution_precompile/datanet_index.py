@@ -150,7 +150,9 @@ class DatanetIndex:
             counts[counts] = ~_each(others[counts], is_rejected)
             return counts
 
-        for run in (*tables.waiting.runs, *tables.followers.runs):
+        # A follower has an earlier segment in `owners` before it, which only a state older than the index may not know.
+        followers = tables.followers.runs if blocks[-1] >= block_number else ()
+        for run in (*tables.waiting.runs, *followers):
             looking = unclaimed.copy()
             for places, positions in run.rounds(windows, looking):
                 taken = claimed(positions, my_orders[places])

@@ -129,14 +129,11 @@ class _Net:
 def _curve(report: Report, net: _Net, rng: random.Random) -> None:
     """One point of the curve over the datanet's size."""
     suffix = f"_1e{len(str(net.size)) - 1}"
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # or the index would move into memory that was only lent out before
-    before = _memory("VmRSS")
+    before = _resident_bytes()
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     index_s = net.warm()
     peak = _memory("VmHWM")
-    gc.collect()
-    used = _memory("VmRSS") - before
+    used = _resident_bytes() - before
     outputs = [net.output(rng) for _ in range(OUTPUTS)]
     trace_s = median_s(lambda: [net.trace(output) for output in outputs])
     report.add(f"index_tokens_s{suffix}", net.tokens / index_s, "tokens/s", f"datanet of {net.tokens:,} tokens")
@@ -216,6 +213,13 @@ def seconds(function: Callable[[], object]) -> float:
 
 def median_s(function: Callable[[], object], repeats: int = 5) -> float:
     return statistics.median(seconds(function) for _ in range(repeats))
+
+
+def _resident_bytes() -> int:
+    """What is in use: memory that was freed is given back first, or an index might move into it uncounted, or keep it."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return _memory("VmRSS")
 
 
 def _memory(what: str) -> int:

@@ -6,13 +6,18 @@ from typing import Any
 
 import pytest
 
+from attribution_precompile.commitments import commitment_hash
+from attribution_precompile.contributions import next_content_root
 from attribution_precompile.datanet_index import STEP_TOKENS
+from attribution_precompile.declarations import DatanetParams
 from attribution_precompile.span_index import SpanIndex
 from evm_runtime.native import PlainSlots
-from genesis.chain_spec import AttributionParams
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
 from genesis.errors import StorageCorrupt
+from genesis.primitives import Hash32, keccak256
 from node.fair_lock import FairLock
-from tests.unit.attribution.world import ALICE, BOB, World, words
+from tests.unit.attribution.direct import DictState, Direct
+from tests.unit.attribution.world import ALICE, BOB, CAROL, OWNER, REVIEW_SECONDS, ZERO32, World, params, words
 
 TOKENS_OF_A_CALL_MAX = AttributionParams().call_bytes_max // 2
 
@@ -198,7 +203,6 @@ def _ids(output: bytes) -> list[bytes]:
 def test_a_node_without_content_may_keep_the_ids_instead() -> None:
     """Erased text is replaced by its window ids; an index made from these has the same owners as one made before."""
     from attribution_precompile.redaction import redactions
-    from genesis.primitives import keccak256
 
     world, datanet, given = written(3, 60)
     world.erase(given[1], sender=ALICE)
@@ -213,3 +217,33 @@ def test_a_node_without_content_may_keep_the_ids_instead() -> None:
     assert [fresh.owners(slots_of(world), state, datanet, 1, each) for each in ids] == before
     assert before == [[contribution] * 53 for contribution in given]
     assert world.trace(1, words(1_000, 60).encode())[0] == (), "dead all the same"
+
+
+def test_an_older_state_does_not_know_what_was_revealed_since() -> None:
+    """A commitment's content comes first in the order once it is revealed. A review simulated on the state before must
+    still find the copy that was first then, though the index knows better by now."""
+    direct = Direct()
+    state, index, text = direct.state, direct.contract.index, words(0, 30).encode()
+    datanet = direct.call(OWNER, "createDatanet", DatanetParams(*params()))
+    root, salt = next_content_root(Hash32(ZERO32), keccak256(text)), Hash32(b"s" * 32)
+    direct.call(ALICE, "commit", commitment_hash(ALICE, salt, datanet, root, ALICE))
+    copy = direct.call(BOB, "contribute", datanet, text, ZERO32, BOB, ZERO32)
+    later = direct.call(CAROL, "contribute", datanet, text, ZERO32, CAROL, ZERO32)
+    direct.next_block()
+    before = DictState()
+    before.slots, before.blobs, before.block_number = dict(state.slots), state.blobs, state.block_number
+    revealed = direct.call(ALICE, "contribute", datanet, text, ZERO32, ALICE, salt)
+    direct.next_block(REVIEW_SECONDS + 1)
+    direct.call(OWNER, "publishVersion", datanet)
+    direct.next_block()
+
+    def owned(asked: DictState) -> list[int]:
+        slots, number = PlainSlots(asked, ATTRIBUTION_ADDRESS), asked.block_number
+        return [index.owned_windows(slots, asked, each, number) for each in (copy, later)]
+
+    slots = PlainSlots(state, ATTRIBUTION_ADDRESS)
+    while index.warm(slots, state, datanet, state.block_number):
+        pass
+    assert len(index._datanets[datanet].tables.followers) == 2 * 23
+    assert owned(before) == [23, 0]
+    assert owned(state) == [0, 0] and index.owned_windows(slots, state, revealed, state.block_number) == 23
