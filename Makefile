@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: help setup devnet demo test check lint types imports format bench lock clean
-.PHONY: conformance fuzz fuzz-blocks fuzz-rpc sim sim-campaign mutants model chaos crash soak
+.PHONY: conformance fuzz fuzz-blocks fuzz-rpc fuzz-span sim sim-campaign mutants model chaos crash soak
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -70,6 +70,9 @@ fuzz-blocks: setup ## random blocks beside EELS' state transition
 
 fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets
 	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
+
+fuzz-span: setup ## attribution beside its slow reference: SEED=… CASES=…
+	@$(BIN)/python -m tests.reference --seed $(or $(SEED),1) --cases $(or $(CASES),100000)
 
 sim: setup ## replay one seed of the consensus simulator: SEED=… [N=validators]
 	@$(BIN)/python -m tests.sim --seed $(or $(SEED),1) $(if $(N),--n $(N))

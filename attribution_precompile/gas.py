@@ -10,13 +10,16 @@ TEXT_BYTE: Final = 8
 """Checking and splitting a byte of text into tokens."""
 STORED_BYTE: Final = 24
 """Keeping a byte of content for good, as a blob beside the state."""
-INDEX_TOKEN: Final = 550
-"""Hashing the window that begins at a token, both tables' entries for it, with the later reading and hashing of it."""
-REVIEW_TOKEN: Final = 350
+INDEX_TOKEN: Final = 600
+"""Hashing the window that begins at a token; reading and hashing it again for the index, once while it waits and once when a
+version takes it in; its share of merging."""
+REVIEW_TOKEN: Final = 400
 """Counting the owned windows of a contribution, per token."""
 TRACE_TOKEN: Final = 100
 """Crediting an output token (rules 8 to 11)."""
-TRACE_TOKEN_USE: Final = 250
+TRACE_USE: Final = 6_000
+"""Looking up anything at all in a use's datanet: a search in each run of its index, however short the output."""
+TRACE_TOKEN_USE: Final = 350
 """Hashing the window at an output token and looking up its owner, for each use of the model."""
 OWNER: Final = 300
 """Asking whether an owner found is still alive, in datanets that have lost contributions."""
@@ -47,7 +50,7 @@ def output_gas(length: int) -> int:
 
 
 def trace_gas(tokens: int, uses: int) -> int:
-    return (TRACE_TOKEN + TRACE_TOKEN_USE * uses) * tokens
+    return (TRACE_TOKEN + TRACE_TOKEN_USE * uses) * tokens + TRACE_USE * uses
 
 
 def settlement_gas(payees: int) -> int:

@@ -1,8 +1,9 @@
-"""Keeps the span index warm: new content is read into it after each block, not when an inference waits for it.
+"""Keeps the span index warm: new content is read into it after each block, and merged, not when an inference waits for it.
 
 Only speed depends on this: the index ingests whatever it lacks when it is asked.
 """
 
+import threading
 from typing import Final
 
 from attribution_precompile import declarations
@@ -14,15 +15,20 @@ from node.interfaces import StoredBlock
 from node.storage.chain_store import ChainStore
 
 _BY_DATANET: Final = (declarations.CONTRIBUTED.topic, declarations.VERSION_PUBLISHED.topic)
-_BY_CONTRIBUTION: Final = declarations.APPENDED.topic
+_BY_CONTRIBUTION: Final = (declarations.APPENDED.topic, declarations.COMPLETED.topic)
 
 
 class IndexWarmer:
-    """Reads finalized content into an index. Blocking; for a thread of its own. Uses each block's own state, by its root."""
+    """Reads finalized content into an index. Blocking; for a thread of its own. Uses each block's own state, by its root.
+
+    Works in steps of bounded size, so that a block that needs the index waits for one step at most, and so does `stop`.
+    """
 
     def __init__(self, store: ChainStore, index: SpanIndex) -> None:
         self._store = store
         self._index = index
+        self._stopped = threading.Event()
+        self._reading = threading.Lock()
 
     def warm_all(self) -> None:
         """Every datanet, as of the tip: after a start."""
@@ -41,16 +47,28 @@ class IndexWarmer:
                 topic, subject = int.from_bytes(log.topics[0], "big"), int.from_bytes(log.topics[1], "big")
                 if topic in _BY_DATANET:
                     touched.add(subject)
-                elif topic == _BY_CONTRIBUTION:
+                elif topic in _BY_CONTRIBUTION:
                     record = Queries(reader, self._store.spec.chain_id).contribution(subject)
                     if record is not None:
                         touched.add(record.datanet_id)
         for datanet in sorted(touched):
             self._warm(reader, datanet, stored.height)
 
+    def stop(self) -> None:
+        """Let the thread that is warming end after its step; nothing is read from the store when this returns."""
+        self._stopped.set()
+        with self._reading:
+            pass
+
     def _tip(self) -> tuple[ContractReader, int]:
         tip = self._store.tip()
         return ContractReader(self._store.runtime.state(tip.header)), tip.height
 
     def _warm(self, reader: ContractReader, datanet: int, height: int) -> None:
-        self._index.warm(ReaderSlots(reader), reader, datanet, height + 1)
+        while self._step(reader, datanet, height):
+            while not self._stopped.is_set() and self._index.maintain():
+                pass
+
+    def _step(self, reader: ContractReader, datanet: int, height: int) -> bool:
+        with self._reading:
+            return not self._stopped.is_set() and self._index.warm(ReaderSlots(reader), reader, datanet, height + 1)

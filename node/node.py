@@ -6,7 +6,6 @@ the execution thread finishes the batch it is writing, and the database is close
 
 import logging
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,7 @@ from node import datadir, hello, keystore
 from node.application import NodeApplication
 from node.config import NodeConfig
 from node.consensus_key import ConsensusKey
+from node.fair_lock import FairLock
 from node.feed import Feed
 from node.index_warmer import IndexWarmer
 from node.mempool import TransactionPool
@@ -70,7 +70,7 @@ class WallClock:
 
 def runtime_factory(index: SpanIndex | None = None) -> RuntimeFactory:
     """Runtimes with the chain's native contracts; all share one span index, which is rebuilt from state when needed."""
-    shared = index or SpanIndex(threading.RLock())
+    shared = index or SpanIndex(FairLock())
 
     def make(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
         return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared),))
@@ -84,7 +84,7 @@ class Node:
     def __init__(self, settings: NodeConfig, spec: ChainSpec, key: ConsensusKey | None) -> None:
         """Opens and checks what is stored. Raises LocalError or StorageCorrupt."""
         self._settings = settings
-        index = SpanIndex(threading.RLock())
+        self._index = index = SpanIndex(FairLock())
         self.store = open_store(settings.datadir, spec, index)
         self._warmer = IndexWarmer(self.store, index)
         self._wal_file = WalFile(_consensus_file(settings.datadir, "wal"))
@@ -196,7 +196,7 @@ class Node:
         return address in self.store.runtime.state().validators().current
 
     def _backend(self) -> Backend:
-        return Backend(chain=self.store, mempool=self._mempool, feed=self._feed, status=self._status)
+        return Backend(self.store, self._mempool, self._feed, self._status, self._index)
 
     def _rpc_config(self) -> RpcConfig:
         settings = self._settings
@@ -258,6 +258,7 @@ class Node:
     def _close(self) -> None:
         self._worker.close()
         self._worker.join(SHUTDOWN_SECONDS_MAX)
+        self._warmer.stop()
         self.store.close()
         self._wal_file.close()
 

@@ -5,7 +5,6 @@ limiters, so that neither many cheap reads nor a few expensive calls take all th
 """
 
 import functools
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,6 +55,8 @@ class Backend:
     mempool: Mempool
     feed: BlockFeed
     status: NodeStatus
+    span_index: "SpanIndex"
+    """The chain's own, which block execution uses as well: looking up takes no lock."""
 
 
 class Stopwatch:
@@ -105,13 +106,6 @@ class Services:
     filters: "Filters"
     hub: "SubscriptionHub"
     stopping: bool = False
-
-    @functools.cached_property
-    def span_index(self) -> "SpanIndex":
-        """For traces: an index of this server's own, so that a trace never holds the lock that a block waits for."""
-        from attribution_precompile.span_index import SpanIndex
-
-        return SpanIndex(threading.RLock())
 
 
 @dataclass(slots=True)

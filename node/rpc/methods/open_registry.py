@@ -285,7 +285,9 @@ def trace(context: Context, model_id: int, output: bytes, ref: BlockRef) -> Json
     header = header_at(context.chain, ref)
     reader = ContractReader(context.chain.runtime.state(header))
     try:
-        found = explain(reader, context.services.span_index, model_id, output, tokens_max=limit.output_tokens_max)
+        found = explain(
+            reader, context.services.backend.span_index, model_id, output, tokens_max=limit.output_tokens_max
+        )
     except (TraceError, TextError) as error:
         raise server_error(str(error)) from None
     return {

@@ -61,6 +61,6 @@ def test_the_gas_table_is_the_codes() -> None:
         framework.CALL_BASE, framework.CALLDATA_WORD, framework.COLD_SLOT, framework.WARM_SLOT, framework.SET_SLOT,
         framework.RESET_SLOT, framework.LOG, framework.LOG_TOPIC, framework.LOG_BYTE, framework.TRANSFER,
         framework.NEW_ACCOUNT, gas.TEXT_BYTE, gas.STORED_BYTE, gas.INDEX_TOKEN, gas.REVIEW_TOKEN, gas.TRACE_TOKEN,
-        gas.TRACE_TOKEN_USE, gas.OWNER, gas.PAYEE, gas.ROYALTY, gas.SIGNATURE,
+        gas.TRACE_USE, gas.TRACE_TOKEN_USE, gas.OWNER, gas.PAYEE, gas.ROYALTY, gas.SIGNATURE,
     ]  # fmt: skip
     assert [figure for figure in figures if not re.search(rf"\b{figure}\b", table)] == []

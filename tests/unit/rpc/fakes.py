@@ -12,6 +12,7 @@ import trio
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 
+from attribution_precompile.span_index import SpanIndex
 from evm_runtime.header import EMPTY_OMMERS_HASH, EMPTY_REQUESTS_HASH, EMPTY_TRIE_ROOT, Header
 from evm_runtime.receipt import ExecutedTransaction, Log, Receipt, bloom_of, bloom_union
 from evm_runtime.staking.layout import VALIDATORS, ValidatorRecord
@@ -31,6 +32,7 @@ from genesis.types import (
     Validator,
     Withdrawal,
 )
+from node.fair_lock import FairLock
 from node.feed import Feed
 from node.interfaces import MempoolContent, MempoolStats, PeerStatus, StoredBlock, SyncStatus
 from node.rpc.backend import Backend
@@ -316,7 +318,7 @@ class FakeNode:
 
     @property
     def backend(self) -> Backend:
-        return Backend(self.chain, self.mempool, self.feed, self.status)
+        return Backend(self.chain, self.mempool, self.feed, self.status, SpanIndex(FairLock()))
 
     def finalize(self, raws: Sequence[bytes] = (), logs: Sequence[tuple[Log, ...]] = ()) -> StoredBlock:
         """One more block, and the news of it."""
