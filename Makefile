@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: help setup devnet demo test check lint types imports format bench lock clean
-.PHONY: conformance fuzz fuzz-rpc sim sim-campaign mutants model chaos crash soak
+.PHONY: conformance conformance-rpc fuzz fuzz-rpc sim sim-campaign mutants model chaos crash soak
 
 help:
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## install everything into .venv from the hash-locked requirements.lock
 
@@ -60,6 +60,9 @@ bench-%: setup
 conformance: setup ## run Ethereum's state tests: FIXTURES=DIR [FORK=Cancun|Prague|Osaka] [LIMIT=N]
 	@$(BIN)/python -m tests.conformance --fixtures "$(or $(FIXTURES),tests/conformance/fixtures)" \
 		$(if $(FORK),--fork $(FORK)) $(if $(LIMIT),--limit $(LIMIT))
+
+conformance-rpc: setup ## compare JSON-RPC with the test vectors of execution-apis: FIXTURES=DIR
+	@$(BIN)/python -m tests.conformance_rpc --fixtures "$(FIXTURES)"
 
 fuzz: setup ## random programs on every tier of the EVM beside stock py-evm
 	@$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)

@@ -146,7 +146,7 @@ class CallEnvironment:
         source: StateSource = FlatSource(self.store) if is_tip else TrieSource(self.store, header.state_root)
         db = AccountDB(source, header.state_root)
         for address, override in self.state_overrides.items():
-            _override_account(db, address, override)
+            override_account(db, address, override)
         around = self.block_overrides.apply(header)
         if request.is_free and self.block_overrides.base_fee is None:
             around = around.replace(base_fee_per_gas=0)
@@ -254,7 +254,8 @@ def call_transaction(state: State, request: CallRequest, gas: int) -> Transactio
     )
 
 
-def _override_account(db: AccountDB, address: Address, override: AccountOverride) -> None:
+def override_account(db: AccountDB, address: Address, override: AccountOverride) -> None:
+    """Let an account have what `override` says. Raises InvalidTransaction for a value that no account can have."""
     try:
         if override.balance is not None:
             db.set_balance(address, override.balance)

@@ -23,6 +23,7 @@ from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.native import NativePrecompile
+from evm_runtime.simulate import SimulatedBlock, SimulatedCalls, SimulationOptions, simulate
 from evm_runtime.source import FlatSource, TrieSource, stored_root
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.tracing import TraceOptions
@@ -132,6 +133,25 @@ class Runtime:
     ) -> tuple[AccessList, CallResult]:
         """eth_createAccessList: what the message touches beyond what is warm anyway, and its result with that list."""
         return self._environment(header, None, None, interrupt).create_access_list(header, request, gas_cap)
+
+    def simulate(
+        self,
+        base: Header,
+        blocks: Sequence[SimulatedCalls],
+        options: SimulationOptions,
+        *,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> list[SimulatedBlock]:
+        """eth_simulateV1: made-up blocks on the state after `base`. Raises SimulationRefused, ExecutionInterrupted."""
+        accounts = {address: override for each in blocks for address, override in each.accounts.items()}
+        twins = {at: native.isolated(own_account=at in accounts) for at, native in self._natives.items()}
+        environment = CallEnvironment(
+            spec=self.spec,
+            store=self._store,
+            computation=computation_class(twins, fork=fork_at(self.spec.forks, base.number + 1)),
+            interrupt=interrupt,
+        )
+        return simulate(environment, base, blocks, options)
 
     # ------------------------------------------------------------ traces
 

@@ -24,6 +24,7 @@ from node import keystore
 from node.config import CONFIG_FILE, to_toml
 from node.datadir import GENESIS_FILE, read_spec, write_new
 from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
+from node.rpc.format import checksum
 from p2p.identity import peer_id_of
 
 CHAIN_ID: Final = 31337
@@ -126,13 +127,6 @@ class Devnet:
             ],
             "contracts": {"attribution": checksum(ATTRIBUTION_ADDRESS), "create2_deployer": checksum(CREATE2_DEPLOYER)},
         }
-
-
-def checksum(address: Address) -> str:
-    """An address as EIP-55 writes it."""
-    digits = address.hex()
-    nibbles = keccak256(digits.encode()).hex()
-    return "0x" + "".join(c.upper() if int(n, 16) >= 8 else c for c, n in zip(digits, nibbles, strict=False))
 
 
 def make_devnet(options: DevnetOptions) -> Devnet:
@@ -241,6 +235,7 @@ def _write_config(devnet: Devnet, node: DevnetNode) -> None:
         "p2p.port": node.p2p_port,
         "p2p.peers": [other.p2p for other in devnet.nodes if other is not node],
         "log.level": devnet.options.log_level,
+        "devnet.accounts": devnet.options.accounts,
         "validator.keystore": f"{keystore.KEYSTORE_FOLDER}/validator.json",
         "validator.password_file": f"{keystore.KEYSTORE_FOLDER}/password.txt",
     }

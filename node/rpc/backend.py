@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from node.rpc.filters import Filters
     from node.rpc.registry import Registry
     from node.rpc.subscriptions import SubscriptionHub
+    from node.rpc.wallet import Wallet
 
 T = TypeVar("T")
 
@@ -104,6 +105,7 @@ class Services:
     registry: "Registry"
     filters: "Filters"
     hub: "SubscriptionHub"
+    wallet: "Wallet"
     stopping: bool = False
 
     @functools.cached_property

@@ -81,4 +81,6 @@ class RpcConfig:
     token: str | None = field(default=None, repr=False)
     """What `Authorization: Bearer …` must hold for the guarded namespaces. Without one, whoever connects from loopback may use
     them: set one where a proxy stands before the node."""
+    account_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """Keys of the accounts that the node signs for (`eth_sendTransaction`): a devnet's public ones, or none."""
     limits: RpcLimits = field(default_factory=RpcLimits)

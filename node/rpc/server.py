@@ -22,6 +22,7 @@ from node.rpc.http import CONTINUE, HttpError, HttpParser, HttpRequest, Phase, e
 from node.rpc.jsonrpc import Dispatcher
 from node.rpc.registry import Registry
 from node.rpc.subscriptions import SubscriptionHub
+from node.rpc.wallet import Wallet
 from node.rpc.websocket import run_session
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ async def serve(
         registry=Registry(config.namespaces),
         filters=Filters(config.limits),
         hub=SubscriptionHub(backend, config.limits),
+        wallet=Wallet(config.account_keys),
     )
     services.hub.on_pending(services.filters.new_pending)
     listeners = await _listen(config)

@@ -63,7 +63,7 @@ async def by_hash(context: Context, transaction_hash: Hash32) -> Json | None:
     """A transaction, final or waiting."""
     waiting, found = await _find(context, transaction_hash)
     if found is not None:
-        return transaction_json(found[0].transactions[found[1]], found[0], found[1])
+        return transaction_json(found[0].transactions[found[1]], found[0].header, found[1])
     return None if waiting is None else transaction_json(waiting, None)
 
 
@@ -95,7 +95,7 @@ def receipt(context: Context, transaction_hash: Hash32) -> Json | None:
 def by_number_and_index(context: Context, ref: BlockRef, index: int) -> Json | None:
     """The transaction at a place of a block."""
     stored = _holding(context, ref, index)
-    return None if stored is None else transaction_json(stored.transactions[index], stored, index)
+    return None if stored is None else transaction_json(stored.transactions[index], stored.header, index)
 
 
 @method("eth_getTransactionByBlockHashAndIndex", _HASH, _INDEX, result="transaction or null", runs=Runs.READ)
@@ -152,7 +152,7 @@ def transaction_at_place(chain: ChainReader, height: Height, place: int) -> Json
     stored = chain.block(height)
     if stored is None or place >= len(stored.transactions):
         raise StorageCorrupt(f"the index places a transaction in block {height}, which does not hold it")
-    return transaction_json(stored.transactions[place], stored, place)
+    return transaction_json(stored.transactions[place], stored.header, place)
 
 
 def _holding(context: Context, ref: BlockRef, index: int) -> StoredBlock | None:
