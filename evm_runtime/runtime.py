@@ -145,10 +145,12 @@ class Runtime:
         """eth_simulateV1: made-up blocks on the state after `base`. Raises SimulationRefused, ExecutionInterrupted."""
         accounts = {address: override for each in blocks for address, override in each.accounts.items()}
         twins = {at: native.isolated(own_account=at in accounts) for at, native in self._natives.items()}
+        height = base.number + 1
+        tier = self._executor.computation_at(height).tier
         environment = CallEnvironment(
             spec=self.spec,
             store=self._store,
-            computation=computation_class(twins, fork=fork_at(self.spec.forks, base.number + 1)),
+            computation=computation_class(twins, tier, fork_at(self.spec.forks, height)),
             interrupt=interrupt,
         )
         return simulate(environment, base, blocks, options)

@@ -47,6 +47,8 @@ class RpcLimits:
     """The longest that `eth_sendRawTransactionSync` waits for finality."""
 
     # -- what is kept for callers
+    answers_bytes_max: int = 32 * MIB
+    """Of results kept for the tip, and as much again of those that stay right for ever."""
     filters_max: int = 10_000
     filter_idle_s: float = 300.0
     filter_pending_max: int = 10_000

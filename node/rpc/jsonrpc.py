@@ -26,6 +26,7 @@ from node.rpc.errors import (
     UNAUTHORIZED,
     RpcError,
 )
+from node.rpc.registry import Keeps, Method
 
 log = logging.getLogger(__name__)
 
@@ -97,31 +98,44 @@ class Dispatcher:
             return failure(call_id or _NULL, RpcError(INVALID_REQUEST, "invalid request"))
         if call_id == b"":
             return failure(_NULL, RpcError(INVALID_REQUEST, "invalid request: an id is a string, a number or null"))
-        context = Context(self._services, session)
         try:
-            result = await self._run(context, item["method"], item.get("params"))
+            result = await self._result(item["method"], item.get("params"), session, after)
         except RpcError as error:
             return None if call_id is None else failure(call_id, error)
         if call_id is None:
             return None
         if len(result) > self._limits.response_bytes_max:
             return failure(call_id, RpcError(RESPONSE_TOO_LARGE, "response too large"))
-        after.extend(context.after)
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (call_id, result)
 
-    async def _run(self, context: Context, name: str, params: object) -> bytes:
-        """The encoded result. Raises RpcError for whatever goes wrong, and StorageCorrupt."""
+    async def _result(self, name: str, params: Any, session: Session, after: list[Callable[[], None]]) -> bytes:
+        """The encoded result, kept or new. Raises RpcError for whatever goes wrong, and StorageCorrupt."""
+        answers, found = self._services.answers, self._services.registry.find(name)
+        key = None if found.keeps is Keeps.NOTHING else answers.key(name, params)
+        if key is not None:
+            known = answers.find(key)
+            if known is not None:
+                return known
+        if found.namespace in GUARDED_NAMESPACES and not session.authorized:
+            raise RpcError(UNAUTHORIZED, f"{found.namespace} is the operator's: send the node's bearer token")
+        context = Context(self._services, session)
+        if key is None:
+            result = await self._run(context, found, params)
+            after.extend(context.after)
+            return result
+        return await answers.get(
+            key, lambda: self._run(context, found, params), lambda result: found.is_final(params, result)
+        )
+
+    async def _run(self, context: Context, found: Method, params: Any) -> bytes:
         try:
-            found = self._services.registry.find(name)
-            if found.namespace in GUARDED_NAMESPACES and not context.session.authorized:
-                raise RpcError(UNAUTHORIZED, f"{found.namespace} is the operator's: send the node's bearer token")
             return await found.call(context, params)
         except (RpcError, StorageCorrupt):
             raise
         except (InvalidTransaction, WireError, LocalError) as error:
             raise RpcError(SERVER_ERROR, str(error)) from None
         except Exception:
-            log.exception("%s failed: a bug in this node", name)
+            log.exception("%s failed: a bug in this node", found.name)
             raise RpcError(INTERNAL_ERROR, "internal error") from None
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tests.bench.harness import ROOT, Report
 
-HELPERS = {"__main__", "harness", "workload"}
-ORDER = ("admission", "execution", "evm", "block", "attribution", "devnet")
+HELPERS = {"__main__", "harness", "rivals", "workload"}
+ORDER = ("admission", "execution", "evm", "block", "attribution", "devnet", "rpc")
 
 
 def names() -> list[str]:

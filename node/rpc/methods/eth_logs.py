@@ -13,14 +13,14 @@ from node.rpc.filters import BlockPoll, LogPoll, PendingPoll
 from node.rpc.format import Json, data
 from node.rpc.logs import LogQuery, search, search_some
 from node.rpc.params import ANYTHING, LOG_FILTER, TEXT, BadParam, BlockRef, LogFilter, boolean, log_filter
-from node.rpc.registry import Param, Runs, method
+from node.rpc.registry import Keeps, Param, Runs, method
 from node.rpc.subscriptions import HeadSubscription, LogSubscription, PendingSubscription, Subscription
 
 _FILTER = Param("filter", LOG_FILTER)
 _ID = Param("id", TEXT)
 
 
-@method("eth_getLogs", _FILTER, result="logs", runs=Runs.CALL)
+@method("eth_getLogs", _FILTER, result="logs", runs=Runs.CALL, keeps=Keeps.FINAL)
 def get_logs(context: Context, wanted: LogFilter) -> list[Json]:
     """The logs that match, of one block by hash or of a range of heights."""
     chain, query = context.chain, LogQuery(wanted)

@@ -205,12 +205,12 @@ async def test_refusals(
 
 @trio_test
 async def test_all_calls_share_one_allowance_of_gas(node: RealNode) -> None:
-    spends = {"from": A, "to": C, "gas": hex(9_000_000)}
-    async with running(node, {"call_gas_max": 10_000_000}) as client:
+    spends = {"from": A, "to": C, "gas": hex(900_000)}
+    async with running(node, {"call_gas_max": 1_000_000}) as client:
         request = payload({"stateOverrides": {C: {"code": FOREVER}}, "calls": [spends, spends]})
         (block,) = await client.call("eth_simulateV1", request)
         used = [int(call["gasUsed"], 16) for call in block["calls"]]
-        assert used == [9_000_000, 1_000_000]
+        assert used == [900_000, 100_000]
 
 
 @trio_test
