@@ -55,9 +55,9 @@ class RpcLimits:
     """Hashes that a filter for pending transactions keeps between two polls; older ones are dropped."""
     websocket_calls_max: int = 16
     """Requests of one WebSocket that are worked on at once."""
-    websocket_queue_max: int = 1_024
-    websocket_queue_bytes_max: int = 8 * MIB
-    """Notifications beyond either close the connection: its reader is too slow."""
+    websocket_queue_max: int = 20_000
+    websocket_queue_bytes_max: int = 16 * MIB
+    """Notifications beyond either close the connection: its reader is too slow. (One block may bring thousands.)"""
     websocket_ping_s: float = 30.0
     """A silent peer is pinged after this, and dropped after twice as long."""
     subscriptions_max: int = 1_000
