@@ -24,7 +24,7 @@ def installed() -> Path:
     """The folder that holds node_modules. Raises NotAvailableError without npm, or without a registry that answers."""
     for tool in ("node", "npm"):
         if shutil.which(tool) is None:
-            raise NotAvailableError(f"{tool} is not installed: ethers, viem and cast are not tested")
+            raise NotAvailableError(f"{tool} is not installed: ethers, viem, cast and forge are not tested")
     manifest = (HERE / "package.json").read_text()
     folder = CACHE / hashlib.sha256(manifest.encode()).hexdigest()[:16]
     if (folder / "complete").exists():
