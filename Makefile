@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: help setup devnet demo test check lint types imports format bench lock clean
+.PHONY: help setup devnet demo test test-hardhat check lint types imports format bench lock clean
 .PHONY: conformance conformance-rpc fuzz fuzz-rpc sim sim-campaign mutants model chaos crash soak
 
 help:
@@ -33,6 +33,9 @@ demo: setup ## start a devnet, pay real contributors on it, stop it
 
 test: setup ## the tests (about ten minutes on two cores)
 	@$(BIN)/python -m pytest
+
+test-hardhat: setup ## Hardhat against a devnet (installs 330 MB from npm)
+	@OPENLEDGER_TEST_HARDHAT=1 $(BIN)/python -m pytest tests/e2e/clients/test_hardhat.py
 
 check: lint types imports ## the static checks
 

@@ -87,6 +87,12 @@ def sign(context: Context, address: Address, message: bytes) -> str:
     return data(context.services.wallet.sign_message(address, message))
 
 
+@method("personal_sign", Param("message", DATA), _ADDRESS, result="signature", runs=Runs.READ)
+def personal_sign(context: Context, message: bytes, address: Address) -> str:
+    """`eth_sign` with its parameters the other way round, as wallets and signers of ethers and viem ask."""
+    return sign(context, address, message)
+
+
 @method("eth_signTypedData_v4", _ADDRESS, Param("typed data", TYPED_DATA), result="signature", runs=Runs.READ)
 def sign_typed_data(context: Context, address: Address, content: Json) -> str:
     """Sign typed data with an account of this node (EIP-712)."""

@@ -150,4 +150,23 @@ async function polling() {
   assert.equal(batch[4].number, 1);
 }
 
-await main({ token, permit, transactions, delegation, create2, errors, subscriptions, polling });
+async function nodeAccounts() {
+  const signer = await provider.getSigner(wallet.address);
+  const sent = await signer.sendTransaction({ to: ethers.Wallet.createRandom().address, value: 1n });
+  assert.equal((await sent.wait()).status, 1);
+  assert.equal(ethers.verifyMessage("hello", await signer.signMessage("hello")), wallet.address);
+  const types = { Mail: [{ name: "to", type: "address" }, { name: "lines", type: "string[]" }] };
+  const value = { to: wallet.address, lines: ["a", "b"] };
+  const signature = await signer.signTypedData({ name: "Post" }, types, value);
+  assert.equal(ethers.verifyTypedData({ name: "Post" }, types, value, signature), wallet.address);
+  await assert.rejects(provider.getSigner("0x" + "77".repeat(20)));
+}
+
+async function attributions() {
+  const socket = new ethers.WebSocketProvider(setting.ws);
+  assert.match(await socket.send("eth_subscribe", ["attributions", { model: "0x1" }]), /^0x/);
+  await assert.rejects(socket.send("eth_subscribe", ["attributions", { models: "0x1" }]));
+  await socket.destroy();
+}
+
+await main({ nodeAccounts, attributions, token, permit, transactions, delegation, create2, errors, subscriptions, polling });

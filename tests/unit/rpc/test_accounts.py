@@ -39,7 +39,7 @@ def node(tmp_path: Path) -> Iterator[RealNode]:
 
 @asynccontextmanager
 async def unlocked(node: RealNode) -> AsyncIterator[Client]:
-    async with running(node, account_keys=UNLOCKED) as client:
+    async with running(node, account_keys=UNLOCKED, namespaces=("eth", "personal")) as client:
         yield client
 
 
@@ -130,6 +130,7 @@ async def test_messages(node: RealNode) -> None:
         signature = await client.call("eth_sign", OWN[0], "0xdeadbeef")
         message = encode_defunct(hexstr="0xdeadbeef")
         assert Account.recover_message(message, signature=signature).lower() == OWN[0]
+        assert await client.call("personal_sign", "0xdeadbeef", OWN[0]) == signature
         for given in (MAIL, json.dumps(MAIL)):
             signature = await client.call("eth_signTypedData_v4", OWN[1], given)
             assert Account.recover_message(encode_typed_data(full_message=MAIL), signature=signature).lower() == OWN[1]
