@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: help setup devnet demo test test-hardhat check lint types imports format bench lock clean
+.PHONY: help setup devnet demo test test-hardhat check docs lint types imports format bench lock clean
 .PHONY: conformance conformance-rpc fuzz fuzz-rpc sim sim-campaign mutants model chaos crash soak
 
 help:
@@ -52,6 +52,10 @@ imports: setup
 format: setup ## let ruff format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: setup ## write docs/openrpc.json and the examples of docs/json-rpc.md anew
+	@$(BIN)/python -m node.rpc.openrpc > docs/openrpc.json
+	@$(BIN)/python -m tests.unit.rpc.examples
 
 bench: setup ## measure admission, execution, blocks and the whole node on this machine
 	@$(BIN)/python -m tests.bench
