@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _NULL: Final = b"null"
 _ID_BYTES_MAX: Final = 4_096
+_PLAIN_IDS: Final = frozenset({int, str})
 
 
 class Answer:
@@ -50,6 +51,28 @@ class Dispatcher:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._limits = services.limits
+
+    def recall(self, body: bytes) -> bytes | None:
+        """The answer to a single call whose result is kept, without a task switch; None if `handle` has to look at it.
+
+        Nothing is decided here that `handle` would decide otherwise: any doubt is None.
+        """
+        try:
+            call = decode_json(body, size_max=self._limits.body_bytes_max, what="request")
+            call_id, name = call["id"], call["method"]
+            if type(call_id) not in _PLAIN_IDS or type(name) is not str or call["jsonrpc"] != "2.0":
+                return None
+        except (WireError, KeyError, TypeError, IndexError):
+            return None
+        found = self._services.registry.methods.get(name)
+        if found is None or found.keeps is Keeps.NOTHING:
+            return None
+        key = self._services.answers.key(name, call.get("params"))
+        result = None if key is None else self._services.answers.find(key)
+        if result is None or len(result) > self._limits.response_bytes_max:
+            return None
+        encoded = orjson.dumps(call_id)
+        return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (encoded, result) if len(encoded) <= _ID_BYTES_MAX else None
 
     async def handle(self, body: bytes | bytearray, session: Session) -> Answer:
         """Answer one body. Raises StorageCorrupt, which must stop the node, and nothing else."""

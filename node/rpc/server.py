@@ -143,9 +143,13 @@ class Server:
             before = parser.phase
             quick = self._lanes.find(data, peer) if before is Phase.IDLE else None
             if quick is not None:
-                deadline.at = math.inf
                 lane, body = quick
-                await wire.write(await self._call(lane, body))
+                known = self._dispatcher.recall(body)
+                if known is None:
+                    deadline.at = math.inf
+                    await wire.write(await self._call(lane, body))
+                else:
+                    await wire.write(lane.head.answer(known))
                 deadline.at = trio.current_time() + self._limits.idle_timeout_s
                 continue
             requests, error = parser.feed(data)
