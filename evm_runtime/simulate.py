@@ -164,6 +164,8 @@ class _Simulation:
             state.poll = interrupter(self._interrupt)
         for address, override in wanted.accounts.items():
             override_account(db, address, override)
+            if not db.account_exists(address):
+                db.touch_account(address)  # storage that was given to nobody needs an account to be kept with
         transition.system_call(state, BEACON_ROOTS_ADDRESS, draft.parent_beacon_block_root)
         transition.system_call(state, HISTORY_ADDRESS, draft.parent_hash)
         run = _BlockOfCalls(state, draft, self._options)

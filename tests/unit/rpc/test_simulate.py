@@ -161,6 +161,21 @@ async def test_overriding_storage_as_a_whole_and_in_part(node: RealNode) -> None
 
 
 @trio_test
+async def test_storage_of_an_account_that_is_not_there(node: RealNode) -> None:
+    """Found by the fuzzer: the slots had no account to belong to when the block ended."""
+    slots = {"0x" + "00" * 32: word(7)}
+    async with running(node) as client:
+        for member in ("state", "stateDiff"):
+            first = {"stateOverrides": {B: {member: slots}}}
+            called = {**first, "calls": [{"to": B, "value": "0x0"}]}
+            then = {"stateOverrides": {B: {"code": COUNTER}}, "calls": [{"to": B}]}
+            kept = await client.call("eth_simulateV1", payload(first, then))
+            assert results(kept) == [("0x1", word(8))]
+            swept = await client.call("eth_simulateV1", payload(called, then))
+            assert results(swept) == [("0x1", "0x"), ("0x1", word(1))], "a call touches it, and it is empty"
+
+
+@trio_test
 async def test_the_native_contract_is_there_and_keeps_nothing(node: RealNode) -> None:
     attribution = "0x" + ATTRIBUTION_ADDRESS.hex()
     selector = "0x" + keccak256(b"quote(uint64,uint32,uint32)")[:4].hex()
