@@ -37,7 +37,10 @@ class Answers:
 
     def key(self, name: str, params: Any) -> Key | None:
         """None if it is not to be kept. Encoded anew, so that 1, 1.0 and true stay different."""
-        encoded = orjson.dumps(params)
+        try:
+            encoded = orjson.dumps(params)
+        except TypeError:  # nested deeper than it writes, though not than it reads
+            return None
         return (name, encoded) if len(encoded) <= _PARAMS_BYTES_MAX else None
 
     def find(self, key: Key) -> bytes | None:

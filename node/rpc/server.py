@@ -23,6 +23,7 @@ from node.rpc.goodbye import say_goodbye
 from node.rpc.http import CONTINUE, HttpError, HttpParser, HttpRequest, Phase, error_response, response
 from node.rpc.jsonrpc import Dispatcher
 from node.rpc.lanes import Lane, Lanes, make_lane
+from node.rpc.pump import Faucet, Pump
 from node.rpc.registry import Registry
 from node.rpc.subscriptions import SubscriptionHub
 from node.rpc.wallet import Wallet
@@ -68,6 +69,7 @@ async def serve(
         await nursery.start(services.hub.run)
         nursery.start_soon(services.filters.expire_forever)
         nursery.start_soon(server.watch.run)
+        nursery.start_soon(server.pump.run)
         nursery.start_soon(services.workers.run)
         nursery.start_soon(trio.serve_listeners, server.connection, listeners)
         task_status.started(tuple(_address(listener) for listener in listeners))
@@ -75,6 +77,13 @@ async def serve(
             await trio.sleep_forever()
         finally:
             services.stopping = True  # calls in worker threads end now; the nursery waits for them
+
+
+class _Connection(NamedTuple):
+    wire: Wire
+    peer: str
+    parser: HttpParser
+    deadline: Deadline
 
 
 class _PageRoute(NamedTuple):
@@ -95,6 +104,7 @@ class Server:
         self._connections = 0
         self._lanes = Lanes()
         shortest = min(self._limits.idle_timeout_s, self._limits.header_timeout_s, self._limits.body_timeout_s)
+        self.pump = Pump()
         self.watch = Watch(min(1.0, shortest / 4))
 
     async def connection(self, stream: trio.SocketStream) -> None:
@@ -122,40 +132,52 @@ class Server:
 
     async def _requests(self, stream: trio.SocketStream) -> None:
         """Read, answer, read on, until the connection ends. Raises HttpError for what breaks HTTP."""
-        deadline = self.watch.add()
-        limits = self._limits
+        limits, deadline = self._limits, self.watch.add()
         parser = HttpParser(header_bytes_max=limits.header_bytes_max, body_bytes_max=limits.body_bytes_max)
+        connection = _Connection(Wire(stream, limits.write_timeout_s), _peer(stream), parser, deadline)
+        faucet = self.pump.add(connection.wire.descriptor, lambda data: self._recall(connection, data))
         try:
             with deadline.scope:
-                await self._serve(Wire(stream, limits.write_timeout_s), parser, deadline)
+                await self._serve(connection, faucet)
         finally:
+            faucet.close()
             self.watch.remove(deadline)
         if deadline.scope.cancelled_caught and parser.phase is not Phase.IDLE:
             raise HttpError(408, "the request did not arrive in time")
 
-    async def _serve(self, wire: Wire, parser: HttpParser, deadline: Deadline) -> None:
-        peer = _peer(wire.stream)
+    def _recall(self, connection: "_Connection", data: bytes) -> bytes | None:
+        """The answer to a request that is whole, of a known head, and known; None for all others. Raises nothing."""
+        if connection.parser.phase is not Phase.IDLE:
+            return None
+        found = self._lanes.find(data, connection.peer)
+        known = None if found is None else self._dispatcher.recall(found[1])
+        if found is None or known is None:
+            return None
+        connection.deadline.at = trio.current_time() + self._limits.idle_timeout_s
+        return found[0].head.answer(known)
+
+    async def _serve(self, connection: "_Connection", faucet: Faucet) -> None:
+        wire, peer, parser, deadline = connection
         deadline.at = trio.current_time() + self._limits.header_timeout_s
         while True:
-            data = await wire.read()
+            data, unsent = await faucet.take()
+            if data is None:
+                await wire.write(unsent)
+                continue
             if not data:
                 return
             before = parser.phase
-            quick = self._lanes.find(data, peer) if before is Phase.IDLE else None
-            if quick is not None:
-                lane, body = quick
-                known = self._dispatcher.recall(body)
-                if known is None:
-                    deadline.at = math.inf
-                    await wire.write(await self._call(lane, body))
-                else:
-                    await wire.write(lane.head.answer(known))
+            lane_and_body = self._lanes.find(data, peer) if before is Phase.IDLE else None
+            if lane_and_body is not None:
+                deadline.at = math.inf
+                await wire.write(await self._call(*lane_and_body))
                 deadline.at = trio.current_time() + self._limits.idle_timeout_s
                 continue
             requests, error = parser.feed(data)
             for request in requests:
                 deadline.at = math.inf
                 if request.is_websocket:
+                    faucet.close()
                     self._check_origin(request)
                     authorized = self._authorized(request, peer)
                     await run_session(wire.stream, self._services, self._dispatcher, request, authorized=authorized)

@@ -1,8 +1,8 @@
-"""The bytes of one connection, moved at once where that is possible.
+"""Writing to a connection, and keeping its time limits, at little cost per request.
 
 trio's own streams yield to the scheduler after every send and take a cancel scope for every time limit; at thousands of
-requests a second that is a third of the work. Here a read waits for the socket and a write is tried first: only one that the
-kernel can't take whole waits. One watchman keeps the time limits of all connections (`Watch`), not a scope for each wait.
+requests a second that is a third of the work. Here a write is tried first, and waits only for what the kernel can't take; one
+watchman keeps the time limits of all connections (`Watch`), not a scope for each wait. Reading is the pump's (`pump.py`).
 """
 
 import os
@@ -11,31 +11,18 @@ from typing import Final
 
 import trio
 
-READ_BYTES: Final = 64 * 1024
-
 
 class Wire:
-    """Reads and writes a socket that trio accepted. Errors are trio's: BrokenResourceError, TooSlowError for a slow reader."""
+    """Writes to a socket that trio accepted. Errors are trio's: BrokenResourceError, TooSlowError for a slow reader."""
 
     def __init__(self, stream: trio.SocketStream, write_timeout_s: float) -> None:
         self.stream: Final = stream
-        self._descriptor: Final = stream.socket.fileno()
+        self.descriptor: Final = stream.socket.fileno()
         self._write_timeout_s = write_timeout_s
-
-    async def read(self) -> bytes:
-        """The next bytes; empty at the end. Always yields, so a client that never pauses does not hold the loop."""
-        while True:
-            await trio.lowlevel.wait_readable(self._descriptor)
-            try:
-                return os.read(self._descriptor, READ_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from None
 
     async def write(self, data: bytes) -> None:
         try:
-            sent = os.write(self._descriptor, data)
+            sent = os.write(self.descriptor, data)
         except BlockingIOError:
             sent = 0
         except OSError as error:

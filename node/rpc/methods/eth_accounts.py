@@ -166,6 +166,8 @@ def _fees(context: Context, args: CallArgs) -> tuple[int, int]:
         tip = suggested_tip(chain) if max_fee is None else min(suggested_tip(chain), max_fee)
     if max_fee is None:
         max_fee = 2 * chain.runtime.next_base_fee(chain.tip().header) + tip
+    if max_fee >= 1 << 256:
+        raise invalid_params("max fee per gas higher than 2^256-1")
     if max_fee < tip:
         raise invalid_params(f"maxFeePerGas ({max_fee:#x}) < maxPriorityFeePerGas ({tip:#x})")
     return tip, max_fee

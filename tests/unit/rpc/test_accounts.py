@@ -99,6 +99,9 @@ async def test_refusals_of_sending(node: RealNode) -> None:
         assert (code, message[:43]) == (-32000, "insufficient funds for gas * price + value:")
         code, message = await client.error("eth_sendTransaction", {"from": OWN[0], "data": "0x60006000fd"})
         assert code == 3
+        greedy = {"from": OWN[0], "to": STRANGER, "maxPriorityFeePerGas": "0x" + "f" * 64, "gas": "0x5208"}
+        for method in ("eth_sendTransaction", "eth_fillTransaction"):  # found by the fuzzer
+            assert await client.error(method, greedy) == (-32602, "max fee per gas higher than 2^256-1")
         low = {"from": OWN[0], "to": STRANGER, "maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}
         assert (await client.error("eth_sendTransaction", low))[0] == -32602
 

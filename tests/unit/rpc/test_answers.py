@@ -1,6 +1,7 @@
 """What is remembered, and for how long; jobs in threads; heads that were seen before."""
 
 import threading
+import time
 from typing import Any
 
 import orjson
@@ -248,6 +249,47 @@ async def test_a_recalled_answer_is_the_one_that_would_be_given() -> None:
                 if status == 200:
                     await stream.send_all(post(form.encode()))
                     assert await read_answers(stream, 1) == [content], form
+
+
+@trio_test
+async def test_parameters_nested_deeper_than_they_can_be_encoded() -> None:
+    async with running(FakeNode()) as client:
+        deep = "[" * 400 + "]" * 400
+        body = f'{{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":[{deep}]}}'.encode()
+        for _ in range(3):
+            assert orjson.loads((await client.post(body)).content)["error"]["code"] == -32602
+
+
+@trio_test
+async def test_a_kept_answer_goes_out_whole_to_a_reader_that_is_slow() -> None:
+    node = FakeNode()
+    node.finalize([signed(number) for number in range(4_000)])
+    call = b'{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":["0x1",true]}'
+    async with running(node) as client, await raw(client) as stream:
+        whole = (await client.post(call)).content
+        assert len(whole) > 3_000_000
+        for _ in range(3):
+            await stream.send_all(post(call))
+            await trio.sleep(0.05)  # the kernel's buffers are full by now
+            assert await read_answers(stream, 1) == [whole]
+        await stream.send_all(post(call))
+    assert node.chain.tip().height == 1
+
+
+@trio_test
+async def test_connections_that_vanish_and_a_loop_that_rests() -> None:
+    async with running(FakeNode()) as client:
+        for _ in range(30):
+            stream = await raw(client)
+            await stream.send_all(post(CHAIN_ID_CALL))
+            await read_answers(stream, 1)
+            await stream.send_all(post(CHAIN_ID_CALL)[:20])
+            stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, bytes((1, 0, 0, 0, 0, 0, 0, 0)))
+            await trio.aclose_forcefully(stream)
+        assert await client.call("eth_chainId") == hex(CHAIN_ID)
+        used = time.process_time()
+        await trio.sleep(0.5)
+        assert time.process_time() - used < 0.4, "nothing is looked at over and over"
 
 
 @trio_test
