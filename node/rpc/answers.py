@@ -23,7 +23,7 @@ _SHARE_MAX: Final = 8
 
 
 class Answers:
-    """On the event loop only."""
+    """On the event loop, but for `peek`."""
 
     def __init__(self, chain: ChainReader, limits: RpcLimits) -> None:
         self._chain = chain
@@ -56,6 +56,14 @@ class Answers:
             self._final.move_to_end(key)
         return found
 
+    def peek(self, key: Key) -> bytes | None:
+        """As `find`, from any thread: it changes nothing."""
+        if self._chain.tip() is self._tip:
+            found = self._of_tip.get(key)
+            if found is not None:
+                return found
+        return self._final.get(key)
+
     async def get(self, key: Key, compute: Callable[[], Awaitable[bytes]], is_final: Callable[[bytes], bool]) -> bytes:
         """What `find` has, what another request is computing already, or what `compute` gives. Raises what `compute` does."""
         while (known := self.find(key)) is None and (other := self._under_way.get(key)) is not None:
@@ -78,9 +86,9 @@ class Answers:
     # ------------------------------------------------------------ inside
 
     def _forget_tip(self) -> None:
-        self._tip = self._chain.tip()
-        self._of_tip.clear()
+        self._of_tip = {}  # first: whoever peeks and finds the new tip must not find an old result
         self._of_tip_bytes = 0
+        self._tip = self._chain.tip()
 
     def _keep(self, key: Key, result: bytes) -> None:
         if self._chain.tip() is not self._tip:

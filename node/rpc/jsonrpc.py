@@ -55,7 +55,8 @@ class Dispatcher:
     def recall(self, body: bytes) -> bytes | None:
         """The answer to a single call whose result is kept, without a task switch; None if `handle` has to look at it.
 
-        Nothing is decided here that `handle` would decide otherwise: any doubt is None.
+        For the pump's thread: it reads what the event loop writes, and changes nothing. Nothing is decided here that `handle`
+        would decide otherwise: any doubt is None.
         """
         try:
             call = decode_json(body, size_max=self._limits.body_bytes_max, what="request")
@@ -68,7 +69,7 @@ class Dispatcher:
         if found is None or found.keeps is Keeps.NOTHING:
             return None
         key = self._services.answers.key(name, call.get("params"))
-        result = None if key is None else self._services.answers.find(key)
+        result = None if key is None else self._services.answers.peek(key)
         if result is None or len(result) > self._limits.response_bytes_max:
             return None
         encoded = orjson.dumps(call_id)

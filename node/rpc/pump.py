@@ -1,32 +1,29 @@
-"""One task that reads for all HTTP connections, and answers at once what needs no task.
+"""One thread that reads for all HTTP connections, and answers at once what needs no more than that.
 
-A task switch for each request costs more than most answers. So connections that wait for a request are watched together, in an
-epoll of their own that trio waits for as a whole. Of what arrives, each connection's `quick` answers what it can without
-waiting (see `Dispatcher.recall`); only the rest wakes the connection's task. After a quick answer the pump looks for the next
-request a moment longer, which spares a busy client the way through the scheduler; it gives way to the rest of the node every
-`SLICE_S`.
+A task switch for each request costs more than most answers, and while the event loop waits for the disk to take a vote nobody
+is answered at all. So connections that wait for a request are watched here. Of what arrives, each connection's `quick` answers
+what it can (see `Dispatcher.recall`); only the rest wakes the connection's task. This thread gives the interpreter's lock away
+with every system call and takes it back when it can, so consensus and execution come first.
 """
 
 import contextlib
+import logging
 import os
 import select
-import time
+import socket
+import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import outcome
 import trio
 
+log = logging.getLogger(__name__)
+
 READ_BYTES: Final = 64 * 1024
-SLICE_S: Final = 0.002
-"""The longest that others wait while requests come in without a pause."""
-LINGER_S: Final = 0.000_05
-"""How long the pump stays awake for a client that is likely to ask again."""
-_SELECTABLE: Final = 1_024
-"""select(2), the only way to wait for less than a millisecond, takes descriptors below this."""
 
 Quick = Callable[[bytes], bytes | None]
-"""The answer to what was read, or None if it takes a task. Must neither wait nor raise."""
+"""The answer to what was read, or None if it takes a task. Runs in the pump's thread; must neither wait nor raise."""
 
 
 class Taken(NamedTuple):
@@ -37,7 +34,7 @@ class Taken(NamedTuple):
 
 
 class Faucet:
-    """One connection at the pump."""
+    """One connection at the pump. While its task takes it is the pump's, else the task's alone."""
 
     def __init__(self, pump: "Pump", descriptor: int, quick: Quick) -> None:
         self._pump = pump
@@ -52,7 +49,7 @@ class Faucet:
         self._pump.watch(self)
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            self._task = None
+            self._task = None  # what the pump may have read by now belongs to a connection that ends
             self.close()
             return trio.lowlevel.Abort.SUCCEEDED
 
@@ -63,39 +60,51 @@ class Faucet:
         """Watch it no longer."""
         self._pump.ignore(self)
 
-    def serve(self) -> bool:
-        """Something has arrived: True if it was answered here and now, else the task is woken."""
+    def serve(self) -> None:
+        """Something has arrived: answer, or hand over. In the pump's thread."""
         try:
             data = os.read(self.descriptor, READ_BYTES)
         except BlockingIOError:
-            return False
+            return
         except OSError as error:
-            return self._wake(outcome.Error(trio.BrokenResourceError(str(error))))
+            self._hand_over(outcome.Error(trio.BrokenResourceError(str(error))))
+            return
         answer = self._quick(data) if data else None
         if answer is None:
-            return self._wake(outcome.Value(Taken(data)))
+            self._hand_over(outcome.Value(Taken(data)))
+            return
         try:
             sent = os.write(self.descriptor, answer)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            return self._wake(outcome.Error(trio.BrokenResourceError(str(error))))
-        return sent == len(answer) or self._wake(outcome.Value(Taken(None, answer[sent:])))
+            self._hand_over(outcome.Error(trio.BrokenResourceError(str(error))))
+            return
+        if sent < len(answer):
+            self._hand_over(outcome.Value(Taken(None, answer[sent:])))
 
-    def _wake(self, what: "outcome.Outcome[Taken]") -> bool:
+    def fail(self) -> None:
+        """Give it up."""
+        self._hand_over(outcome.Error(trio.BrokenResourceError("given up")))
+
+    def _hand_over(self, what: "outcome.Outcome[Taken]") -> None:
         self.close()
+        self._pump.tell(self._wake, what)
+
+    def _wake(self, what: "outcome.Outcome[Taken]") -> None:
         task, self._task = self._task, None
         if task is not None:
             trio.lowlevel.reschedule(task, what)
-        return False
 
 
 class Pump:
-    """Watches connections; `run` is its task."""
+    """Watches connections from a thread of its own, while `run` runs."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watched: dict[int, Faucet] = {}
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._stop_here, self._stop_there = socket.socketpair()
 
     def add(self, descriptor: int, quick: Quick) -> Faucet:
         """A connection. It is watched while its task takes."""
@@ -111,27 +120,36 @@ class Pump:
             with contextlib.suppress(OSError, ValueError):  # closed by either side
                 self._epoll.unregister(faucet.descriptor)
 
+    def tell(self, function: Callable[["outcome.Outcome[Taken]"], None], what: "outcome.Outcome[Taken]") -> None:
+        """Run it on the event loop soon."""
+        if self._token is not None:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(function, what)
+
     async def run(self) -> None:
         """Serve until cancelled."""
-        descriptor = self._epoll.fileno()
+        self._token = trio.lowlevel.current_trio_token()
+        self._epoll.register(self._stop_there, select.EPOLLIN)
+        thread = threading.Thread(target=self._work, name="rpc-pump", daemon=True)
+        thread.start()
         try:
-            while True:
-                await trio.lowlevel.wait_readable(descriptor)
-                self._slice(descriptor)
+            await trio.sleep_forever()
         finally:
-            self._epoll.close()
+            self._stop_here.send(b"x")
+            thread.join()
+            for each in (self._epoll, self._stop_here, self._stop_there):
+                each.close()
 
-    def _slice(self, descriptor: int) -> None:
-        end = time.perf_counter() + SLICE_S
-        while events := self._epoll.poll(0):
-            answered = False
-            for each, _ in events:
-                faucet = self._watched.get(each)
-                if faucet is not None and faucet.serve():
-                    answered = True
-                    if time.perf_counter() > end:
-                        return
-            if not answered:
-                return
-            if descriptor < _SELECTABLE:
-                select.select((descriptor,), (), (), LINGER_S)
+    def _work(self) -> None:
+        stop = self._stop_there.fileno()
+        while True:
+            for descriptor, _ in self._epoll.poll():
+                if descriptor == stop:
+                    return
+                faucet = self._watched.get(descriptor)
+                if faucet is not None:
+                    try:
+                        faucet.serve()
+                    except Exception:
+                        log.exception("a connection failed in the pump: a bug in this node")
+                        faucet.fail()

@@ -153,7 +153,7 @@ class Server:
         known = None if found is None else self._dispatcher.recall(found[1])
         if found is None or known is None:
             return None
-        connection.deadline.at = trio.current_time() + self._limits.idle_timeout_s
+        connection.deadline.renew_s = self._limits.idle_timeout_s
         return found[0].head.answer(known)
 
     async def _serve(self, connection: "_Connection", faucet: Faucet) -> None:
@@ -161,8 +161,11 @@ class Server:
         deadline.at = trio.current_time() + self._limits.header_timeout_s
         while True:
             data, unsent = await faucet.take()
+            deadline.renew_s = None
             if data is None:
+                deadline.at = math.inf
                 await wire.write(unsent)
+                deadline.at = trio.current_time() + self._limits.idle_timeout_s
                 continue
             if not data:
                 return

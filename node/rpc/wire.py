@@ -6,7 +6,6 @@ watchman keeps the time limits of all connections (`Watch`), not a scope for eac
 """
 
 import os
-from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -33,11 +32,11 @@ class Wire:
 
 
 class Deadline:
-    """When somebody must have done something; `passed` says that he had not."""
+    """When somebody must have done something. `renew_s` (set from any thread) puts it off by so much, from the next look on."""
 
     def __init__(self) -> None:
         self.at = float("inf")
-        self.passed = False
+        self.renew_s: float | None = None
         self.scope = trio.CancelScope()
 
 
@@ -47,7 +46,6 @@ class Watch:
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
         self._deadlines: set[Deadline] = set()
-        self.now: Callable[[], float] = trio.current_time
 
     def add(self) -> Deadline:
         """Enter its `scope`; call `remove` at the end."""
@@ -61,7 +59,9 @@ class Watch:
     async def run(self) -> None:
         while True:
             await trio.sleep(self._interval_s)
-            now = self.now()
-            for each in [each for each in self._deadlines if each.at <= now]:
-                each.passed = True
-                each.scope.cancel()
+            now = trio.current_time()
+            for each in list(self._deadlines):
+                if each.renew_s is not None:
+                    each.at, each.renew_s = now + each.renew_s, None
+                elif each.at <= now:
+                    each.scope.cancel()

@@ -180,7 +180,7 @@ def transfer(to: bytes, amount: int) -> bytes:
 
 
 def _reads(report: Report, chains: list[Chain]) -> None:
-    p99s = []
+    p99s: dict[str, float] = {}
     for ours, theirs in zip(*(chain.reads() for chain in chains), strict=True):
         rates: list[tuple[float, float]] = []
         worst = [0.0, 0.0]
@@ -190,15 +190,16 @@ def _reads(report: Report, chains: list[Chain]) -> None:
                 for chain, each in zip(chains, (ours, theirs), strict=True)
             ]
             rates.append((seen[0].per_s, seen[1].per_s))
-            if ours.connections == 64:
-                p99s.append(seen[0].p99_ms)
             worst = [max(before, each.p99_ms) for before, each in zip(worst, seen, strict=True)]
+        if ours.connections == 64:
+            p99s[ours.name] = worst[0]
         mine, other = (statistics.median(rate[place] for rate in rates) for place in (0, 1))
         ratio = statistics.median(first / second for first, second in rates)
         note = f"{ours.calls[0][0]}, {ours.connections} connections: {mine:,.0f}/s, anvil {other:,.0f}/s"
         note += f"; p99 {worst[0]:.0f} ms, anvil {worst[1]:.0f} ms"
         report.add(f"read_{ours.name}_vs_anvil_{ours.connections}", ratio, "x", note)
-    report.add("p99_ms_64", max(p99s), "ms", "the slowest of the reads above at 64 connections, worst round")
+    report.add("p99_ms_fresh_64", p99s.pop("call_fresh"), "ms", "of eth_calls that nobody made before, worst round")
+    report.add("p99_ms_64", max(p99s.values()), "ms", "the slowest of the other reads at 64 connections, worst round")
 
 
 def _bodies(read: Read) -> list[bytes]:
