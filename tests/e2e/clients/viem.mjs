@@ -88,7 +88,8 @@ async function delegation() {
 
 async function errors() {
   const call = { address: setting.attribution, abi: setting.attributionAbi, functionName: "quote", args: [2n ** 40n, 0, 0] };
-  for (const attempt of [reader.readContract(call), reader.estimateContractGas({ ...call, account })]) {
+  // Functions, not promises: one that fails while another is awaited would end the process.
+  for (const attempt of [() => reader.readContract(call), () => reader.estimateContractGas({ ...call, account })]) {
     await assert.rejects(attempt, (error) => {
       const revert = error.walk((each) => each instanceof viem.ContractFunctionRevertedError);
       assert.equal(revert?.data?.errorName, "UnknownModel");
