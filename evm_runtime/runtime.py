@@ -19,6 +19,7 @@ from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
 from evm_runtime.overrides import AccountOverride, BlockOverrides, override_precompiles
 from evm_runtime.rollback import undo_writes
+from evm_runtime.simulate import SimulatedBlock, SimulatedCalls, SimulationOptions, simulate
 from evm_runtime.source import FlatSource, TrieSource, stored_root
 from evm_runtime.staking.contract import StakingContract
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
@@ -150,6 +151,27 @@ class Runtime:
         """eth_createAccessList: what the message touches beyond what is warm anyway, and its result with that list."""
         environment = self._environment(header, state_overrides, None, interrupt)
         return environment.create_access_list(header, request, gas_cap)
+
+    def simulate(
+        self,
+        base: Header,
+        blocks: Sequence[SimulatedCalls],
+        options: SimulationOptions,
+        *,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> list[SimulatedBlock]:
+        """eth_simulateV1: made-up blocks on the state after `base`. Raises SimulationRefused, ExecutionInterrupted."""
+        accounts = {address: override for each in blocks for address, override in each.accounts.items()}
+        twins = {at: native.isolated(own_account=at in accounts) for at, native in self._natives.items()}
+        height = base.number + 1
+        tier = self._executor.computation_at(height).tier
+        environment = CallEnvironment(
+            spec=self.spec,
+            store=self._store,
+            computation=computation_class(twins, tier, fork_at(self.spec.forks, height)),
+            interrupt=interrupt,
+        )
+        return simulate(environment, base, blocks, options)
 
     # ------------------------------------------------------------ traces
 

@@ -31,6 +31,7 @@ from node.config import NodeConfig
 from node.consensus_key import ConsensusKey
 from node.fair_lock import FairLock
 from node.feed import Feed
+from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
 from node.index_warmer import IndexWarmer
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
@@ -59,6 +60,8 @@ SignHash = Callable[[Hash32], Signature]
 DOUBLE_SIGN_CHECK_HEIGHTS: Final = 32
 SHUTDOWN_SECONDS_MAX: Final = 5.0
 TOKEN_CHARACTERS_MIN: Final = 16
+DEVNET_NAME: Final = "devnet"
+DEVNET_CHAIN_ID: Final = 31_337
 
 
 class WallClock:
@@ -208,6 +211,7 @@ class Node:
             cors_origins=tuple(settings["http.corsdomain"]),
             vhosts=tuple(settings["http.vhosts"]),
             token=_token(settings.path("http.token_file")),
+            account_keys=_devnet_keys(self.store.spec, settings["devnet.accounts"]),
         )
 
     # ------------------------------------------------------------ tasks
@@ -292,6 +296,13 @@ def _consensus_file(directory: Path, name: str) -> Path:
     folder = directory / datadir.CONSENSUS_FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / name
+
+
+def _devnet_keys(spec: ChainSpec, count: int) -> tuple[bytes, ...]:
+    """The keys that everybody knows. Raises LocalError on a chain that is no devnet: nobody should think them safe there."""
+    if count and (spec.name, spec.chain_id) != (DEVNET_NAME, DEVNET_CHAIN_ID):
+        raise LocalError(f"devnet.accounts is for devnets only, and this chain is {spec.name!r}; leave it out")
+    return tuple(ethereum_keys(DEVNET_MNEMONIC, count)) if count else ()
 
 
 def _token(path: Path | None) -> str | None:

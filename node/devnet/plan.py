@@ -31,6 +31,7 @@ from node import keystore
 from node.config import CONFIG_FILE, to_toml
 from node.datadir import GENESIS_FILE, read_spec, write_new
 from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
+from node.rpc.format import checksum
 from p2p.identity import peer_id_of
 
 CHAIN_ID: Final = 31337
@@ -139,13 +140,6 @@ class Devnet:
         }
 
 
-def checksum(address: Address) -> str:
-    """An address as EIP-55 writes it."""
-    digits = address.hex()
-    nibbles = keccak256(digits.encode()).hex()
-    return "0x" + "".join(c.upper() if int(n, 16) >= 8 else c for c, n in zip(digits, nibbles, strict=False))
-
-
 def make_devnet(options: DevnetOptions) -> Devnet:
     """Plan a devnet, or the one that the directory holds already. Raises LocalError if that is another one."""
     options.check()
@@ -241,12 +235,13 @@ def _write_config(devnet: Devnet, node: DevnetNode) -> None:
         "name": node.name,
         "http.addr": "127.0.0.1",
         "http.port": node.rpc_port,
-        "http.api": ["eth", "net", "web3", "txpool", "open", "rpc", "debug"],
+        "http.api": ["eth", "net", "web3", "txpool", "open", "rpc", "debug", "personal"],
         "http.corsdomain": ["*"],
         "p2p.addr": "127.0.0.1",
         "p2p.port": node.p2p_port,
         "p2p.peers": [other.p2p for other in devnet.nodes if other is not node],
         "log.level": devnet.options.log_level,
+        "devnet.accounts": devnet.options.accounts,
         "validator.keystore": f"{keystore.KEYSTORE_FOLDER}/validator.json",
         "validator.password_file": f"{keystore.KEYSTORE_FOLDER}/password.txt",
     }

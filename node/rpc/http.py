@@ -182,6 +182,33 @@ def _headers_too_large(limit: int) -> str:
     return f"request headers are too large, at most {limit} bytes"
 
 
+class ResponseHead:
+    """The status line and headers of answers that differ in nothing but date and length."""
+
+    __slots__ = ("_after", "_before", "_has_length", "_type")
+
+    def __init__(
+        self,
+        status: int,
+        *,
+        content_type: str = "application/json",
+        headers: tuple[tuple[str, str], ...] = (),
+        keep_alive: bool = True,
+    ) -> None:
+        self._before = f"HTTP/1.1 {status} {_REASONS[status]}\r\nDate: ".encode("latin-1")
+        self._type = f"\r\nContent-Type: {content_type}".encode("latin-1")
+        self._has_length = status != 204
+        lines = ["", *(f"{name}: {value}" for name, value in headers)]
+        lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
+        self._after = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+    def answer(self, body: bytes = b"") -> bytes:
+        """The whole answer. One without a body names no type."""
+        content_type = self._type if body else b""
+        length = b"\r\nContent-Length: %d" % len(body) if self._has_length else b""
+        return b"".join((self._before, _date(int(time.time())), content_type, length, self._after, body))
+
+
 def response(
     status: int,
     body: bytes = b"",
@@ -191,14 +218,7 @@ def response(
     keep_alive: bool = True,
 ) -> bytes:
     """An HTTP/1.1 answer as bytes, with its length and date."""
-    lines = [f"HTTP/1.1 {status} {_REASONS[status]}", f"Date: {_date(int(time.time()))}"]
-    if body:
-        lines.append(f"Content-Type: {content_type}")
-    if status != 204:
-        lines.append(f"Content-Length: {len(body)}")
-    lines += [f"{name}: {value}" for name, value in headers]
-    lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+    return ResponseHead(status, content_type=content_type, headers=headers, keep_alive=keep_alive).answer(body)
 
 
 def error_response(error: HttpError, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
@@ -208,5 +228,5 @@ def error_response(error: HttpError, headers: tuple[tuple[str, str], ...] = ()) 
 
 
 @functools.lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode("latin-1")

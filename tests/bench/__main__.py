@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tests.bench.harness import ROOT, Report
 
-HELPERS = {"__main__", "harness", "workload", "worst_cases"}
-ORDER = ("admission", "execution", "evm", "block", "attribution", "devnet", "consensus")
+HELPERS = {"__main__", "harness", "rivals", "workload", "worst_cases"}
+ORDER = ("admission", "execution", "evm", "block", "attribution", "devnet", "consensus", "rpc")
 LONG = {"memory", "worst"}
 """Minutes each: run by name only."""
 

@@ -142,13 +142,13 @@ def _version_json(found: "VersionInfo") -> Json:
 def contribution(context: Context, contribution_id: int, ref: BlockRef) -> Json | None:
     """A contribution: who, what root, how much, and its status."""
     found = queries(context, ref).contribution(contribution_id)
-    return None if found is None else _contribution_json(found)
+    return None if found is None else contribution_json(found)
 
 
 @method("open_contributions", _CURSOR, _LIMIT, _BLOCK, result="page of contributions", runs=Runs.READ)
 def contributions(context: Context, cursor: int, limit: int, ref: BlockRef) -> Json:
     """All contributions of the chain, by id."""
-    return _page(queries(context, ref).contributions, _contribution_json, cursor, limit)
+    return _page(queries(context, ref).contributions, contribution_json, cursor, limit)
 
 
 @method(
@@ -164,7 +164,7 @@ def contributions_of(context: Context, datanet_id: int, cursor: int, limit: int,
     """The contributions of one datanet, by their place in it."""
     found = queries(context, ref)
     return _page(
-        lambda first, count: found.contributions_of(datanet_id, first, count), _contribution_json, cursor, limit
+        lambda first, count: found.contributions_of(datanet_id, first, count), contribution_json, cursor, limit
     )
 
 
@@ -175,7 +175,7 @@ def content(context: Context, contribution_id: int, ref: BlockRef) -> list[str] 
     return None if found is None else [data(piece) for piece in found]
 
 
-def _contribution_json(found: "ContributionInfo") -> Json:
+def contribution_json(found: "ContributionInfo") -> Json:
     return {
         "id": quantity(found.id),
         "datanet": quantity(found.datanet_id),
