@@ -233,19 +233,23 @@ def _run(computation: Computation) -> None:
 
 
 def interpret(computation: Computation) -> None:
-    """The reference: py-evm's opcode loop, from the program counter on. Ends by Halt or a VM error."""
+    """The reference: py-evm's opcode loop, from the program counter on. Ends by Halt or a VM error.
+
+    Opcodes are objects. Calling one goes through C, whose depth CPython 3.12 limits to less than 1,024 calls need; calling its
+    method `__call__` does not, and is a fifth faster.
+    """
     opcodes = computation.opcodes
     hook, poll = computation.state.step_hook, computation.state.poll
     if hook is None and poll is None:
         for opcode in computation.code:
-            opcodes[opcode](computation=computation)
+            opcodes[opcode].__call__(computation=computation)
     else:
         for opcode in computation.code:
             if hook is not None:
                 hook(computation, opcode)
             if poll is not None:
                 poll()
-            opcodes[opcode](computation=computation)
+            opcodes[opcode].__call__(computation=computation)
 
 
 def computation_class(

@@ -61,7 +61,7 @@ class UnitCache:
         self._static_gas: Final = {
             op: int(opcodes[op].gas_cost) for op in analysis.STACK_EFFECT if opcodes[op].mnemonic != "INVALID"
         }
-        self._names: Final = {**HELPERS, **{f"opcode_{op:02x}": opcodes[op] for op in BY_REFERENCE}}
+        self._names: Final = {**HELPERS, **{f"opcode_{op:02x}": opcodes[op].__call__ for op in BY_REFERENCE}}
 
     def find(self, code: bytes) -> CompiledCode:
         """The entry of a code (the code itself is the key: its hash would have to be computed, or believed)."""

@@ -72,7 +72,7 @@ def _interpret(computation: Computation, cache: UnitCache, compiled: CompiledCod
                     stack.clear()
                     return pc, values
             steps += 1
-            opcodes[opcode](computation=computation)
+            opcodes[opcode].__call__(computation=computation)
     finally:
         compiled.steps += steps
     raise Halt("the code ended")

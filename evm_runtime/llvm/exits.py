@@ -139,7 +139,7 @@ def _by_reference(op: int, opcode: Any) -> Exit:
     """By py-evm's own function."""
     pops, pushes = STACK_EFFECT[op]
     calls = op in _CALLS
-    call = opcode.__call__  # a method is called without going through C, whose depth CPython 3.12 limits
+    call = opcode.__call__  # as in `fork.interpret`
     uses_memory = calls or op == _EXTCODECOPY
 
     def run(frame: Frame) -> None:
