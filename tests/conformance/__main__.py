@@ -5,6 +5,7 @@ takes longer than its limit of processor time fails, and so does a file that is 
 """
 
 import argparse
+import signal
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -59,10 +60,15 @@ def main() -> int:
         return 2
     tiers = [name for name in TIERS if name != "all"] if options.tier == "each" else [options.tier]
     results = []
-    for result in run_all(works, options.fork, tiers, seconds=options.seconds, jobs=options.jobs):
-        results.append(result)
-        if result.problem:
-            print(f"FAILED {result.path.name}: {result.name} {result.problem}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for result in run_all(works, options.fork, tiers, seconds=options.seconds, jobs=options.jobs):
+            results.append(result)
+            if result.problem:
+                print(f"FAILED {result.path.name}: {result.name} {result.problem}", flush=True)
+        interrupted = False
+    except KeyboardInterrupt:
+        interrupted = True
     if options.folders:
         print_folders(results, options.fixtures)
         print_slowest(results)
@@ -71,8 +77,10 @@ def main() -> int:
         print("\nfailing cases:", *failures, sep="\n  ")
     counts = Counter(result.fork for result in results if not result.problem)
     print("passed by fork:", ", ".join(f"{fork} {counts[fork]}" for fork in FORKS))
+    if interrupted:
+        print("interrupted: not every case was run")
     print(f"{len(results) - len(failures)} passed, {len(failures)} failed")
-    return 1 if failures else 0
+    return 1 if failures or interrupted else 0
 
 
 if __name__ == "__main__":

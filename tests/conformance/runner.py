@@ -72,15 +72,27 @@ def _on_limit(_signal: int, _frame: FrameType | None) -> None:
 
 
 def run_all(works: list[Work], fork: str | None, tiers: list[str], *, seconds: float, jobs: int) -> Iterator[Result]:
-    """Everything, as it is done, in processes of their own whose main thread has a stack that is deep enough."""
+    """Everything, as it is done, in processes of their own whose main thread has a stack that is deep enough.
+
+    A KeyboardInterrupt ends the processes and passes through.
+    """
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
     resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES if hard < 0 else min(STACK_BYTES, hard), hard))
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         futures: dict[Future[list[Result]], Work] = {
             pool.submit(run_work, work, fork, tiers, seconds): work for work in works
         }
-        for future in as_completed(futures):
-            try:
-                yield from future.result()
-            except BrokenProcessPool:
-                yield Result(futures[future].path, "", "", "not run: a process of the runner died", 0.0)
+        try:
+            for future in as_completed(futures):
+                yield from _results_of(future, futures[future])
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+
+def _results_of(future: Future[list[Result]], work: Work) -> list[Result]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return [Result(work.path, "", "", "not run: a process of the runner died", 0.0)]
