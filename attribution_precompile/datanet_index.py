@@ -32,7 +32,6 @@ from attribution_precompile.span import NOBODY
 from attribution_precompile.tokens import WINDOW_ID_BYTES
 from attribution_precompile.window_runs import Bools, Places, Rank, Run, Table, U32s, U64s, Windows, merge
 from evm_runtime.native import Slots
-from genesis.errors import InvariantError
 from genesis.primitives import Hash32
 
 STEP_TOKENS: Final = 1 << 14
@@ -80,7 +79,7 @@ class _Ingest:
 
     changes: Changes
     complete: bool = False
-    joining: Bools | None = None
+    joining: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     """Positions of the segments that are sifted out of `waiting`."""
     to_sift: deque[Run] = field(default_factory=deque)
     to_settle: deque[int] = field(default_factory=deque)
@@ -203,9 +202,9 @@ class DatanetIndex:
         if ingest is None:
             self._ingest = _Ingest(self._roster.begin(slots, self.versions + 1))
         elif not ingest.complete:
-            ingest.complete = not self._roster.step(slots, ingest.changes)
-            if ingest.complete:
+            if not self._roster.step(slots, ingest.changes):
                 self._queue(ingest)
+                ingest.complete = True
         elif ingest.to_sift:
             self._sift(ingest)
         elif ingest.to_settle:
@@ -236,10 +235,7 @@ class DatanetIndex:
 
     def _sift(self, ingest: _Ingest) -> None:
         """Settle what a piece of `waiting` has of the joining segments; with the last piece they are done with."""
-        joining = ingest.joining
-        if joining is None:
-            raise InvariantError("sifting for no segments")
-        piece = ingest.to_sift[0]
+        piece, joining = ingest.to_sift[0], ingest.joining
         self._give(piece.take(joining[piece.keys]))
         ingest.to_sift.popleft()
         if not ingest.to_sift:
