@@ -1,6 +1,8 @@
 """Credits, pools and claims. Everybody is credited, no code runs; only `claim` moves wei, to the address its caller names.
 
-The contract's balance covers, to the wei: what is claimable, what pools hold, and the stakers' part until the block ends.
+At the end of each block the contract's balance covers, to the wei: what is claimable, what pools, bonds, deposits, disputes and
+attested scores hold, and the stakers' part that is less than a gwei. Within a block it may be short by what receipts were
+matched with (`payments.py`): that arrives with the block's withdrawals.
 """
 
 from collections.abc import Mapping
@@ -10,6 +12,7 @@ from attribution_precompile import declarations as d
 from attribution_precompile import pool
 from attribution_precompile.base import AttributionBase, check, require_contribution
 from attribution_precompile.layout import (
+    BONDS,
     BURNED,
     CLAIMABLE,
     POOL_ENTRIES,
@@ -153,10 +156,14 @@ class MoneyMethods(AttributionBase):
 
     @method("claim(address to) returns (uint256 paid)")
     def claim(self, frame: Frame, to: Address) -> int:
-        """Pay the caller's whole balance to an address, without running its code."""
+        """Pay the caller's whole balance to an address, without running its code. What the block's own receipts were matched
+        with arrives at its end: `NotCoveredYet` asks to wait for that."""
         check(to not in (ZERO_ADDRESS, frame.address), "to", "wei sent there would be lost")
         amount = Wei(CLAIMABLE.get(frame.storage, frame.sender))
         if amount:
+            balance = frame.balance
+            if balance < amount:
+                raise d.NOT_COVERED_YET(amount, balance)
             CLAIMABLE.set(frame.storage, 0, frame.sender)
             frame.pay(to, amount)
             frame.emit(d.CLAIMED, frame.sender, to, amount)
@@ -164,5 +171,7 @@ class MoneyMethods(AttributionBase):
 
     @method("claimable(address who) returns (uint256 available, uint256 locked)", view=True)
     def claimable(self, frame: Frame, who: Address) -> tuple[int, int]:
-        """What an account may claim now, and what is still locked. Pool shares appear once `claimPool` has moved them."""
-        return CLAIMABLE.get(frame.storage, who), 0
+        """What an account may claim now, and what is locked: its bond as an attestor, which `unbond` frees. Pool shares appear
+        once `claimPool` has moved them."""
+        bond = BONDS.load(frame.storage, who)
+        return CLAIMABLE.get(frame.storage, who), bond.free + bond.locked

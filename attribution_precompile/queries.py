@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 from attribution_precompile import layout
 from attribution_precompile.declarations import DatanetParams, Method, Status
 from attribution_precompile.getters import params_of
-from attribution_precompile.inference import receipt_id_of
 from attribution_precompile.lineage import load_lineage
+from attribution_precompile.payments import receipt_id_of
 from attribution_precompile.tracing import load_uses
 from evm_runtime.native import Slots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS

@@ -8,16 +8,17 @@ token, from which the text can't be read, though a good guess can be checked aga
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, DEPARTURES, HELD, SEGMENTS
+from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, DEPARTURES, HELD, SEGMENTS, VECTOR_CHUNKS
 from attribution_precompile.span_index import BlobReader
 from attribution_precompile.tokens import tokenize
+from attribution_precompile.vector_index import digests_of
 from evm_runtime.native import Slots
 from genesis.primitives import Hash32
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """Put the blob `window_ids` (empty: none is needed), then drop the blob at `content_hash`."""
+    """Put the blob `window_ids` (of vectors: their digests; empty: none is needed), then drop the blob at `content_hash`."""
 
     content_hash: Hash32
     window_ids: bytes
@@ -40,3 +41,8 @@ def redactions(slots: Slots, blobs: BlobReader, contribution_id: int) -> Iterato
         if content is not None:
             ids = tokenize(content, datanet.tokenizer).window_ids(datanet.min_span)
             yield Redaction(segment.content_hash, b"".join(ids))
+    for i in range(VECTOR_CHUNKS.length(slots, contribution_id)):
+        chunk = VECTOR_CHUNKS.get(slots, i, contribution_id)
+        vectors = blobs.get_blob(chunk.content_hash)
+        if vectors is not None:
+            yield Redaction(chunk.content_hash, digests_of(vectors, chunk.dim))

@@ -1,5 +1,7 @@
 """Rewards and supply at the end of a block: what is emitted, who earns it, who is paid, what was minted and burned.
 
+0. What native contracts drew from the reserve in this block (`native/reserve.py`) is minted first, as one withdrawal to the
+   attribution contract, which owes it already.
 1. The emission clock advances by the block's time since its parent (at most a minute) and allots E(new) - E(old) wei: 60 % to
    the reserve, a counter; 40 % to the validators.
 2. The validators' part, what is carried from earlier blocks, and the stakers' part of fees (given up by native contracts,
@@ -18,9 +20,10 @@ from collections.abc import Iterable
 from evm_runtime import staking
 from evm_runtime.fork import State
 from evm_runtime.native import NativePrecompile, PlainSlots
+from evm_runtime.native.reserve import DRAWN, RESERVE
 from evm_runtime.native.storage import Slots
 from evm_runtime.state import AccountDB
-from genesis.chain_spec import STAKING_ADDRESS
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS
 from genesis.emission import SUPPLY_MAX, block_emission, validators_part
 from genesis.errors import InvariantError
 from genesis.primitives import WEI_PER_GWEI, Address
@@ -44,12 +47,26 @@ def end_block(
     db = state.account_db
     db.begin_transaction()
     slots = PlainSlots(state, STAKING_ADDRESS)
+    matched = _pay_drawn(db, slots)
     fees = _collect_fees(state, natives)
     _accrue(slots, fees, parent_time_ms, time_ms, last_commit)
     staking.end_height(slots)
-    withdrawals, minted = _pay(db, slots, withdrawals_max)
-    _count_supply(db, slots, minted, burned_min)
-    return withdrawals
+    withdrawals, minted = _pay(db, slots, withdrawals_max - len(matched))
+    _count_supply(db, slots, minted + total_paid(matched), burned_min)
+    return (*matched, *withdrawals)
+
+
+def _pay_drawn(db: AccountDB, slots: Slots) -> tuple[Withdrawal, ...]:
+    """Mint what was drawn from the reserve onto the attribution contract's balance."""
+    amount = DRAWN.get(slots)
+    if not amount:
+        return ()
+    DRAWN.set(slots, 0)
+    index = staking.WITHDRAWAL_INDEX.get(slots)
+    staking.WITHDRAWAL_INDEX.set(slots, index + 1)
+    db.set_balance(ATTRIBUTION_ADDRESS, db.get_balance(ATTRIBUTION_ADDRESS) + amount)
+    staking.MINTED.add(slots, amount)
+    return (Withdrawal(index, 0, ATTRIBUTION_ADDRESS, amount // WEI_PER_GWEI),)
 
 
 def _collect_fees(state: State, natives: Iterable[NativePrecompile]) -> int:
@@ -72,7 +89,7 @@ def _accrue(slots: Slots, fees: int, parent_time_ms: int, time_ms: int, last_com
     clock_ms, emission = block_emission(staking.EMISSION_CLOCK_MS.get(slots), parent_time_ms, time_ms)
     staking.EMISSION_CLOCK_MS.set(slots, clock_ms)
     part = validators_part(emission)
-    staking.RESERVE.add(slots, emission - part)
+    RESERVE.add(slots, emission - part)
     amount = part + fees + staking.CARRY.get(slots)
     signers = staking.read_validators(slots).last
     paid = 0

@@ -12,6 +12,7 @@ Storage (slots of the account; arrays and mappings where Solidity would put them
      7  next withdrawal index                      15  payment queue: mapping place => payee
     16  mapping payee => pending reward, wei       17  priorities of the current set, array of int256
     18  mapping set hash => array of (address, payout ‖ power): two slots per validator
+    64  wei of the reserve drawn in this block (`native/reserve.py`, as slot 9)
 
 A validator set is written once under its hash, and the three places of 1..3 point to sets. In the state after block H,
 *current* votes at H + 1, *next* at H + 2, and *last* voted at H (it signs the commit that H + 1 carries; zero in genesis).
@@ -20,6 +21,7 @@ A validator set is written once under its hash, and the three places of 1..3 poi
 from dataclasses import dataclass
 from typing import Final
 
+from evm_runtime.native.reserve import RESERVE
 from evm_runtime.native.storage import Slots, Value, array_slot, mapping_slot
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvariantError, StorageCorrupt
@@ -36,7 +38,6 @@ GENESIS_SUPPLY: Final = Value(5)
 MINTED: Final = Value(6)
 WITHDRAWAL_INDEX: Final = Value(7)
 BURNED: Final = Value(8)
-RESERVE: Final = Value(9)
 ESCROW: Final = Value(10)
 PENDING_TOTAL: Final = Value(11)
 CARRY: Final = Value(12)

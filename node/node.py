@@ -16,6 +16,7 @@ import trio
 
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.vector_index import VectorIndex
 from consensus.engine import Engine
 from consensus.ports import MessageSigner
 from consensus.signer import Signer, double_sign_check
@@ -69,10 +70,10 @@ class WallClock:
 
 def runtime_factory(index: SpanIndex | None = None) -> RuntimeFactory:
     """Runtimes with the chain's native contracts; all share one span index, which is rebuilt from state when needed."""
-    shared = index or SpanIndex(threading.RLock())
+    shared, vectors = index or SpanIndex(threading.RLock()), VectorIndex(threading.RLock())
 
     def make(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
-        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared),))
+        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared, vectors),))
 
     return make
 

@@ -8,12 +8,11 @@ import pytest
 
 from attribution_precompile import reference
 from attribution_precompile.fees import split_fee
-from attribution_precompile.inference import load_uses
 from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.settlement import UseTerms, divide
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.tokens import WORDS_V1, tokenize
-from attribution_precompile.tracing import trace_tokens
+from attribution_precompile.tracing import load_uses, trace_tokens
 from genesis.primitives import Wei
 from tests.reference.timelines import VOCABULARY, Timeline
 
