@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: help setup devnet demo test check lint types imports format bench lock clean
-.PHONY: conformance fuzz fuzz-rpc sim sim-campaign mutants model chaos crash soak
+.PHONY: conformance fuzz fuzz-rpc money sim sim-campaign mutants model chaos crash soak
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -63,6 +63,9 @@ conformance: setup ## run Ethereum's state tests: FIXTURES=DIR [FORK=Cancun|Prag
 
 fuzz: setup ## random programs on every tier of the EVM beside stock py-evm
 	@$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
+
+money: setup ## random walks over the attribution contract, its books balanced after every call: STEPS=…
+	@$(BIN)/python -m tests.money --seed $(or $(SEED),1) --steps $(or $(STEPS),1000000)
 
 fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets
 	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)

@@ -150,6 +150,8 @@ class Records(Generic[T]):
     def __init__(self, slot: int, record: type[T]) -> None:
         self.slot: Final = slot
         self._packed = Packed(record)
+        self.size: Final = self._packed.size
+        """Slots of one record."""
 
     def load(self, slots: Slots, *keys: Key) -> T:
         return self._packed.load(slots, mapping_slot(self.slot, *keys))

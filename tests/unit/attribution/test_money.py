@@ -32,7 +32,9 @@ def test_a_random_walk_of_the_whole_contract_conserves_every_wei(seed: int) -> N
             walk.check()
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, step {step}: {error}") from error
-    assert walk.inferences > 200 and walk.paid_out > 0 and walk.drained > 0 and walk.by_agents > 5 and walk.left > 5
+    done = walk.direct.done
+    assert walk.inferences > 100 and walk.paid_out > 0 and walk.drained > 0 and walk.by_agents > 5 and walk.left > 3
+    assert min(done[name] for name in ("inferVector", "inferAttested", "claimScored", "resolve")) > 0, done
 
 
 @pytest.mark.parametrize("seed", [21, 22])

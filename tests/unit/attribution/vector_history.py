@@ -35,7 +35,7 @@ class VectorHistory:
         self.clock = 0
         params = DatanetParams("", ZERO32, WORDS_V1, 8, False, True, 31, 0, 0, 10_000, 0, 10**6)
         self.direct.call(OWNER, "createDatanet", params)
-        self._step_with_vectors()
+        self._give()
 
     def vector(self) -> tuple[int, ...]:
         return tuple(self.rng.choice([-128, -5, 0, 1, 7, 127]) for _ in range(self.dim))
@@ -43,8 +43,8 @@ class VectorHistory:
     def step(self) -> None:
         self.rng.choice(
             [
-                self._step_with_vectors,
-                self._step_with_vectors,
+                self._give,
+                self._give,
                 self._more,
                 self._accept,
                 self._accept,
@@ -54,7 +54,7 @@ class VectorHistory:
         )()
         self.direct.next_block()
 
-    def _step_with_vectors(self) -> None:
+    def _give(self) -> None:
         number = len(self.given)
         content = words(number * 50, 12).encode()
         given = Given(self.direct.call(WHO, "contribute", 1, content, ZERO32, WHO, ZERO32))
