@@ -144,7 +144,7 @@ class DisputeMethods(AttributionBase):
 
     @method(
         "reveal(uint64 disputeId, bytes opening, bytes32[] proof)",
-        gas=lambda _dispute, opening, proof: gas.proof_gas(len(proof)) + gas.TEXT_BYTE * len(opening) + gas.INDEX_TOKEN,
+        gas=lambda _dispute, opening, proof: gas.proof_gas(len(proof)) + gas.TEXT_BYTE * len(opening) + gas.OPENING,
     )
     def reveal(self, frame: Frame, dispute_id: int, opening: bytes, proof: tuple[Hash32, ...]) -> None:
         """Open the window that was asked for: 32 bytes of salt, then the window's text, with its proof under the content

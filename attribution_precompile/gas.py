@@ -12,7 +12,7 @@ STORED_BYTE: Final = 24
 """Keeping a byte of content for good, as a blob beside the state."""
 INDEX_TOKEN: Final = 550
 """Hashing the window that begins at a token, both tables' entries for it, with the later reading and hashing of it."""
-REVIEW_TOKEN: Final = 350
+REVIEW_TOKEN: Final = 900
 """Counting the owned windows of a contribution, per token."""
 TRACE_TOKEN: Final = 100
 """Crediting an output token (rules 8 to 11)."""
@@ -36,9 +36,11 @@ PRODUCT_VECTOR: Final = 40
 """A vector's place in the order, per vector of a query's datanets."""
 PRODUCTS_PER_GAS: Final = 4
 """int8 products that one gas pays for."""
-PROOF_NODE: Final = 150
+PROOF_NODE: Final = 400
 """One step of a Merkle proof."""
-CHALLENGE_TOKEN: Final = 350
+OPENING: Final = 12_000
+"""Splitting and hashing the text of one opened window."""
+CHALLENGE_TOKEN: Final = 800
 """Splitting and hashing a token of the content that a challenge compares."""
 
 

@@ -4,12 +4,13 @@
 one; check the fee; attribute (rules 6 to 9); write the receipt; divide and credit the fee (rules 10 to 12, `payments.py`).
 """
 
+from itertools import chain
 from typing import Final
 
 from attribution_precompile import declarations as d
 from attribution_precompile import gas
 from attribution_precompile.base import AttributionBase, require_model
-from attribution_precompile.declarations import TYPES, Call, Method, Score
+from attribution_precompile.declarations import Call, Method, Score
 from attribution_precompile.layout import Model
 from attribution_precompile.money import credit
 from attribution_precompile.payments import Scored, Settlement, admit, fee_of, take_fee, write_receipt
@@ -17,18 +18,18 @@ from attribution_precompile.signing import check_signature, inference_digest
 from attribution_precompile.span import Attribution
 from attribution_precompile.tokens import TextError, Tokens, tokenize
 from attribution_precompile.tracing import LoadedUse, Traced, load_uses, trace_tokens
-from evm_runtime.native import Frame, array, method
-from evm_runtime.native.abi import encode
-from genesis.primitives import Hash32, Wei, keccak256
+from evm_runtime.native import Frame, method
+from genesis.primitives import Hash32, Wei, abi_words, keccak256
 
 ON_CHAIN: Final = (Method.SPAN, Method.POOL)
 """Methods for which the output itself is given."""
-_SCORES: Final = array(TYPES["Score"])
+_WORD: Final = 32
 
 
 def scores_hash(attribution: Attribution) -> Hash32:
     """keccak(abi.encode(Score[])) over all scores, best first: what a receipt keeps of them."""
-    return keccak256(encode([_SCORES], [attribution.scores]))
+    words = abi_words(_WORD, len(attribution.scores), *chain.from_iterable(attribution.scores))
+    return keccak256(words)
 
 
 class InferenceMethods(AttributionBase):

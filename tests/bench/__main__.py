@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.bench.harness import ROOT, Report
 
 HELPERS = {"__main__", "harness", "workload"}
-ORDER = ("admission", "execution", "evm", "block", "attribution", "devnet")
+ORDER = ("admission", "execution", "evm", "block", "attribution", "settlement", "gas", "devnet")
 
 
 def names() -> list[str]:

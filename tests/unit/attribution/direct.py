@@ -7,7 +7,7 @@ from typing import Any
 
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
-from evm_runtime.native import Frame
+from evm_runtime.native import Frame, gas
 from evm_runtime.native.reserve import DRAWN
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS
 from genesis.primitives import Address, Hash32, keccak256
@@ -92,7 +92,12 @@ class Direct:
         self.logs: list[Any] = []
         self.done: Counter[str] = Counter()
         """How often each method was called with success."""
+        self.gas_used = 0
+        """Of the last call, but for its calldata; every slot counts as warm."""
         self._handlers = {found.signature.name: found for found in self.contract.methods.values()}
+
+    def _consume(self, amount: int, _reason: str) -> None:
+        self.gas_used += amount
 
     def next_block(self, seconds: int = 1) -> None:
         self.state.block_number += 1
@@ -110,10 +115,11 @@ class Direct:
         mark = state.mark()
         state.set_balance(sender, state.get_balance(sender) - value)
         state.set_balance(ATTRIBUTION_ADDRESS, state.get_balance(ATTRIBUTION_ADDRESS) + value)
+        self.gas_used = gas.CALL_BASE + found.gas(*arguments)
         computation = SimpleNamespace(
             msg=SimpleNamespace(sender=sender, value=value),
             state=state,
-            consume_gas=lambda _amount, _reason: None,
+            consume_gas=self._consume,
             add_log_entry=lambda *entry: self.logs.append(entry),
         )
         frame = Frame(computation, ATTRIBUTION_ADDRESS, read_only=found.view)  # type: ignore[arg-type]  # a stand-in

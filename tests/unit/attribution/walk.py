@@ -398,9 +398,14 @@ class Walk:
             self.paid_in += value
 
     def _challenge_committed(self) -> None:
-        if self.contributions:
+        committed = [
+            contribution
+            for contribution in self.contributions
+            if self.memo.load(layout.CONTRIBUTIONS, contribution).datanet_id == self.committed_datanet
+        ]
+        if committed:
             value = 10**19
-            contribution = self.rng.choice(self.contributions)
+            contribution = self.rng.choice(committed)
             self.disputes.append(self.direct.call(self._who(), "challengeCommitted", contribution, 0, value=value))
             self.paid_in += value
 
