@@ -1,8 +1,8 @@
 """What a unit of gas buys: each method of the attribution contract at its largest, in Mgas/s, beside the budget of a block.
 
 A block may take half of its interval to execute: gas_limit / (interval / 2) is the floor. Through the contract's own handlers
-on a state that is a dictionary where every slot is warm, so the figures are those of the work that formulas pay for. Each is the
-best of some runs: what is asked is what the work costs, not what else the machine does.
+on a state that is a dictionary where every slot is warm, so the figures are those of the work that formulas pay for. Each is
+the best of some runs: what is asked is what the work costs, not what else the machine does.
 """
 
 import random
