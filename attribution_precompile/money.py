@@ -46,15 +46,17 @@ def pay_pool(slots: Slots, datanet_id: int, amount: Wei) -> Wei:
     return Wei(0)
 
 
-def take_pool_share(slots: Slots, contribution_id: int, record: Contribution, windows_max: int) -> Wei:
-    """Settle a contribution's pool entry: what it is owed leaves the pool. Nothing before its first version."""
+def pool_share(
+    slots: Slots, contribution_id: int, record: Contribution, windows_max: int
+) -> tuple[PoolEntry | None, Wei]:
+    """What a contribution's pool entry is owed, and the entry after taking it; None and nothing before its first version."""
     entry = POOL_ENTRIES.load(slots, contribution_id)
     if record.accepted_version == 0 or (record.quality == 0 and entry.until_version == 0):
-        return Wei(0)
+        return None, Wei(0)
     if not entry.started:
         version = VERSIONS.load(slots, record.datanet_id, record.accepted_version)
         if version.block_number == 0:
-            return Wei(0)
+            return None, Wei(0)
         entry = PoolEntry(version.pool_accumulator, 0, True)
     due, quality = 0, record.quality
     if entry.until_version:
@@ -67,8 +69,15 @@ def take_pool_share(slots: Slots, contribution_id: int, record: Contribution, wi
             quality = entry.old_quality
     weight = pool.weight_of(quality, record.owned_windows, windows_max)
     entry, rest = pool.settle(POOLS.load_field(slots, "accumulator", record.datanet_id), entry, weight)
-    POOL_ENTRIES.store(slots, entry, contribution_id)
-    return Wei(due + rest)
+    return entry, Wei(due + rest)
+
+
+def take_pool_share(slots: Slots, contribution_id: int, record: Contribution, windows_max: int) -> Wei:
+    """Settle a contribution's pool entry: what it is owed leaves the pool."""
+    entry, due = pool_share(slots, contribution_id, record, windows_max)
+    if entry is not None:
+        POOL_ENTRIES.store(slots, entry, contribution_id)
+    return due
 
 
 def change_quality(

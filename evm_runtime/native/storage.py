@@ -156,6 +156,11 @@ class Records(Generic[T]):
     def load(self, slots: Slots, *keys: Key) -> T:
         return self._packed.load(slots, mapping_slot(self.slot, *keys))
 
+    def slots_of(self, *keys: Key) -> tuple[int, ...]:
+        """Where a record is, for proofs."""
+        at = mapping_slot(self.slot, *keys)
+        return tuple(range(at, at + self.size))
+
     def load_field(self, slots: Slots, name: str, *keys: Key) -> Any:
         return self._packed.load_field(slots, mapping_slot(self.slot, *keys), name)
 
