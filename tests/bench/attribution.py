@@ -16,6 +16,7 @@ from attribution_precompile.span import Attribution
 from evm_runtime.native import PlainSlots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Hash32, Wei
+from tests.bench import settlement
 from tests.bench.harness import Report, median_s, seconds
 from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.world import REVIEW_SECONDS, ZERO32, params
@@ -53,6 +54,7 @@ def run(report: Report) -> None:
         figure = largest[f"{key}_1e6"]
         report.add(key, figure.value, figure.unit, "the largest of the three")
     _settlement(report, nets[-1], rng)
+    settlement.run(report)
 
 
 class _Net:
