@@ -189,7 +189,9 @@ def _spec(
         alloc=(*funded, GenesisAccount(CREATE2_DEPLOYER, nonce=1, code=CREATE2_DEPLOYER_CODE)),
         block=block,
         consensus=consensus,
-        attribution=AttributionParams(council=address_of_private_key(account_keys[0]) if account_keys else ZERO_ADDRESS),
+        attribution=AttributionParams(
+            council=address_of_private_key(account_keys[0]) if account_keys else ZERO_ADDRESS
+        ),
     )
 
 
