@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from attribution_precompile import layout
-from attribution_precompile.declarations import DatanetParams, DisputeKind, DisputeState, Method, Status
+from attribution_precompile.declarations import DatanetParams, Method, Status
 from attribution_precompile.getters import params_of
 from attribution_precompile.lineage import load_lineage
-from attribution_precompile.money import pool_share
 from attribution_precompile.payments import receipt_id_of
 from attribution_precompile.tracing import load_uses
 from evm_runtime.native import Slots
@@ -152,51 +151,6 @@ class AgentInfo:
     day: int
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentInfo:
-    """One piece of a contribution: its place among its datanet's segments (what a priority challenge names), its number in the
-    chain's order, its tokens, and the keccak of its content (zero where only window ids are given)."""
-
-    place: int
-    order: int
-    tokens: int
-    content_hash: Hash32
-
-
-@dataclass(frozen=True, slots=True)
-class DisputeInfo:
-    id: int
-    kind: DisputeKind
-    state: DisputeState
-    challenger: Address
-    subject: Hash32
-    """A contribution's id, or a receipt's."""
-    window: int
-    bond: Wei
-    deadline: int
-    evidence: Hash32
-
-
-@dataclass(frozen=True, slots=True)
-class AttestationInfo:
-    receipt_id: Hash32
-    attestor: Address
-    final_at: int
-    score_root: Hash32
-    total_weight: int
-    claimed_weight: int
-    held: Wei
-    bond: Wei
-    slashed: bool
-    dispute: int
-
-
-def receipt_slots(receipt_id: Hash32) -> tuple[int, ...]:
-    """The storage slots of a receipt: with their proofs (EIP-1186) under a header that one trusts, `Queries` over them reads
-    the receipt without trusting who sent it."""
-    return layout.RECEIPTS.slots_of(receipt_id)
-
-
 class Queries:
     """Reads over one state."""
 
@@ -269,64 +223,6 @@ class Queries:
                 pieces.append(piece)
         return tuple(pieces)
 
-    def segments(self, contribution_id: int) -> tuple[SegmentInfo, ...]:
-        """The segments of a contribution, in order; none if it is unknown or still hidden."""
-        datanet_id = layout.CONTRIBUTIONS.load_field(self._slots, "datanet_id", contribution_id)
-        found = []
-        for place in range(layout.SEGMENTS.length(self._slots, datanet_id)):
-            segment = layout.SEGMENTS.get(self._slots, place, datanet_id)
-            if segment.contribution_id == contribution_id:
-                found.append(SegmentInfo(place, segment.order, segment.tokens, segment.content_hash))
-        return tuple(found)
-
-    def vectors(self, contribution_id: int) -> tuple[int, int]:
-        """(how many int8 vectors a contribution has, components of each)."""
-        count = layout.VECTOR_CHUNKS.length(self._slots, contribution_id)
-        chunks = [layout.VECTOR_CHUNKS.get(self._slots, i, contribution_id) for i in range(count)]
-        return sum(chunk.count for chunk in chunks), chunks[0].dim if chunks else 0
-
-    def dispute(self, dispute_id: int) -> DisputeInfo | None:
-        record = layout.DISPUTES.load(self._slots, dispute_id)
-        if record.challenger == ZERO_ADDRESS:
-            return None
-        return DisputeInfo(
-            id=dispute_id,
-            kind=record.kind,
-            state=record.state,
-            challenger=record.challenger,
-            subject=record.subject,
-            window=record.window,
-            bond=Wei(record.bond),
-            deadline=record.deadline,
-            evidence=record.evidence,
-        )
-
-    def disputes(self, first: int, count: int) -> Iterator[DisputeInfo]:
-        for dispute_id in _clipped(first, count, layout.DISPUTE_COUNT.get(self._slots)):
-            yield _known(self.dispute(dispute_id))
-
-    def attestation(self, receipt_id: Hash32) -> AttestationInfo | None:
-        record = layout.ATTESTATIONS.load(self._slots, receipt_id)
-        if record.attestor == ZERO_ADDRESS:
-            return None
-        return AttestationInfo(
-            receipt_id=receipt_id,
-            attestor=record.attestor,
-            final_at=record.final_at,
-            score_root=record.score_root,
-            total_weight=record.total_weight,
-            claimed_weight=record.claimed_weight,
-            held=Wei(record.held),
-            bond=Wei(record.bond),
-            slashed=record.slashed,
-            dispute=record.dispute,
-        )
-
-    def bond(self, who: Address) -> tuple[Wei, Wei]:
-        """(free, locked) of an attestor."""
-        record = layout.BONDS.load(self._slots, who)
-        return Wei(record.free), Wei(record.locked)
-
     def version(self, datanet_id: int, version: int) -> VersionInfo | None:
         record = layout.VERSIONS.load(self._slots, datanet_id, version)
         if record.block_number == 0:
@@ -334,15 +230,6 @@ class Queries:
         return VersionInfo(
             datanet_id, version, record.time, record.block_number, record.contributions, record.content_root
         )
-
-    def terms_hash(self, datanet_id: int, version: int) -> Hash32:
-        """Of the terms that a version was published under."""
-        return Hash32(layout.VERSIONS.load_field(self._slots, "terms_hash", datanet_id, version))
-
-    def pool_share(self, contribution_id: int, windows_max: int) -> Wei:
-        """What `claimPool` would move to the contribution's payout now."""
-        record = layout.CONTRIBUTIONS.load(self._slots, contribution_id)
-        return pool_share(self._slots, contribution_id, record, windows_max)[1]
 
     def model(self, model_id: int) -> ModelInfo | None:
         record = layout.MODELS.load(self._slots, model_id)
@@ -408,39 +295,41 @@ class Queries:
 
     def datanets(self, first: int, count: int) -> Iterator[DatanetInfo]:
         """Datanets with ids from `first` (>= 1) on, at most `count`."""
-        for datanet_id in _clipped(first, count, layout.DATANET_COUNT.get(self._slots)):
-            yield _known(self.datanet(datanet_id))
+        for datanet_id in clipped(first, count, layout.DATANET_COUNT.get(self._slots)):
+            yield known(self.datanet(datanet_id))
 
     def contributions(self, first: int, count: int) -> Iterator[ContributionInfo]:
         """Contributions of the whole chain with ids from `first` on."""
-        for contribution_id in _clipped(first, count, layout.CONTRIBUTION_COUNT.get(self._slots)):
-            yield _known(self.contribution(contribution_id))
+        for contribution_id in clipped(first, count, layout.CONTRIBUTION_COUNT.get(self._slots)):
+            yield known(self.contribution(contribution_id))
 
     def contributions_of(self, datanet_id: int, first: int, count: int) -> Iterator[ContributionInfo]:
         """Contributions of a datanet by their place in it, from `first` (>= 1) on."""
-        for place in _clipped(first, count, layout.MEMBERS.length(self._slots, datanet_id)):
-            yield _known(self.contribution(layout.MEMBERS.get(self._slots, place - 1, datanet_id)))
+        for place in clipped(first, count, layout.MEMBERS.length(self._slots, datanet_id)):
+            yield known(self.contribution(layout.MEMBERS.get(self._slots, place - 1, datanet_id)))
 
     def versions_of(self, datanet_id: int, first: int, count: int) -> Iterator[VersionInfo]:
-        for version in _clipped(first, count, layout.DATANETS.load(self._slots, datanet_id).versions):
-            yield _known(self.version(datanet_id, version))
+        for version in clipped(first, count, layout.DATANETS.load(self._slots, datanet_id).versions):
+            yield known(self.version(datanet_id, version))
 
     def models(self, first: int, count: int) -> Iterator[ModelInfo]:
-        for model_id in _clipped(first, count, layout.MODEL_COUNT.get(self._slots)):
-            yield _known(self.model(model_id))
+        for model_id in clipped(first, count, layout.MODEL_COUNT.get(self._slots)):
+            yield known(self.model(model_id))
 
     def receipts(self, first: int, count: int) -> Iterator[ReceiptInfo]:
         """Receipts by their number, from `first` (>= 1) on: the order of inference."""
-        for number in _clipped(first, count, layout.RECEIPT_COUNT.get(self._slots)):
-            yield _known(self.receipt(receipt_id_of(self._chain_id, number)))
+        for number in clipped(first, count, layout.RECEIPT_COUNT.get(self._slots)):
+            yield known(self.receipt(receipt_id_of(self._chain_id, number)))
 
 
-def _clipped(first: int, count: int, last: int) -> range:
+def clipped(first: int, count: int, last: int) -> range:
+    """At most `count` ids from `first` (at least 1) on, none beyond `last`."""
     start = max(first, 1)
     return range(start, min(start + max(count, 0), last + 1))
 
 
-def _known(value: T | None) -> T:
+def known(value: T | None) -> T:
+    """What a count says is there. Raises InvariantError if it isn't."""
     if value is None:
         raise InvariantError("a counted record is missing")
     return value

@@ -18,7 +18,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution_precompile.layout import CONTRIBUTIONS, VECTOR_CHUNKS, VECTOR_SPACES, VECTORED, VectorChunk
+from attribution_precompile.layout import (
+    CONTRIBUTIONS,
+    DATANETS,
+    VECTOR_CHUNKS,
+    VECTOR_SPACES,
+    VECTORED,
+    VERSIONS,
+    VectorChunk,
+)
 from attribution_precompile.span_index import BlobReader
 from evm_runtime.native import Slots
 from genesis.errors import StorageCorrupt
@@ -58,6 +66,16 @@ class VectorIndex:
         with self._locked(slots, datanet) as bank:
             bank.ingest(slots, blobs, vectored)
             return bank.products(vectored, query, left)
+
+    def warm(self, slots: Slots, blobs: BlobReader, datanet: int, block_number: int) -> None:
+        """Ingest what versions of blocks before `block_number` have, off the critical path: at start, or after each commit."""
+        version = DATANETS.load_field(slots, "versions", datanet)
+        while version and VERSIONS.load_field(slots, "block_number", datanet, version) >= block_number:
+            version -= 1
+        vectored = VERSIONS.load_field(slots, "vectored", datanet, version)
+        if vectored:
+            with self._locked(slots, datanet) as bank:
+                bank.ingest(slots, blobs, vectored)
 
     @contextmanager
     def _locked(self, slots: Slots, datanet: int) -> "Iterator[_Bank]":

@@ -1,6 +1,6 @@
-"""Keeps the span index warm: new content is read into it after each block, not when an inference waits for it.
+"""Keeps the span and vector indexes warm: new content is read into them after each block, not when an inference waits for it.
 
-Only speed depends on this: the index ingests whatever it lacks when it is asked.
+Only speed depends on this: an index ingests whatever it lacks when it is asked.
 """
 
 from typing import Final
@@ -8,6 +8,7 @@ from typing import Final
 from attribution_precompile import declarations
 from attribution_precompile.queries import Queries, ReaderSlots
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.vector_index import VectorIndex
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from node.contract_reader import ContractReader
 from node.interfaces import StoredBlock
@@ -18,11 +19,12 @@ _BY_CONTRIBUTION: Final = declarations.APPENDED.topic
 
 
 class IndexWarmer:
-    """Reads finalized content into an index. Blocking; for a thread of its own. Uses each block's own state, by its root."""
+    """Reads finalized content into the indexes. Blocking; for a thread of its own. Uses each block's own state, by its root."""
 
-    def __init__(self, store: ChainStore, index: SpanIndex) -> None:
+    def __init__(self, store: ChainStore, index: SpanIndex, vectors: VectorIndex) -> None:
         self._store = store
         self._index = index
+        self._vectors = vectors
 
     def warm_all(self) -> None:
         """Every datanet, as of the tip: after a start."""
@@ -54,3 +56,4 @@ class IndexWarmer:
 
     def _warm(self, reader: ContractReader, datanet: int, height: int) -> None:
         self._index.warm(ReaderSlots(reader), reader, datanet, height + 1)
+        self._vectors.warm(ReaderSlots(reader), reader, datanet, height + 1)

@@ -68,9 +68,9 @@ class WallClock:
         return time.time_ns() // 1_000_000
 
 
-def runtime_factory(index: SpanIndex | None = None) -> RuntimeFactory:
-    """Runtimes with the chain's native contracts; all share one span index, which is rebuilt from state when needed."""
-    shared, vectors = index or SpanIndex(threading.RLock()), VectorIndex(threading.RLock())
+def runtime_factory(index: SpanIndex | None = None, vector_index: VectorIndex | None = None) -> RuntimeFactory:
+    """Runtimes with the chain's native contracts; all share two indexes, which are rebuilt from state when needed."""
+    shared, vectors = index or SpanIndex(threading.RLock()), vector_index or VectorIndex(threading.RLock())
 
     def make(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
         return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared, vectors),))
@@ -84,9 +84,9 @@ class Node:
     def __init__(self, settings: NodeConfig, spec: ChainSpec, key: ConsensusKey | None) -> None:
         """Opens and checks what is stored. Raises LocalError or StorageCorrupt."""
         self._settings = settings
-        index = SpanIndex(threading.RLock())
-        self.store = open_store(settings.datadir, spec, index)
-        self._warmer = IndexWarmer(self.store, index)
+        index, vectors = SpanIndex(threading.RLock()), VectorIndex(threading.RLock())
+        self.store = open_store(settings.datadir, spec, index, vectors)
+        self._warmer = IndexWarmer(self.store, index, vectors)
         self._wal_file = WalFile(_consensus_file(settings.datadir, "wal"))
         self._signer, self._sign_hello = self._open_signer(key)
         self._worker = WorkerThread("execution")
@@ -258,11 +258,13 @@ class Node:
         self._wal_file.close()
 
 
-def open_store(directory: Path, spec: ChainSpec, index: SpanIndex | None = None) -> ChainStore:
+def open_store(
+    directory: Path, spec: ChainSpec, index: SpanIndex | None = None, vectors: VectorIndex | None = None
+) -> ChainStore:
     """The chain in a data directory, begun if there is none. Raises LocalError or StorageCorrupt."""
     database = LevelDatabase(directory / datadir.CHAIN_FOLDER, create=True)
     try:
-        return open_chain(database, spec, runtime_factory(index))
+        return open_chain(database, spec, runtime_factory(index, vectors))
     except BaseException:
         database.close()
         raise

@@ -54,8 +54,8 @@ class Statement:
 
 def statement_of(context: Context, contribution_id: int, first: int, last: int | None, limit: int) -> Statement:
     """Raises RpcError for an unknown contribution, a bad range or limit, or when time is over."""
+    from attribution_precompile.audit import AuditQueries
     from attribution_precompile.declarations import ATTRIBUTED, POOL_CLAIMED
-    from attribution_precompile.queries import Queries
 
     chain = context.chain
     tip = chain.tip().height
@@ -64,7 +64,7 @@ def statement_of(context: Context, contribution_id: int, first: int, last: int |
         raise invalid_params(f"limit is 1 to {LIMIT_MAX}")
     if first > end or end > tip:
         raise invalid_params(f"the blocks are {first} to {end}, and the chain has 0 to {tip}")
-    found = Queries(ContractReader(chain.runtime.state()), chain.spec.chain_id)
+    found = AuditQueries(ContractReader(chain.runtime.state()), chain.spec.chain_id)
     if found.contribution(contribution_id) is None:
         raise server_error(f"there is no contribution {contribution_id}")
     paid, claimed = (_topic(event.topic) for event in (ATTRIBUTED, POOL_CLAIMED))

@@ -9,18 +9,25 @@ from node.rpc.backend import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.exports import TrainingSummary, UsedVersion, croissant, spdx
 from node.rpc.format import Json, data, quantity
-from node.rpc.lookup import header_at
-from node.rpc.methods.open_registry import PAGE_DEFAULT, page, queries, span_json
+from node.rpc.lookup import header_at, state_at
+from node.rpc.methods.open_registry import PAGE_DEFAULT, page, span_json
 from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, DATA, HASH, LATEST, TEXT, BlockRef
 from node.rpc.registry import Param, Runs, method
 from node.rpc.statements import Statement, statement_of
 
 if TYPE_CHECKING:
-    from attribution_precompile.queries import DisputeInfo
+    from attribution_precompile.audit import AuditQueries, DisputeInfo
 
 _BLOCK = Param("block", BLOCK_REF, default=LATEST)
 _CONTRIBUTION = Param("contribution", COUNT)
 _FORMATS: Final = {"croissant": croissant, "spdx": spdx}
+
+
+def audit(context: Context, ref: BlockRef) -> "AuditQueries":
+    """The registry as it was after a block. Raises RpcError ("header not found")."""
+    from attribution_precompile.audit import AuditQueries
+
+    return AuditQueries(ContractReader(state_at(context.chain, ref)), context.chain.spec.chain_id)
 
 
 # ---------------------------------------------------------------- what a model was built from
@@ -39,7 +46,7 @@ def export_training_summary(context: Context, model_id: int, form: str, ref: Blo
     export = _FORMATS.get(form)
     if export is None:
         raise invalid_params(f"invalid argument 1: the format is one of {', '.join(_FORMATS)}")
-    found, header = queries(context, ref), header_at(context.chain, ref)
+    found, header = audit(context, ref), header_at(context.chain, ref)
     model = found.model(model_id)
     if model is None:
         return None
@@ -153,7 +160,7 @@ def segments(context: Context, contribution_id: int, ref: BlockRef) -> list[Json
             "tokens": quantity(segment.tokens),
             "contentHash": data(segment.content_hash),
         }
-        for segment in queries(context, ref).segments(contribution_id)
+        for segment in audit(context, ref).segments(contribution_id)
     ]
 
 
@@ -163,7 +170,7 @@ def segments(context: Context, contribution_id: int, ref: BlockRef) -> list[Json
 @method("open_dispute", Param("id", COUNT), _BLOCK, result="dispute or null", runs=Runs.READ)
 def dispute(context: Context, dispute_id: int, ref: BlockRef) -> Json | None:
     """A dispute: about what, who opened it, until when it waits, and how it ended."""
-    found = queries(context, ref).dispute(dispute_id)
+    found = audit(context, ref).dispute(dispute_id)
     return None if found is None else _dispute_json(found)
 
 
@@ -177,7 +184,7 @@ def dispute(context: Context, dispute_id: int, ref: BlockRef) -> Json | None:
 )
 def disputes(context: Context, cursor: int, limit: int, ref: BlockRef) -> Json:
     """All disputes, by id."""
-    return page(queries(context, ref).disputes, _dispute_json, cursor, limit)
+    return page(audit(context, ref).disputes, _dispute_json, cursor, limit)
 
 
 def _dispute_json(found: "DisputeInfo") -> Json:
@@ -197,7 +204,7 @@ def _dispute_json(found: "DisputeInfo") -> Json:
 @method("open_attestation", Param("receipt", HASH), _BLOCK, result="attestation or null", runs=Runs.READ)
 def attestation(context: Context, receipt_id: Hash32, ref: BlockRef) -> Json | None:
     """Attested scores of a receipt: who vouches for them with what, from when on they are final, and what is unclaimed."""
-    found = queries(context, ref).attestation(receipt_id)
+    found = audit(context, ref).attestation(receipt_id)
     if found is None:
         return None
     return {
@@ -217,7 +224,7 @@ def attestation(context: Context, receipt_id: Hash32, ref: BlockRef) -> Json | N
 @method("open_bond", Param("address", ADDRESS), _BLOCK, result="bond", runs=Runs.READ)
 def bond(context: Context, who: Address, ref: BlockRef) -> dict[str, Any]:
     """An attestor's bond: what is free, and what is locked for scores that aren't final."""
-    free, locked = queries(context, ref).bond(who)
+    free, locked = audit(context, ref).bond(who)
     return {
         "address": data(who),
         "free": quantity(free),

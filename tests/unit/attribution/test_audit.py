@@ -9,9 +9,10 @@ import rlp
 from eth_abi import encode
 from trie import HexaryTrie
 
+from attribution_precompile.audit import AuditQueries, receipt_slots
 from attribution_precompile.declarations import Method
 from attribution_precompile.explain import TraceError, Verdict, explain, why
-from attribution_precompile.queries import Queries, receipt_slots
+from attribution_precompile.queries import Queries
 from attribution_precompile.span_index import SpanIndex
 from consensus.light import LightBlock, LightParams, check_first_block, verify
 from evm_runtime.runtime import ExecutedBlock
@@ -187,7 +188,7 @@ def test_what_cannot_be_explained_says_why(world: World) -> None:
 
 
 def summary_of(world: World, model_id: int) -> TrainingSummary:
-    queries = Queries(Reader(world), 7)
+    queries = AuditQueries(Reader(world), 7)
     model = queries.model(model_id)
     assert model is not None
     uses = []

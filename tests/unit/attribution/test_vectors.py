@@ -216,6 +216,17 @@ def test_an_index_built_anew_and_one_on_an_older_state_say_the_same(world: World
     assert scores(world, 2, 1, 0, 0) == before
 
 
+def test_an_index_is_warmed_by_what_earlier_blocks_published(world: World) -> None:
+    state, contract = world.chain.state, world.contract
+    slots = PlainSlots(state, contract.address)
+    world.publishVersion(1)
+    for block, known in ((2, 0), (world.chain.number, 3), (world.chain.number + 1, 3)):
+        index = contract.vectors = VectorIndex(nullcontext())
+        index.warm(slots, state, 1, block)
+        assert sum(len(bank._ids) for bank in index._datanets.values()) == known
+        assert scores(world, 2, 1, 0, 0) == {1: 200, 2: 50}
+
+
 def test_erased_vectors_can_be_dropped_and_hold_their_place(world: World) -> None:
     world.erase(2, sender=COUNCIL)
     world.chain.next_block()
