@@ -1,8 +1,9 @@
 """Whether a contribution has a passage of an earlier one: the evidence of a priority challenge.
 
-A passage lies inside one segment of each. From the two places named, `least` consecutive windows of the later one's datanet
-must be equal (all, if that is a contribution of one segment with fewer), and the segment of the earlier one must stand before
-that of the later one in the chain's order.
+A passage lies inside one segment of each. From the two places named, `least` consecutive windows must be equal (all, if the
+later one is a contribution of one segment with fewer), and the segment of the earlier one must stand before that of the later
+one in the chain's order. Windows are compared by their ids, so a text that was erased or never shown is as good as another;
+ids of different lengths can't be compared.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from attribution_precompile import declarations as d
 from attribution_precompile import gas
 from attribution_precompile.base import check, require_datanet
-from attribution_precompile.layout import DEPARTURES, SEGMENTS, Contribution, Segment
-from attribution_precompile.tokens import tokenize
+from attribution_precompile.layout import SEGMENTS, Contribution, Segment
+from attribution_precompile.tokens import WINDOW_ID_BYTES, tokenize
 from evm_runtime.native import Frame
 
 
@@ -30,10 +31,8 @@ def same_passage(frame: Frame, later: Place, earlier: Place, least: int) -> None
     mine, theirs = (require_datanet(frame.storage, place.record.datanet_id) for place in (later, earlier))
     if mine.tokenizer != theirs.tokenizer:
         raise d.NOT_DECIDABLE("the two datanets read content with different tokenizers")
-    if mine.commit_only or theirs.commit_only:
-        raise d.NOT_DECIDABLE("the content of one is off chain")
-    if any(DEPARTURES.load_field(frame.storage, "died_block", p.contribution_id) for p in (later, earlier)):
-        raise d.NOT_DECIDABLE("the content of one is erased")
+    if mine.min_span != theirs.min_span:
+        raise d.NOT_DECIDABLE("the two datanets have windows of different lengths")
     segment, source = _segment(frame, later), _segment(frame, earlier)
     if source.order >= segment.order:
         raise d.NOT_DECIDABLE("the earlier contribution's segment came in later")
@@ -57,7 +56,13 @@ def _segment(frame: Frame, place: Place) -> Segment:
 
 
 def _windows(frame: Frame, segment: Segment, place: Place, k: int, count: int) -> list[bytes]:
+    """From the content, or from the ids that stand in place of what was erased or is off chain: every node has one of them."""
     frame.charge(gas.CHALLENGE_TOKEN * segment.tokens, "comparing passages")
-    tokenizer = require_datanet(frame.plain, place.record.datanet_id).tokenizer
-    ids = tokenize(frame.get_blob(segment.content_hash), tokenizer).window_ids(k)
-    return list(ids[place.window : place.window + count])
+    content = frame.state.get_blob(segment.content_hash)
+    if content is None:
+        ids = frame.get_blob(segment.windows_hash)
+    else:
+        tokenizer = require_datanet(frame.plain, place.record.datanet_id).tokenizer
+        ids = b"".join(tokenize(content, tokenizer).window_ids(k))
+    first, last = place.window, min(place.window + count, len(ids) // WINDOW_ID_BYTES)
+    return [ids[i * WINDOW_ID_BYTES : (i + 1) * WINDOW_ID_BYTES] for i in range(first, last)]

@@ -5,7 +5,9 @@ import random
 import pytest
 
 from attribution_precompile.merkle import leaf_of, tree
+from attribution_precompile.redaction import redactions
 from attribution_precompile.tokens import WORDS_V1, tokenize
+from evm_runtime.native import PlainSlots
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import Hash32, keccak256
 from tests.unit.attribution.test_errors import refused
@@ -135,8 +137,31 @@ def test_what_the_contract_cannot_compare_it_refuses(copied: World) -> None:
     world.datanet(tokenizer=b"\x09" * 32)
     world.give(3, CAROL, raw)
     refused(world, "NotDecidable", lambda: challenge(world, 3, 0, 0, 1, 0, 0))
+    world.datanet(min_span=9)
+    world.give(4, CAROL, LONG)
+    refused(world, "NotDecidable", lambda: challenge(world, 4, 0, 0, 1, 0, 0))
+
+
+@pytest.mark.parametrize("redacted", [True, False])
+def test_an_erased_text_still_shows_who_came_first_on_nodes_that_dropped_it_and_others(
+    copied: World, redacted: bool
+) -> None:
+    world = copied
     world.erase(1, sender=ALICE)
-    refused(world, "NotDecidable", lambda: challenge(world, 2, 0, 3, 1, 0, 0))
+    world.chain.next_block()
+    state = world.chain.state
+    if redacted:
+        [found] = redactions(PlainSlots(state, world.contract.address), state, 1)
+        state.put_blob(found.instead)
+        state.blobs = {key: blob for key, blob in state.blobs.items() if key != found.content_hash}
+    challenge(world, 2, 0, 3, 1, 0, 0)
+
+
+def test_committed_ids_show_it_as_well(hidden: World) -> None:
+    world = hidden
+    world.contributeCommitted(1, ROOT, 40, IDS, BOB, sender=BOB, value=7)
+    challenge(world, 2, 1, 0, 1, 0, 0)
+    assert world.balance(ALICE) == 7
 
 
 # ---------------------------------------------------------------- commit-only

@@ -237,7 +237,7 @@ def test_erased_vectors_can_be_dropped_and_hold_their_place(world: World) -> Non
     assert before == {1: 300}
     state, contract = world.chain.state, world.contract
     for redaction in redactions(PlainSlots(state, contract.address), state, 2):
-        state.put_blob(redaction.window_ids)
+        state.put_blob(redaction.instead)
         state.blobs = {key: blob for key, blob in state.blobs.items() if key != redaction.content_hash}
     contract.vectors = VectorIndex(nullcontext())
     assert scores(world, 3, 3, 3, 3, model=model) == before
