@@ -157,7 +157,7 @@ def test_nodes_keep_window_ids_in_place_of_erased_content(world: World) -> None:
     del blobs[found[0].content_hash]
     with pytest.raises(StorageCorrupt, match="missing"):
         owners(world)
-    blobs[keccak256(found[0].instead)] = found[0].window_ids
+    blobs[keccak256(found[0].instead)] = found[0].instead
     third = world.give(1, CAROL, words(3, 12))
     world.accept(third)
     assert owners(world) == {} == owners(world, next_version(world))
