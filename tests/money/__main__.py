@@ -9,8 +9,6 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from itertools import count
 
 from tests.unit.attribution.walk import Walk
 
@@ -30,28 +28,23 @@ def walk(seed: int) -> tuple[int, Counter[str], str]:
     return STEPS_OF_A_WALK, made.direct.done, ""
 
 
-def seeds(first: int, walks: int, until: float) -> Iterator[int]:
-    for seed in count(first) if walks == 0 else range(first, first + walks):
-        if time.monotonic() >= until:
-            return
-        yield seed
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--walks", type=int, default=0, help="so many walks from the seed on, instead of --steps")
-    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     options = parser.parse_args()
     walks = options.walks or -(-options.steps // STEPS_OF_A_WALK)
     began, steps, calls, failed = time.monotonic(), 0, Counter[str](), 0
     with multiprocessing.Pool() as pool:
-        for done, called, wrong in pool.imap_unordered(walk, seeds(options.seed, walks, began + options.seconds)):
+        for done, called, wrong in pool.imap_unordered(walk, range(options.seed, options.seed + walks)):
             steps, calls = steps + done, calls + called
             if wrong:
                 failed += 1
                 print(wrong, flush=True)
+            if time.monotonic() - began >= options.seconds:
+                break
     print(f"{steps} steps, {sum(calls.values())} successful calls, {failed} failures, {time.monotonic() - began:.0f} s")
     print(", ".join(f"{name} {times}" for name, times in calls.most_common()))
     return 1 if failed else 0
