@@ -187,6 +187,15 @@ def test_the_signer_of_a_model_vouches_for_query_and_tokens(world: World) -> Non
     refused(world, "NonceUsed", lambda: pay(world, query, signed=signature(query, 1)))
 
 
+def test_an_agent_pays_out_of_its_deposit(world: World) -> None:
+    world.registerAgent("", USER, 10**24, [1], sender=CAROL)
+    world.depositAgent(1, sender=CAROL, value=50 * WEI_PER_OPEN)
+    arguments = (1, 1, ZERO32, 0, 40, int8s(2, 1, 0, 0), NONE)
+    refused(world, "NotAllowed", lambda: world.inferVector(*arguments, sender=BOB))
+    receipt = world.inferVector(*arguments, sender=USER)
+    assert world.getAgent(1)[2] == 10 * WEI_PER_OPEN and world.getReceipt(receipt)[1:4:2] == (1, 40 * WEI_PER_OPEN)
+
+
 def test_gas_is_paid_by_the_vectors_before_the_work(world: World) -> None:
     world.traceVector(1, bytes(4))
     few = world.last.gas_used  # type: ignore[union-attr]  # there was a call
