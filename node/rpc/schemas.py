@@ -389,7 +389,7 @@ SHAPES: Final[dict[str, Shape]] = {
         "slashed": "boolean",
         "dispute": "quantity|null",
     },
-    "bond": {"address": "address", "free": "quantity", "locked": "quantity", "contract": "address"},
+    "bond": {"address": "address", "free": "quantity", "locked": "quantity"},
     "page of transactions": {"items": "transaction[]", "next": "quantity|null"},
     "page of datanets": {"items": "datanet[]", "next": "quantity|null"},
     "page of versions": {"items": "version[]", "next": "quantity|null"},

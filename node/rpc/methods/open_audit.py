@@ -1,8 +1,7 @@
 """open: who was paid for what and why, what a model was built from, disputes and attested scores. For people and for audits."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.primitives import Address, Hash32
 from node.contract_reader import ContractReader
 from node.rpc.backend import Context
@@ -222,12 +221,7 @@ def attestation(context: Context, receipt_id: Hash32, ref: BlockRef) -> Json | N
 
 
 @method("open_bond", Param("address", ADDRESS), _BLOCK, result="bond", runs=Runs.READ)
-def bond(context: Context, who: Address, ref: BlockRef) -> dict[str, Any]:
+def bond(context: Context, who: Address, ref: BlockRef) -> Json:
     """An attestor's bond: what is free, and what is locked for scores that aren't final."""
     free, locked = audit(context, ref).bond(who)
-    return {
-        "address": data(who),
-        "free": quantity(free),
-        "locked": quantity(locked),
-        "contract": data(ATTRIBUTION_ADDRESS),
-    }
+    return {"address": data(who), "free": quantity(free), "locked": quantity(locked)}

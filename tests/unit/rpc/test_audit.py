@@ -9,7 +9,6 @@ from trio.testing import trio_test
 from web3.logs import DISCARD
 
 from attribution_precompile.merkle import leaf_of
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from tests.unit.rpc.real import ADDRESSES, RealNode, real_node
 from tests.unit.rpc.test_real_chain import TEXT, attribution, fill_registry, hexed, in_thread, live, send
 
@@ -103,7 +102,6 @@ async def test_attested_scores_and_disputes(node: RealNode) -> None:
         assert attested["attestor"] == hexed(ADDRESSES[0]) and attested["dispute"] == "0x1" and not attested["slashed"]
         bond = await client.call("open_bond", hexed(ADDRESSES[0]))
         assert int(bond["locked"], 16) == int(attested["locked"], 16) > 10**19
-        assert bond["contract"] == hexed(ATTRIBUTION_ADDRESS)
         dispute = await client.call("open_dispute", 1)
         assert (dispute["kind"], dispute["state"], dispute["subject"]) == ("scores", "open", receipt)
         assert await client.call("open_disputes") == {"items": [dispute], "next": None}
