@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: help setup devnet demo test test-hardhat check docs lint types imports format bench lock clean
-.PHONY: conformance conformance-rpc fuzz fuzz-blocks fuzz-rpc fuzz-span sim sim-campaign mutants model chaos crash soak
+.PHONY: conformance conformance-rpc fuzz fuzz-blocks fuzz-rpc fuzz-span money sim sim-campaign mutants model chaos crash soak
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -77,6 +77,9 @@ fuzz: setup ## random programs on every tier of the EVM beside stock py-evm and 
 
 fuzz-blocks: setup ## random blocks beside EELS' state transition
 	@$(BIN)/python -m tests.fuzz.blocks --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
+
+money: setup ## random walks over the attribution contract, its books balanced after every call: STEPS=…
+	@$(BIN)/python -m tests.money --seed $(or $(SEED),1) --steps $(or $(STEPS),1000000)
 
 fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets
 	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)

@@ -29,6 +29,22 @@ ROYALTY: Final = 600
 """The royalty of one ancestor of a model."""
 SIGNATURE: Final = 9_000
 """EIP-712 hashing and recovery of a model signer's signature."""
+MATCH: Final = 16_000
+"""Two slots of the reserve's account, read and written."""
+VECTOR_BYTE: Final = 40
+"""Keeping a component of a vector for good, with the later reading of it into memory."""
+VECTOR: Final = 1_000
+"""Hashing a vector, and its place among the others."""
+PRODUCT_VECTOR: Final = 40
+"""A vector's place in the order, per vector of a query's datanets."""
+PRODUCTS_PER_GAS: Final = 4
+"""int8 products that one gas pays for."""
+PROOF_NODE: Final = 400
+"""One step of a Merkle proof."""
+OPENING: Final = 12_000
+"""Splitting and hashing the text of one opened window."""
+CHALLENGE_TOKEN: Final = 800
+"""Splitting and hashing a token of the content that a challenge compares."""
 
 
 def content_gas(length: int) -> int:
@@ -51,6 +67,20 @@ def output_gas(length: int) -> int:
 
 def trace_gas(tokens: int, uses: int) -> int:
     return (TRACE_TOKEN + TRACE_TOKEN_USE * uses) * tokens + TRACE_USE * uses
+
+
+def vectors_gas(length: int) -> int:
+    """`length` bytes of int8 vectors, before their number is known."""
+    return VECTOR_BYTE * length
+
+
+def products_gas(vectors: int, dim: int) -> int:
+    """The products of a query with `vectors` vectors of `dim` components."""
+    return PRODUCT_VECTOR * vectors + vectors * dim // PRODUCTS_PER_GAS
+
+
+def proof_gas(nodes: int) -> int:
+    return PROOF_NODE * (nodes + 1)
 
 
 def settlement_gas(payees: int) -> int:

@@ -1,5 +1,7 @@
 """Rewards and supply at the end of a block: what is emitted, who earns it, who is paid, what was minted and burned.
 
+0. What native contracts drew from the reserve in this block (`native/reserve.py`) is minted first, as one withdrawal to the
+   attribution contract, which owes it already.
 1. Natives give up the stakers' part of fees, which moves into the staking account's escrow.
 2. The emission clock advances by the block's time since its parent (at most a minute) and allots E(new) - E(old) wei: 60 % to
    the reserve, a counter; 40 % to the validators.
@@ -21,14 +23,25 @@ from collections.abc import Iterable
 
 from evm_runtime.fork import State
 from evm_runtime.native import NativePrecompile, PlainSlots
+from evm_runtime.native.reserve import DRAWN, RESERVE
 from evm_runtime.native.storage import Slots
 from evm_runtime.staking import delegators, downtime, payouts, sets, slashing, unbonding
-from evm_runtime.staking.layout import BURNED, CARRY, EMISSION_CLOCK_MS, ESCROW, RESERVE, VALIDATORS, worth
+from evm_runtime.staking.layout import (
+    BURNED,
+    CARRY,
+    EMISSION_CLOCK_MS,
+    ESCROW,
+    MINTED,
+    VALIDATORS,
+    WITHDRAWAL_INDEX,
+    worth,
+)
 from evm_runtime.staking.supply import read_books, read_supply
 from evm_runtime.state import AccountDB
-from genesis.chain_spec import STAKING_ADDRESS, Parameters, StakingParams
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, Parameters, StakingParams
 from genesis.emission import BPS, SUPPLY_MAX, block_emission, validators_part
 from genesis.errors import InvariantError
+from genesis.primitives import WEI_PER_GWEI
 from genesis.types import Commit, Evidence, Validator, ValidatorSet, Withdrawal
 
 
@@ -52,6 +65,7 @@ def end_block(
     db.begin_transaction()
     slots = PlainSlots(state, STAKING_ADDRESS)
     signers = sets.read_validators(slots).last
+    drawn = _pay_drawn(db, slots)
     fees = _collect_fees(state, natives)
     _accrue(slots, fees, _emit(slots, parent_time_ms, time_ms), signers, last_commit)
     slashed = slashing.punish(slots, parameters.staking, evidence)
@@ -60,9 +74,23 @@ def end_block(
         downtime.count(slots, parameters.staking, attendance, time_ms)
     slashed += unbonding.mature(slots, time_ms)
     _move_sets(slots, parameters.staking)
-    withdrawals, minted = _pay(db, slots, parameters.block.withdrawals_max, slashed)
+    withdrawals, minted = _pay(db, slots, parameters.block.withdrawals_max - len(drawn), slashed)
+    minted += sum(withdrawal.amount_gwei for withdrawal in drawn) * WEI_PER_GWEI
     _close_books(db, slots, minted, burned_min + slashed)
-    return withdrawals
+    return (*drawn, *withdrawals)
+
+
+def _pay_drawn(db: AccountDB, slots: Slots) -> tuple[Withdrawal, ...]:
+    """Mint what was drawn from the reserve onto the attribution contract's balance."""
+    amount = DRAWN.get(slots)
+    if not amount:
+        return ()
+    DRAWN.set(slots, 0)
+    index = WITHDRAWAL_INDEX.get(slots)
+    WITHDRAWAL_INDEX.set(slots, index + 1)
+    db.set_balance(ATTRIBUTION_ADDRESS, db.get_balance(ATTRIBUTION_ADDRESS) + amount)
+    MINTED.add(slots, amount)
+    return (Withdrawal(index, 0, ATTRIBUTION_ADDRESS, amount // WEI_PER_GWEI),)
 
 
 def _collect_fees(state: State, natives: Iterable[NativePrecompile]) -> int:

@@ -144,7 +144,28 @@ class AttributionParams:
     review_seconds_max: int = 365 * 24 * 3_600
     commit_seconds: int = 24 * 3_600
     """For how long a commitment can be revealed."""
+    vector_dim_max: int = 4_096
+    """Components of an int8 vector: products stay far below 2**31."""
+    attest_bond: Wei = Wei(10 * WEI_PER_OPEN)
+    """What an attestor locks for a receipt, on top of what its scores divide."""
+    attest_seconds: int = 3 * 24 * 3_600
+    """For how long attested scores can be disputed; then they are final."""
+    dispute_bond: Wei = Wei(10 * WEI_PER_OPEN)
+    """Of a challenger; it goes to whoever was right."""
+    resolve_seconds: int = 14 * 24 * 3_600
+    """For the council's judgement; after it a dispute counts as dismissed."""
+    reveal_seconds: int = 3 * 24 * 3_600
+    """For opening a committed window; after it the challenge counts as upheld."""
+    openings_max: int = 8
+    """Committed windows that a contributor can be made to open, for one contribution."""
+    committed_span_min: int = 16
+    """The least minSpan of a commit-only datanet: ids of shorter windows are guessed too easily."""
+    challenge_windows: int = 64
+    """Consecutive windows that a priority challenge must show (all, if the contribution has fewer)."""
 
+
+VECTOR_DIM_MAX: Final = 65_535
+"""Products of int8 vectors of up to this length fit an int32."""
 
 FORKS: Final = ("prague", "osaka")
 """The execution rules that a chain can follow, oldest first (`evm_runtime/hardforks.py`)."""
@@ -251,6 +272,9 @@ def _check(spec: ChainSpec) -> None:
         (len({a.address for a in spec.alloc}) == len(spec.alloc), "alloc names an address twice"),
         (not spec.validators or smallest >= staking.min_self_stake, "a validator has less than staking.min_self_stake"),
         (len(spec.validators) <= staking.validators_max, "there are more validators than staking.validators_max"),
+        (0 < fees.vector_dim_max <= VECTOR_DIM_MAX, f"attribution.vector_dim_max must be 1 .. {VECTOR_DIM_MAX}"),
+        (fees.attest_bond > 0 and fees.dispute_bond > 0, "attribution.attest_bond and dispute_bond must be positive"),
+        (fees.challenge_windows > 0, "attribution.challenge_windows must be positive"),
         *_fork_checks(spec.forks),
     ]
     _refuse("genesis: ", _parameter_checks(spec.parameters))

@@ -1,6 +1,7 @@
-"""Keeps the span index warm: new content is read into it after each block, and merged, not when an inference waits for it.
+"""Keeps the span and vector indexes warm: new content is read into them after each block, and merged, not when an inference
+waits for it.
 
-Only speed depends on this: the index ingests whatever it lacks when it is asked.
+Only speed depends on this: an index ingests whatever it lacks when it is asked.
 """
 
 import threading
@@ -9,6 +10,7 @@ from typing import Final
 from attribution_precompile import declarations
 from attribution_precompile.queries import Queries, ReaderSlots
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.vector_index import VectorIndex
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from node.contract_reader import ContractReader
 from node.interfaces import StoredBlock
@@ -19,16 +21,17 @@ _BY_CONTRIBUTION: Final = (declarations.APPENDED.topic, declarations.COMPLETED.t
 
 
 class IndexWarmer:
-    """Reads finalized content into an index. Blocking; for a thread of its own. Uses each block's own state, by its root.
+    """Reads finalized content into the indexes. Blocking; for a thread of its own. Uses each block's own state, by its root.
 
     Works in steps of bounded size, so that a block that needs the index waits for one step at most, and so does `stop`.
     """
 
-    def __init__(self, store: ChainStore, index: SpanIndex) -> None:
+    def __init__(self, store: ChainStore, index: SpanIndex, vectors: VectorIndex) -> None:
         self._store = store
         self._index = index
         self._stopped = threading.Event()
         self._reading = threading.Lock()
+        self._vectors = vectors
 
     def warm_all(self) -> None:
         """Every datanet, as of the tip: after a start."""
@@ -68,6 +71,9 @@ class IndexWarmer:
         while self._step(reader, datanet, height):
             while not self._stopped.is_set() and self._index.maintain():
                 pass
+        with self._reading:
+            if not self._stopped.is_set():
+                self._vectors.warm(ReaderSlots(reader), reader, datanet, height + 1)
 
     def _step(self, reader: ContractReader, datanet: int, height: int) -> bool:
         with self._reading:

@@ -6,6 +6,7 @@ the execution thread finishes the batch it is writing, and the database is close
 
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import trio
 
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.vector_index import VectorIndex
 from consensus.engine import Engine
 from consensus.ports import MessageSigner
 from consensus.signer import Signer, double_sign_check
@@ -71,12 +73,12 @@ class WallClock:
         return time.time_ns() // 1_000_000
 
 
-def runtime_factory(index: SpanIndex | None = None) -> RuntimeFactory:
-    """Runtimes with the chain's native contracts; all share one span index, which is rebuilt from state when needed."""
-    shared = index or SpanIndex(FairLock())
+def runtime_factory(index: SpanIndex | None = None, vector_index: VectorIndex | None = None) -> RuntimeFactory:
+    """Runtimes with the chain's native contracts; all share two indexes, which are rebuilt from state when needed."""
+    shared, vectors = index or SpanIndex(FairLock()), vector_index or VectorIndex(threading.RLock())
 
     def make(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
-        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared),))
+        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared, vectors),))
 
     return make
 
@@ -88,8 +90,9 @@ class Node:
         """Opens and checks what is stored. Raises LocalError or StorageCorrupt."""
         self._settings = settings
         self._index = index = SpanIndex(FairLock())
-        self.store = open_store(settings.datadir, spec, index)
-        self._warmer = IndexWarmer(self.store, index)
+        vectors = VectorIndex(threading.RLock())
+        self.store = open_store(settings.datadir, spec, index, vectors)
+        self._warmer = IndexWarmer(self.store, index, vectors)
         self._wal_file = WalFile(_consensus_file(settings.datadir, "wal"))
         self._signer, self._sign_hello = self._open_signer(key)
         self._worker = WorkerThread("execution")
@@ -267,11 +270,13 @@ class Node:
         self._wal_file.close()
 
 
-def open_store(directory: Path, spec: ChainSpec, index: SpanIndex | None = None) -> ChainStore:
+def open_store(
+    directory: Path, spec: ChainSpec, index: SpanIndex | None = None, vectors: VectorIndex | None = None
+) -> ChainStore:
     """The chain in a data directory, begun if there is none. Raises LocalError or StorageCorrupt."""
     database = LevelDatabase(directory / datadir.CHAIN_FOLDER, create=True)
     try:
-        return open_chain(database, spec, runtime_factory(index))
+        return open_chain(database, spec, runtime_factory(index, vectors))
     except BaseException:
         database.close()
         raise

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from evm_runtime.native.reserve import RESERVE
 from evm_runtime.native.storage import Slots
 from evm_runtime.staking.layout import (
     BONDED,
@@ -12,7 +13,6 @@ from evm_runtime.staking.layout import (
     MINTED,
     OWED_TOTAL,
     PENDING_TOTAL,
-    RESERVE,
     SLASHED,
     STAKED,
     UNBONDING_TOTAL,

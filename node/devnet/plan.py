@@ -17,6 +17,7 @@ from typing import Any, Final
 from genesis.chain_spec import (
     ATTRIBUTION_ADDRESS,
     STAKING_ADDRESS,
+    AttributionParams,
     BlockParams,
     ChainSpec,
     ConsensusParams,
@@ -25,7 +26,7 @@ from genesis.chain_spec import (
 from genesis.crypto import address_of_private_key
 from genesis.errors import LocalError
 from genesis.limits import VALIDATORS_MAX
-from genesis.primitives import WEI_PER_OPEN, Address, Power, Wei, keccak256
+from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Address, Power, Wei, keccak256
 from genesis.types import Validator
 from node import keystore
 from node.config import CONFIG_FILE, to_toml
@@ -182,6 +183,9 @@ def _spec(
         alloc=(*funded, GenesisAccount(CREATE2_DEPLOYER, nonce=1, code=CREATE2_DEPLOYER_CODE)),
         block=block,
         consensus=consensus,
+        attribution=AttributionParams(
+            council=address_of_private_key(account_keys[0]) if account_keys else ZERO_ADDRESS
+        ),
     )
 
 

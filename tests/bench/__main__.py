@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.bench.harness import ROOT, Report
 
 HELPERS = {"__main__", "harness", "rivals", "workload", "worst_cases"}
-ORDER = ("admission", "execution", "evm", "block", "attribution", "devnet", "consensus", "rpc")
+ORDER = ("admission", "execution", "evm", "block", "attribution", "settlement", "gas", "devnet", "consensus", "rpc")
 LONG = {"memory", "worst"}
 """Minutes each: run by name only."""
 

@@ -27,6 +27,7 @@ from attribution_precompile.span import Attribution
 from evm_runtime.native import PlainSlots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, BlockParams
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Hash32, Wei
+from tests.bench import settlement
 from tests.bench.harness import Report
 from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.world import REVIEW_SECONDS, ZERO32, params
@@ -57,6 +58,7 @@ def run(report: Report) -> None:
     for key in ("index_tokens_s", "trace_tokens_s", "bytes_per_token", "peak_bytes_per_token"):
         figure = figures[f"{key}_1e7"]
         report.add(key, figure.value, figure.unit, "the largest datanet")
+    settlement.run(report)
 
 
 class _Net:

@@ -12,7 +12,7 @@ from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.runtime import BuildRequest, Runtime
-from genesis.chain_spec import BlockParams, ChainSpec, GenesisAccount
+from genesis.chain_spec import AttributionParams, BlockParams, ChainSpec, GenesisAccount
 from genesis.crypto import address_of_private_key, sign
 from genesis.primitives import ZERO_ADDRESS, Address, Height, Power, Round, Signature, Wei
 from genesis.types import EMPTY_COMMIT, ChainIdentity, Commit, Validator, Vote, VoteType
@@ -40,6 +40,7 @@ SPEC = ChainSpec(
     treasury=Address(b"\x52" * 20),
     alloc=tuple(GenesisAccount(address, Wei(10**22)) for address in ADDRESSES),
     block=BlockParams(interval_ms=250),
+    attribution=AttributionParams(council=ADDRESSES[2]),
 )
 
 
