@@ -1,8 +1,8 @@
 """The runtime: the one object through which the node executes blocks, builds them, and reads states.
 
-It holds no state of its own: everything is read from the key-value port and returned as values (what it caches is compiled
-code and trie nodes, by their hashes). Several threads may use one
-runtime at once, as long as the store is safe to read from them.
+It holds no state of its own: everything is read from the key-value port and returned as values. (What it caches is named by
+its hash: compiled code, trie nodes.) Several threads may use one runtime at once, as long as the store is safe to read from
+them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
