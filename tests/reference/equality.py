@@ -14,13 +14,12 @@ from unittest import mock
 from attribution_precompile import datanet_index, reference, roster, window_runs
 from attribution_precompile.declarations import Use
 from attribution_precompile.fees import split_fee
-from attribution_precompile.inference import load_uses
 from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.redaction import redactions
 from attribution_precompile.settlement import UseTerms, divide
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.tokens import WORDS_V1, TextError, tokenize
-from attribution_precompile.tracing import Traced, trace_tokens
+from attribution_precompile.tracing import Traced, load_uses, trace_tokens
 from genesis.primitives import Wei, keccak256
 from tests.reference.timelines import VOCABULARY, Timeline
 from tests.unit.attribution.direct import DictState
