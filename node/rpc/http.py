@@ -185,7 +185,7 @@ def _headers_too_large(limit: int) -> str:
 class ResponseHead:
     """The status line and headers of answers that differ in nothing but date and length."""
 
-    __slots__ = ("_after", "_before", "_has_length", "_type")
+    __slots__ = ("_bodiless", "_with_body")
 
     def __init__(
         self,
@@ -195,18 +195,23 @@ class ResponseHead:
         headers: tuple[tuple[str, str], ...] = (),
         keep_alive: bool = True,
     ) -> None:
-        self._before = f"HTTP/1.1 {status} {_REASONS[status]}\r\nDate: ".encode("latin-1")
-        self._type = f"\r\nContent-Type: {content_type}".encode("latin-1")
-        self._has_length = status != 204
-        lines = ["", *(f"{name}: {value}" for name, value in headers)]
+        lines = [f"{name}: {value}" for name, value in headers]
         lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
-        self._after = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+        rest = _literal("\r\n".join(lines)) + b"\r\n\r\n"
+        start = _literal(f"HTTP/1.1 {status} {_REASONS[status]}\r\nDate: ") + b"%b\r\n"
+        typed = _literal(f"Content-Type: {content_type}\r\nContent-Length: ")
+        self._with_body = start + typed + b"%d\r\n" + rest + b"%b"
+        self._bodiless = start + (b"" if status == 204 else b"Content-Length: 0\r\n") + rest
 
     def answer(self, body: bytes = b"") -> bytes:
         """The whole answer. One without a body names no type."""
-        content_type = self._type if body else b""
-        length = b"\r\nContent-Length: %d" % len(body) if self._has_length else b""
-        return b"".join((self._before, _date(int(time.time())), content_type, length, self._after, body))
+        date = _date(int(time.time()))
+        return self._with_body % (date, len(body), body) if body else self._bodiless % date
+
+
+def _literal(text: str) -> bytes:
+    """As a part of a template."""
+    return text.encode("latin-1").replace(b"%", b"%%")
 
 
 def response(
