@@ -8,7 +8,7 @@ byte strings are 0x-hex, times are milliseconds unless the name says otherwise.
 import dataclasses
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -17,6 +17,7 @@ from genesis.emission import BPS, GENESIS_SUPPLY_MAX, SUPPLY_MAX
 from genesis.errors import LocalError, WireError
 from genesis.limits import CANDIDATES_MAX, JSON_BODY_BYTES_MAX, VALIDATORS_MAX
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Address, Hash32, Wei, keccak256
+from genesis.spec_json import differences, from_plain, to_plain
 from genesis.types import TOTAL_POWER_MAX, Validator, ValidatorSet
 
 ATTRIBUTION_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a00"))
@@ -235,7 +236,7 @@ class ChainSpec:
     def to_json(self) -> bytes:
         """The canonical JSON document (sorted keys, two spaces, final newline): what the hash is taken over."""
         options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-        return orjson.dumps(_to_plain(self), option=options)
+        return orjson.dumps(to_plain(self), option=options)
 
     def hash(self) -> Hash32:
         """keccak of the canonical JSON; stored in the genesis state of the staking contract."""
@@ -248,12 +249,12 @@ class ChainSpec:
             raw = decode_json(data, size_max=4 * JSON_BODY_BYTES_MAX, what="genesis file")
         except WireError as error:
             raise LocalError(f"{error}; expected the JSON written by `openledger genesis build`") from None
-        spec = _from_plain(cls, raw, "genesis")
+        spec = from_plain(cls, raw, "genesis")
         return typing.cast(ChainSpec, spec)
 
     def differences(self, other: "ChainSpec") -> list[str]:
         """One line for each parameter that differs: `block.interval_ms: 250 here, 500 there`."""
-        return list(_differences("", _to_plain(self), _to_plain(other)))
+        return list(differences("", to_plain(self), to_plain(other)))
 
 
 def _check(spec: ChainSpec) -> None:
@@ -367,91 +368,3 @@ def _fork_checks(schedule: tuple[ForkActivation, ...]) -> list[tuple[bool, str]]
         (heights == sorted(set(heights)), "the heights of forks must rise"),
         (known == sorted(set(known), key=FORKS.index), "forks must be in their order, each once"),
     ]
-
-
-# ---------------------------------------------------------------- JSON
-
-
-def _to_plain(value: Any, hint: Any = None) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints = typing.get_type_hints(type(value))
-        return {f.name: _to_plain(getattr(value, f.name), hints[f.name]) for f in dataclasses.fields(value)}
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if isinstance(value, tuple):
-        return [_to_plain(item, typing.get_args(hint)[0]) for item in value]
-    if hint is Wei or (isinstance(value, int) and value >= 1 << 53):
-        return str(value)
-    return value
-
-
-def _from_plain(hint: Any, raw: Any, path: str) -> Any:
-    try:
-        if dataclasses.is_dataclass(hint):
-            return _dataclass_from_plain(typing.cast(Any, hint), raw, path)
-        if typing.get_origin(hint) is tuple:
-            return _tuple_from_plain(typing.get_args(hint), raw, path)
-        plain = hint
-        while hasattr(plain, "__supertype__"):
-            plain = plain.__supertype__
-        if plain is bytes:
-            return _bytes_from_plain(hint, raw)
-        if plain is int:
-            return int(raw) if isinstance(raw, str) and raw.isdecimal() else _exactly(int, raw)
-        return _exactly(plain, raw)
-    except (ValueError, TypeError) as error:
-        raise LocalError(f"{path}: {error}") from None
-
-
-def _dataclass_from_plain(cls: Any, raw: Any, path: str) -> Any:
-    entries = _exactly(dict, raw)
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(entries) - set(hints))
-    if unknown:
-        raise LocalError(f"{path}: unknown key {unknown[0]!r}")
-    required = [
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in required if name not in entries]
-    if missing:
-        raise LocalError(f"{path}: {missing[0]!r} is missing")
-    return cls(**{name: _from_plain(hints[name], item, f"{path}.{name}") for name, item in entries.items()})
-
-
-def _tuple_from_plain(items: tuple[Any, ...], raw: Any, path: str) -> tuple[Any, ...]:
-    values = _exactly(list, raw)
-    if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(_from_plain(items[0], value, f"{path}[{i}]") for i, value in enumerate(values))
-    if len(values) != len(items):
-        raise ValueError(f"expected {len(items)} items, found {len(values)}")
-    return tuple(
-        _from_plain(item, value, f"{path}[{i}]") for i, (item, value) in enumerate(zip(items, values, strict=True))
-    )
-
-
-def _bytes_from_plain(hint: Any, raw: Any) -> bytes:
-    text = _exactly(str, raw)
-    if not text.startswith("0x"):
-        raise ValueError("byte strings are written as 0x-hex")
-    value = bytes.fromhex(text[2:])
-    size = {Address: 20, Hash32: 32}.get(hint)
-    if size is not None and len(value) != size:
-        raise ValueError(f"expected {size} bytes, found {len(value)}")
-    return value
-
-
-def _exactly(kind: type, raw: Any) -> Any:
-    if type(raw) is not kind:
-        raise ValueError(f"expected {kind.__name__}, found {type(raw).__name__}")
-    return raw
-
-
-def _differences(path: str, ours: Any, theirs: Any) -> typing.Iterator[str]:
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key in sorted(ours.keys() | theirs.keys()):
-            yield from _differences(f"{path}.{key}" if path else key, ours.get(key), theirs.get(key))
-    elif ours != theirs:
-        short = [text if len(text) <= 80 else text[:77] + "..." for text in (str(ours), str(theirs))]
-        yield f"{path}: {short[0]} here, {short[1]} there"
