@@ -277,8 +277,9 @@ def signatures_are_not_checked(patch: Patch) -> None:
     patch.setattr(HeightDriver, "_check_signature", lambda self, digest, signature, claimed: None)
 
 
-@mutant(cheat("forger"), "polka", "lock", "FORK", "stops")
+@mutant(cheat("forger"), "polka", "lock", "FORK", "stops", "a message in the name of")
 def a_polka_is_not_checked(patch: Patch) -> None:
+    """A forged vote of such a polka is relayed by the honest node that took it, and its peers blame it for that."""
     patch.setattr(consensus.driver, "check_polka", lambda chain, validators, proposal: None)
 
 
