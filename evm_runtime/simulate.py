@@ -6,12 +6,12 @@ the signature and EIP-3607. Defaults and error codes are those of the Ethereum e
 geth's. A block number that is left out is one more than the last, gaps are filled with empty blocks, and time goes on by
 `seconds_between`, at least one second, from block to block.
 
-Ether that moves can be logged as ERC-20 transfers are (`TRANSFER_LOGS`); such logs are in the answer only, never in a bloom.
+Ether that moves can be logged as ERC-20 transfers are (`tracing/transfers.py`); those logs are in no bloom.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from eth.exceptions import Revert
 
@@ -36,8 +36,8 @@ from evm_runtime.signing import encoded
 from evm_runtime.source import TrieSource
 from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
-from evm_runtime.tracing.frames import Ending, Frame
-from evm_runtime.tracing.tracer import Recorder, Tracer, traced_class
+from evm_runtime.tracing.tracer import Recorder, traced_class
+from evm_runtime.tracing.transfers import TransferTracer
 from evm_runtime.transaction import ACCESS_LIST, DYNAMIC_FEE, LEGACY, SET_CODE, GasTooLow, Transaction, check_gas
 from evm_runtime.trie import root_of_list
 from evm_runtime.vm_errors import error_text
@@ -46,9 +46,6 @@ from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Height
 
 BLOCKS_MAX: Final = 256
 """From the base to the last block, gaps included: as far as BLOCKHASH sees."""
-TRANSFER_LOGS: Final = Address(b"\xee" * 20)
-TRANSFER_TOPIC: Final = Hash32(bytes.fromhex("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"))
-
 NONCE_TOO_LOW, NONCE_TOO_HIGH, FEE_TOO_LOW, GAS_TOO_LOW, NO_FUNDS, BLOCK_GAS = range(-38010, -38016, -1)
 NUMBER_ORDER, TIME_ORDER = -38020, -38021
 INITCODE_SIZE, LIMIT_EXCEEDED = -38025, -38026
@@ -333,7 +330,7 @@ class _BlockOfCalls:
         if not self._options.trace_transfers:
             outcome = transition.execute(state, tx, base_fee)
             return outcome, outcome.logs
-        tracer = _TransferTracer()
+        tracer = TransferTracer()
         recorder = Recorder((tracer,))
         untraced = cast(type[Computation], state.computation_class)
         state.step_hook, state.computation_class = recorder.on_step, traced_class(untraced, recorder)
@@ -369,36 +366,3 @@ def _code_of(error: InvalidTransaction) -> int:
         return GAS_TOO_LOW
     words = str(error)
     return next((code for start, code in _CODES if words.startswith(start)), INTERNAL)
-
-
-class _TransferTracer(Tracer):
-    """Collects logs as they come, with one for each movement of wei; what a failed frame did is taken out again."""
-
-    def __init__(self) -> None:
-        self.logs: list[Log] = []
-        self._marks: list[int] = []
-
-    def begin(self, state: State, tx: Transaction) -> None:
-        to = transition.contract_address(tx.sender, tx.nonce) if tx.to is None else tx.to
-        self._moved(tx.sender, to, tx.value)
-
-    def enter(self, frame: Frame) -> None:
-        self._marks.append(len(self.logs))
-        if frame.kind not in ("DELEGATECALL", "CALLCODE"):
-            self._moved(frame.sender, frame.to, frame.value or 0)
-
-    def leave(self, ending: Ending) -> None:
-        mark = self._marks.pop()
-        if ending.error is not None:
-            del self.logs[mark:]
-
-    def log(self, address: Address, topics: Sequence[int], data: bytes) -> None:
-        self.logs.append(Log(address, tuple(Hash32(topic.to_bytes(32, "big")) for topic in topics), data))
-
-    def result(self, state: State, tx: Transaction, outcome: transition.Outcome) -> Any:
-        return self.logs
-
-    def _moved(self, sender: Address, to: Address, value: int) -> None:
-        if value:
-            topics = (TRANSFER_TOPIC, Hash32(bytes(12) + sender), Hash32(bytes(12) + to))
-            self.logs.append(Log(TRANSFER_LOGS, topics, value.to_bytes(32, "big")))
