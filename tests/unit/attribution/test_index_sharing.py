@@ -212,7 +212,7 @@ def test_a_node_without_content_may_keep_the_ids_instead() -> None:
     before = [world.contract.index.owners(slots_of(world), state, datanet, 1, each) for each in ids]
     for redaction in list(redactions(slots_of(world), state, given[1])):
         state.blobs = {key: blob for key, blob in state.blobs.items() if key != redaction.content_hash}
-        state.blobs = state.blobs | {keccak256(redaction.window_ids): redaction.window_ids}
+        state.blobs = state.blobs | {keccak256(redaction.instead): redaction.instead}
     fresh = SpanIndex(nullcontext())
     assert [fresh.owners(slots_of(world), state, datanet, 1, each) for each in ids] == before
     assert before == [[contribution] * 53 for contribution in given]

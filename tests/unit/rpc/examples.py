@@ -15,7 +15,7 @@ import trio
 
 from node.rpc.registry import declared
 from tests.unit.rpc.fakes import Client
-from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, real_node
+from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, VALIDATOR, real_node
 from tests.unit.rpc.test_attributions import more
 from tests.unit.rpc.test_real_chain import TEXT, attribution, fill_registry, in_thread, live, send
 
@@ -47,6 +47,14 @@ PARAMS: dict[str, list[Any]] = {
     "open_consensusData": ["0x2"],
     "open_lightBlock": ["0x1"],
     "open_validators": ["0x1"],
+    "open_bond": [_PAYEE],
+    "open_dispute": [1],
+    "open_evidence": ["0x1"],
+    "open_explain": [2, "0x" + (b"It said: " + TEXT[:60]).hex(), 1],
+    "open_exportTrainingSummary": [2, "croissant"],
+    "open_segments": [1],
+    "open_statement": [1],
+    "open_validator": ["0x" + VALIDATOR.hex()],
 }
 """Arguments by method; none where a method is not named."""
 
@@ -76,7 +84,8 @@ async def receipt_id(client: Client) -> str:
 async def examples(client: Client) -> str:
     """The section, method by method."""
     lines = []
-    known = {**PARAMS, "open_receipt": [await receipt_id(client)]}
+    receipt = await receipt_id(client)
+    known = {**PARAMS, "open_receipt": [receipt], "open_attestation": [receipt]}
     for each in sorted(declared(), key=lambda method: method.name):
         if each.namespace != "open":
             continue

@@ -1,7 +1,7 @@
 """JSON-RPC over a real chain: LevelDB, the runtime, the native contracts. web3.py is the client where it can be."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from web3.exceptions import ContractCustomError, ContractLogicError, ContractPan
 from web3.logs import DISCARD
 
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.vector_index import VectorIndex
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from node.fair_lock import FairLock
 from node.index_warmer import IndexWarmer
@@ -466,10 +467,10 @@ async def test_a_started_node_warms_its_index_and_stops_after_a_step(node: RealN
     async with live(node) as (_, w3):
         await in_thread(lambda: fill_registry(w3))
     index, stopped = SpanIndex(FairLock()), SpanIndex(FairLock())
-    IndexWarmer(node.chain, index).warm_all()
+    IndexWarmer(node.chain, index, VectorIndex(nullcontext())).warm_all()
     warm = index._datanets[1]
     assert warm.versions == 1 and len(warm.tables.owners) == len(TEXT.split()) - 7
-    warmer = IndexWarmer(node.chain, stopped)
+    warmer = IndexWarmer(node.chain, stopped, VectorIndex(nullcontext()))
     warmer.stop()
     warmer.warm_all()
     assert stopped._datanets == {}, "the store may be closed now"
