@@ -145,7 +145,7 @@ def _spec(test: StateTest, fork: Fork) -> ChainSpec:
     )
     # State tests have gas limits that no chain of ours could have.
     object.__setattr__(spec.block, "gas_limit", test.header.gas_limit)
-    object.__setattr__(spec.block, "work_limit", UNLIMITED)
+    object.__setattr__(spec.block, "work_limit", UNLIMITED << 8)  # and each gas is work
     return spec
 
 
