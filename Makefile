@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: help setup devnet demo test check lint types imports format bench lock clean
-.PHONY: conformance fuzz fuzz-blocks fuzz-rpc sim sim-campaign mutants model chaos crash soak
+.PHONY: help setup devnet demo test test-hardhat check docs lint types imports format bench lock clean
+.PHONY: conformance conformance-rpc fuzz fuzz-blocks fuzz-rpc fuzz-span money sim sim-campaign mutants model chaos crash soak
 
 help:
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## install everything into .venv from the hash-locked requirements.lock
 
@@ -34,6 +34,9 @@ demo: setup ## start a devnet, pay real contributors on it, stop it
 test: setup ## the tests (about ten minutes on two cores)
 	@$(BIN)/python -m pytest
 
+test-hardhat: setup ## Hardhat against a devnet (installs 330 MB from npm)
+	@OPENLEDGER_TEST_HARDHAT=1 $(BIN)/python -m pytest tests/e2e/clients/test_hardhat.py
+
 check: lint types imports ## the static checks
 
 lint: setup
@@ -50,6 +53,10 @@ format: setup ## let ruff format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: setup ## write docs/openrpc.json and the examples of docs/json-rpc.md anew
+	@$(BIN)/python -m node.rpc.openrpc > docs/openrpc.json
+	@$(BIN)/python -m tests.unit.rpc.examples
+
 bench: setup ## measure admission, execution, blocks and the whole node on this machine
 	@$(BIN)/python -m tests.bench
 
@@ -62,14 +69,23 @@ conformance: setup ## run Ethereum's state tests: FIXTURES=DIR [FORK=Cancun|Prag
 		$(if $(FORK),--fork $(FORK)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TIER),--tier $(TIER)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(FOLDERS),--folders)
 
+conformance-rpc: setup ## compare JSON-RPC with the test vectors of execution-apis: FIXTURES=DIR
+	@$(BIN)/python -m tests.conformance_rpc --fixtures "$(FIXTURES)"
+
 fuzz: setup ## random programs on every tier of the EVM beside stock py-evm and EELS
 	@$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
 
 fuzz-blocks: setup ## random blocks beside EELS' state transition
 	@$(BIN)/python -m tests.fuzz.blocks --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
 
+money: setup ## random walks over the attribution contract, its books balanced after every call: STEPS=…
+	@$(BIN)/python -m tests.money --seed $(or $(SEED),1) --steps $(or $(STEPS),1000000)
+
 fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets
 	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
+
+fuzz-span: setup ## attribution beside its slow reference: SEED=… CASES=…
+	@$(BIN)/python -m tests.reference --seed $(or $(SEED),1) --cases $(or $(CASES),100000)
 
 sim: setup ## replay one seed of the consensus simulator: SEED=… [N=validators]
 	@$(BIN)/python -m tests.sim --seed $(or $(SEED),1) $(if $(N),--n $(N))

@@ -11,6 +11,10 @@ interface IAttribution {
 
     enum Role { NONE, CURATOR, ADMIN }
 
+    enum DisputeKind { COMMITTED, SCORES, COPIED, PRIORITY }
+
+    enum DisputeState { OPEN, UPHELD, DISMISSED }
+
     struct DatanetParams {
         string uri;
         bytes32 termsHash;
@@ -94,6 +98,19 @@ interface IAttribution {
     error BadSignature(string reason);
     error SignatureExpired(uint64 deadline, uint64 timestamp);
     error NonceUsed(uint64 modelId, uint256 nonce);
+    error NotCoveredYet(uint256 amount, uint256 available);
+    error WrongMethod(uint64 modelId, Method method);
+    error CommitOnly(uint64 datanetId, bool commitOnly);
+    error NotDecidable(string reason);
+    error BadProof(string reason);
+    error UnknownDispute(uint64 disputeId);
+    error DisputeClosed(uint64 disputeId, DisputeState state);
+    error DisputeOpen(uint64 disputeId, uint64 deadline);
+    error DisputeOver(uint64 disputeId, uint64 deadline);
+    error ScoresFinal(bytes32 receiptId, uint64 since);
+    error ScoresNotFinal(bytes32 receiptId, uint64 claimableFrom);
+    error ScoresSlashed(bytes32 receiptId);
+    error ScoreClaimed(bytes32 receiptId, uint64 contributionId);
     error UnknownMethod(bytes4 selector);
     error MalformedInput(string reason);
     error NotPayable(uint256 value);
@@ -152,6 +169,20 @@ interface IAttribution {
     event RoyaltyPaid(bytes32 indexed receiptId, uint64 indexed modelId, uint256 amount);
     event Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint256 amount);
     event PoolClaimed(uint64 indexed contributionId, address indexed payout, uint256 amount);
+    event Matched(bytes32 indexed receiptId, uint256 amount);
+    event VectorsCommitted(uint64 indexed contributionId, uint16 dim, uint32 count, bytes32 contentHash);
+    event Attested(
+        bytes32 indexed receiptId,
+        address indexed attestor,
+        bytes32 scoreRoot,
+        uint256 held,
+        uint64 claimableFrom
+    );
+    event Bonded(address indexed who, uint256 amount);
+    event Unbonded(address indexed who, uint256 amount);
+    event Slashed(address indexed who, uint256 amount, DisputeKind reason);
+    event Disputed(uint64 indexed disputeId, bytes32 indexed subject, DisputeKind kind);
+    event Resolved(uint64 indexed disputeId, bool upheld);
     event Claimed(address indexed who, address indexed to, uint256 amount);
 
     /// @notice Open a datanet, owned by the caller. Tokenizer and minSpan are immutable.
@@ -194,11 +225,21 @@ interface IAttribution {
     function finalizeContent(uint64 contributionId) external;
 
     /// @notice Credit a contribution's bond to its contributor, who calls this: once it is reviewed or past its
-    /// deadline.
+    /// deadline, and no dispute about it is open.
     function withdrawBond(uint64 contributionId) external returns (uint256 amount);
 
     /// @notice Redirect a contribution's income, by its contributor. Its pool share so far goes to the old payout.
     function setPayout(uint64 contributionId, address payout) external;
+
+    /// @notice Put the window ids of content that stays off chain into a commit-only datanet; one call for each
+    /// contribution.
+    function contributeCommitted(
+        uint64 datanetId,
+        bytes32 contentRoot,
+        uint64 tokens,
+        bytes calldata windowIds,
+        address payout
+    ) external payable returns (uint64 contributionId);
 
     /// @notice Accept a contribution with a quality of 0 to 10000, or reject it. By a curator, in a later block than
     /// its content. Accepting again changes the quality, which acts with the next version.
@@ -299,14 +340,124 @@ interface IAttribution {
     /// @notice Several inferences paid together: all of them, or none.
     function inferBatch(Call[] calldata calls) external payable returns (bytes32[] memory receiptIds);
 
+    /// @notice Add int8 vectors of `dim` components, one after the other, to a pending contribution of the caller; its
+    /// time for review starts again. They count once a review has accepted it.
+    function commitVectors(uint64 contributionId, uint16 dim, bytes calldata int8s) external;
+
+    /// @notice Attribute by the int8 query's products with the vectors of the model's versions, and pay for it. What
+    /// is sent above the fee is credited back.
+    function inferVector(
+        uint64 modelId,
+        uint64 agentId,
+        bytes32 ioHash,
+        uint32 inputTokens,
+        uint32 outputTokens,
+        bytes calldata query,
+        Signed calldata signed
+    ) external payable returns (bytes32 receiptId);
+
+    /// @notice The best contributions for an int8 query by DOT, best first; pays nothing.
+    function traceVector(uint64 modelId, bytes calldata query) external view returns (Score[] memory scores);
+
+    /// @notice Add the wei sent to the caller's bond, which an attestor's scores are locked against.
+    function bond() external payable;
+
+    /// @notice Move a part of the caller's bond that isn't locked to its balance.
+    function unbond(uint256 amount) external;
+
+    /// @notice An attestor's bond.
+    function getBond(address who) external view returns (uint256 free, uint256 locked);
+
+    /// @notice Pay for an inference and vouch for its scores: the root of a Merkle tree over (contributionId, weight),
+    /// and the sum of all weights. By the model's signer (its owner, if it names none), out of whose bond a part is
+    /// locked.
+    function inferAttested(
+        uint64 modelId,
+        uint64 agentId,
+        bytes32 ioHash,
+        uint32 inputTokens,
+        uint32 outputTokens,
+        bytes32 scoreRoot,
+        uint256 totalWeight
+    ) external payable returns (bytes32 receiptId);
+
+    /// @notice Credit one attested score to its contribution's payout, once the scores are final. Anyone may. The
+    /// first claim of a receipt also frees the attestor's bond.
+    function claimScored(bytes32 receiptId, Score calldata score, bytes32[] calldata proof) external;
+
+    /// @notice Attested scores as they stand: what waits for them, the bond locked for them, and the open dispute, if
+    /// any.
+    function getAttestation(
+        bytes32 receiptId
+    ) external view returns (
+        address attestor,
+        uint64 finalAt,
+        bytes32 scoreRoot,
+        uint256 totalWeight,
+        uint256 claimedWeight,
+        uint256 held,
+        uint256 locked,
+        bool slashed,
+        uint64 disputeId
+    );
+
+    /// @notice Show that a contribution of any datanet has a passage of an earlier one of the caller, of any status:
+    /// segments by their place in the datanet, windows by their number in the segment. Decided at once: the later one
+    /// is slashed, or the call reverts.
+    function challengePriority(
+        uint64 contributionId,
+        uint64 segment,
+        uint32 window,
+        uint64 earlierId,
+        uint64 earlierSegment,
+        uint32 earlierWindow
+    ) external returns (uint64 disputeId);
+
+    /// @notice Ask a commit-only contribution to open one window, with a bond that its contributor gets for doing so.
+    function challengeCommitted(uint64 contributionId, uint32 window) external payable returns (uint64 disputeId);
+
+    /// @notice Say, with a bond, that a contribution isn't its contributor's to give; the evidence (its hash) is for
+    /// the council.
+    function disputeContribution(
+        uint64 contributionId,
+        bytes32 evidence
+    ) external payable returns (uint64 disputeId);
+
+    /// @notice Say, with a bond, that attested scores are wrong, before they are final; the evidence (its hash) is for
+    /// the council.
+    function disputeScores(bytes32 receiptId, bytes32 evidence) external payable returns (uint64 disputeId);
+
+    /// @notice Open the window that was asked for: 32 bytes of salt, then the window's text, with its proof under the
+    /// content root. By the contributor, who gets the challenger's bond.
+    function reveal(uint64 disputeId, bytes calldata opening, bytes32[] calldata proof) external;
+
+    /// @notice Decide a dispute: the council's judgement on scores and copies; after the deadline anybody, as it comes
+    /// to by default (what wasn't opened is upheld, all else dismissed).
+    function resolve(uint64 disputeId, bool upheld) external;
+
+    /// @notice A dispute as it stands; its subject is a contribution's id or a receipt's.
+    function getDispute(
+        uint64 disputeId
+    ) external view returns (
+        DisputeKind kind,
+        DisputeState state,
+        address challenger,
+        bytes32 subject,
+        uint32 window,
+        uint256 bond,
+        uint64 deadline,
+        bytes32 evidence
+    );
+
     /// @notice Move contributions' pool shares to their payouts' balances. Anyone may.
     function claimPool(uint64[] calldata contributionIds) external;
 
-    /// @notice Pay the caller's whole balance to an address, without running its code.
+    /// @notice Pay the caller's whole balance to an address, without running its code. What the block's own receipts
+    /// were matched with arrives at its end: `NotCoveredYet` asks to wait for that.
     function claim(address to) external returns (uint256 paid);
 
-    /// @notice What an account may claim now, and what is still locked. Pool shares appear once `claimPool` has moved
-    /// them.
+    /// @notice What an account may claim now, and what is locked: its bond as an attestor, which `unbond` frees. Pool
+    /// shares appear once `claimPool` has moved them.
     function claimable(address who) external view returns (uint256 available, uint256 locked);
 
     /// @notice A datanet's owner, parameters and counts.

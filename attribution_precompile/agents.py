@@ -26,6 +26,12 @@ def require_agent(slots: Slots, agent_id: int) -> Agent:
     return record
 
 
+def agent_people(frame: Frame, agent_id: int) -> tuple[Address, Address]:
+    """Who stands behind an agent: its owner and its wallet."""
+    agent = require_agent(frame.storage, agent_id)
+    return agent.owner, agent.wallet
+
+
 def spent_today(agent: Agent, timestamp: int) -> int:
     return agent.spent if agent.day == timestamp // DAY_SECONDS else 0
 

@@ -17,6 +17,7 @@ from attribution_precompile.layout import (
     Version,
 )
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.vector_index import VectorIndex
 from evm_runtime.native import Frame, Slots, Value
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import ZERO_ADDRESS, Address, Hash32, abi_words, keccak256
@@ -24,6 +25,7 @@ from genesis.primitives import ZERO_ADDRESS, Address, Hash32, abi_words, keccak2
 CHAIN_CONTENT: Final = 1
 CHAIN_REVIEW: Final = 2
 CHAIN_STATUS: Final = 3
+CHAIN_VECTORS: Final = 4
 """Kinds of links in a datanet's hash chain."""
 
 
@@ -38,6 +40,7 @@ class AttributionBase:
     treasury: Address
     chain_id: int
     index: SpanIndex
+    vectors: VectorIndex
 
 
 def require_datanet(slots: Slots, datanet_id: int) -> Datanet:

@@ -5,16 +5,15 @@ from typing import Final
 
 from attribution_precompile import declarations as d
 from attribution_precompile.base import (
-    CHAIN_STATUS,
     USE_MASK_BITS,
     AttributionBase,
     check,
-    extend_chain,
     require_contribution,
     require_datanet,
     require_model,
 )
 from attribution_precompile.declarations import Status, Use
+from attribution_precompile.departures import depart, kill
 from attribution_precompile.layout import (
     CONTRIBUTIONS,
     DEPARTED,
@@ -22,10 +21,9 @@ from attribution_precompile.layout import (
     UPLOADS,
     USES,
     VERSIONS,
-    Contribution,
 )
 from attribution_precompile.membership import is_in
-from attribution_precompile.money import change_quality, drop_weight
+from attribution_precompile.money import change_quality
 from evm_runtime.native import Frame, method
 from genesis.primitives import ZERO_ADDRESS, Hash32
 
@@ -56,7 +54,7 @@ class ConsentMethods(AttributionBase):
             departure = replace(departure, gone=True, left=datanet.versions)
             windows_max = self.params.pool_windows_max
             record = change_quality(frame, contribution_id, record, datanet.versions, 0, windows_max)
-            self._depart(frame, contribution_id, replace(record, status=Status.WITHDRAWN))
+            depart(frame, contribution_id, replace(record, status=Status.WITHDRAWN))
         DEPARTURES.store(slots, departure, contribution_id)
         frame.emit(d.CONSENT_WITHDRAWN, contribution_id, use_mask)
 
@@ -69,26 +67,10 @@ class ConsentMethods(AttributionBase):
         council = self.params.council
         if frame.sender != record.contributor and (council == ZERO_ADDRESS or frame.sender != council):
             raise d.NOT_ALLOWED(frame.sender, "the contributor or the council")
-        departure = DEPARTURES.load(slots, contribution_id)
-        if departure.died_block:
+        if DEPARTURES.load_field(slots, "died_block", contribution_id):
             raise d.WRONG_STATUS(contribution_id, Status.ERASED)
-        versions = require_datanet(slots, record.datanet_id).versions
-        departed_before = departure.gone
-        if not departed_before:
-            upload = UPLOADS.load(slots, contribution_id)
-            included = versions > 0 and is_in(slots, versions, record, upload, departure)
-            departure = replace(departure, gone=not included, left=0 if included else versions)
-        DEPARTURES.store(slots, replace(departure, died_block=frame.block_number), contribution_id)
-        if record.status != Status.REJECTED:
-            record = drop_weight(frame, contribution_id, record, versions, self.params.pool_windows_max)
-            self._depart(frame, contribution_id, replace(record, status=Status.ERASED), again=departed_before)
+        kill(frame, contribution_id, record, Status.ERASED, self.params.pool_windows_max)
         frame.emit(d.ERASED, contribution_id)
-
-    def _depart(self, frame: Frame, contribution_id: int, record: Contribution, *, again: bool = False) -> None:
-        CONTRIBUTIONS.store(frame.storage, record, contribution_id)
-        if not again:
-            DEPARTED.append(frame.storage, contribution_id, record.datanet_id)
-        extend_chain(frame, record.datanet_id, CHAIN_STATUS, contribution_id, int(record.status))
 
     # ---------------------------------------------------------------- audit
 

@@ -8,17 +8,22 @@ from contextlib import nullcontext
 from typing import Final
 
 from attribution_precompile.agents import AgentMethods
+from attribution_precompile.attested import AttestedMethods
 from attribution_precompile.commitments import CommitmentMethods
+from attribution_precompile.committed import CommittedMethods
 from attribution_precompile.consent import ConsentMethods
 from attribution_precompile.contributions import ContributionMethods
 from attribution_precompile.datanets import DatanetMethods
 from attribution_precompile.declarations import ERRORS, EVENTS, TYPES
+from attribution_precompile.disputes import DisputeMethods
 from attribution_precompile.getters import GetterMethods
 from attribution_precompile.inference import InferenceMethods
 from attribution_precompile.models import ModelMethods
 from attribution_precompile.money import MoneyMethods, drain_stakers
 from attribution_precompile.reviews import ReviewMethods
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.vector_index import VectorIndex
+from attribution_precompile.vectors import VectorMethods
 from evm_runtime.native import NativeContract, NativePrecompile, NativeState
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, ChainSpec
 from genesis.primitives import Wei
@@ -28,11 +33,15 @@ class AttributionContract(
     DatanetMethods,
     CommitmentMethods,
     ContributionMethods,
+    CommittedMethods,
     ReviewMethods,
     ConsentMethods,
     ModelMethods,
     AgentMethods,
     InferenceMethods,
+    VectorMethods,
+    AttestedMethods,
+    DisputeMethods,
     MoneyMethods,
     GetterMethods,
     NativeContract,
@@ -43,12 +52,14 @@ class AttributionContract(
     events = EVENTS
     errors = ERRORS
 
-    def __init__(self, spec: ChainSpec, chain_id: int, index: SpanIndex) -> None:
+    def __init__(self, spec: ChainSpec, chain_id: int, index: SpanIndex, vectors: VectorIndex | None = None) -> None:
+        """`index` and `vectors` may be shared by threads if their locks allow it. Without `vectors` one thread may call."""
         self.address = ATTRIBUTION_ADDRESS
         self.params = spec.attribution
         self.treasury = spec.treasury
         self.chain_id = chain_id
         self.index = index
+        self.vectors = vectors or VectorIndex(nullcontext())
         self._spec: Final = spec
 
     def isolated(self, *, own_account: bool) -> NativePrecompile:
@@ -57,7 +68,8 @@ class AttributionContract(
         The shared index must never see storage that was never final, nor simulations of several blocks.
         """
         index = SpanIndex(nullcontext()) if own_account else self.index
-        twin = AttributionContract(self._spec, self.chain_id, index)
+        vectors = VectorIndex(nullcontext()) if own_account else self.vectors
+        twin = AttributionContract(self._spec, self.chain_id, index, vectors)
         twin.hypothetical = True
         return twin
 

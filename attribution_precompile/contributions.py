@@ -32,6 +32,7 @@ from attribution_precompile.layout import (
     DATANETS,
     HELD,
     MEMBERS,
+    OPEN_DISPUTES,
     SALTS,
     SEGMENT_COUNT,
     SEGMENTS,
@@ -44,6 +45,7 @@ from attribution_precompile.layout import (
 from attribution_precompile.money import credit, settle_entry
 from attribution_precompile.tokens import TextError, tokenize
 from evm_runtime.native import Frame, method
+from genesis.chain_spec import AttributionParams
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, abi_words, keccak256
 
 NOTHING_YET: Final = Upload(content_bytes=0, bond=0, complete=False, hidden=False, end=0)
@@ -58,6 +60,20 @@ def next_content_root(root: Hash32, content_hash: Hash32) -> Hash32:
 
 def _commitment_of(record: Contribution, salt: Hash32) -> Hash32:
     return commitment_hash(record.contributor, salt, record.datanet_id, record.content_root, record.payout)
+
+
+def add_bytes(frame: Frame, limits: AttributionParams, datanet_id: int, upload: Upload, content: bytes) -> Upload:
+    """Check sizes and take the bond for another piece of content; what was sent above it is credited back."""
+    total = upload.content_bytes + len(content)
+    if len(content) > limits.call_bytes_max:
+        raise d.TOO_LONG("content of a call", len(content), limits.call_bytes_max)
+    if total > limits.contribution_bytes_max:
+        raise d.TOO_LONG("content of a contribution", total, limits.contribution_bytes_max)
+    bond = BOND_PRICES.get(frame.storage, datanet_id) * -(-len(content) // KIB)
+    if frame.value < bond:
+        raise d.BOND_TOO_LOW(bond, frame.value)
+    credit(frame.storage, {frame.sender: frame.value - bond})
+    return replace(upload, content_bytes=total, bond=upload.bond + bond)
 
 
 class ContributionMethods(AttributionBase):
@@ -75,9 +91,11 @@ class ContributionMethods(AttributionBase):
         """Put content into a datanet; PENDING until reviewed or timed out. The salt is for commit-reveal: zero without."""
         slots = frame.storage
         datanet = require_datanet(slots, datanet_id)
+        if datanet.commit_only:
+            raise d.COMMIT_ONLY(datanet_id, True)
         check(payout != ZERO_ADDRESS, "payout", "nobody holds the zero address")
         contribution_id = CONTRIBUTION_COUNT.add(slots, 1)
-        upload = self._add_bytes(frame, datanet_id, NOTHING_YET, content)
+        upload = add_bytes(frame, self.params, datanet_id, NOTHING_YET, content)
         piece = self._read_piece(frame, datanet, contribution_id, content)
         record = Contribution(
             contributor=frame.sender,
@@ -118,7 +136,7 @@ class ContributionMethods(AttributionBase):
         slots = frame.storage
         record, upload = self._require_open(frame, contribution_id)
         datanet = require_datanet(slots, record.datanet_id)
-        upload = self._add_bytes(frame, record.datanet_id, upload, content)
+        upload = add_bytes(frame, self.params, record.datanet_id, upload, content)
         piece = self._read_piece(frame, datanet, contribution_id, content)
         record = replace(
             record,
@@ -203,19 +221,6 @@ class ContributionMethods(AttributionBase):
             raise d.COMPLETE(contribution_id)
         return record, upload
 
-    def _add_bytes(self, frame: Frame, datanet_id: int, upload: Upload, content: bytes) -> Upload:
-        """Check sizes and take the bond for another piece of content; what was sent above it is credited back."""
-        limits, total = self.params, upload.content_bytes + len(content)
-        if len(content) > limits.call_bytes_max:
-            raise d.TOO_LONG("content of a call", len(content), limits.call_bytes_max)
-        if total > limits.contribution_bytes_max:
-            raise d.TOO_LONG("content of a contribution", total, limits.contribution_bytes_max)
-        bond = BOND_PRICES.get(frame.storage, datanet_id) * -(-len(content) // KIB)
-        if frame.value < bond:
-            raise d.BOND_TOO_LOW(bond, frame.value)
-        credit(frame.storage, {frame.sender: frame.value - bond})
-        return replace(upload, content_bytes=total, bond=upload.bond + bond)
-
     def _read_piece(self, frame: Frame, datanet: Datanet, contribution_id: int, content: bytes) -> Segment:
         """Check content and keep it as a blob: a segment without its place in the order."""
         try:
@@ -231,12 +236,15 @@ class ContributionMethods(AttributionBase):
 
     @method("withdrawBond(uint64 contributionId) returns (uint256 amount)")
     def withdraw_bond(self, frame: Frame, contribution_id: int) -> int:
-        """Credit a contribution's bond to its contributor, who calls this: once it is reviewed or past its deadline."""
+        """Credit a contribution's bond to its contributor, who calls this: once it is reviewed or past its deadline,
+        and no dispute about it is open."""
         record = require_contribution(frame.storage, contribution_id)
         if frame.sender != record.contributor:
             raise d.NOT_ALLOWED(frame.sender, "the contributor")
         if record.status == Status.PENDING and frame.timestamp < record.deadline:
             raise d.BOND_LOCKED(contribution_id, record.deadline)
+        if OPEN_DISPUTES.get(frame.storage, contribution_id):
+            raise d.BOND_LOCKED(contribution_id, 0)
         upload = UPLOADS.load(frame.storage, contribution_id)
         if upload.bond:
             UPLOADS.store(frame.storage, replace(upload, bond=0), contribution_id)

@@ -49,6 +49,7 @@ class DatanetMethods(AttributionBase):
             owner=frame.sender,
             min_span=params.min_span,
             open_to_models=params.open_to_models,
+            commit_only=params.commit_only,
             curator_bps=params.curator_bps,
             soft_cap_bps=params.soft_cap_bps,
             review_seconds=params.review_seconds,
@@ -76,6 +77,7 @@ class DatanetMethods(AttributionBase):
         self._check_params(params)
         check(params.tokenizer == datanet.tokenizer, "tokenizer", "it never changes: open another datanet")
         check(params.min_span == datanet.min_span, "minSpan", "it never changes: open another datanet")
+        check(params.commit_only == datanet.commit_only, "commitOnly", "it never changes: open another datanet")
         check(
             params.use_mask & ~datanet.use_mask == 0, "useMask", "contributors consented to no more: bits can only go"
         )
@@ -114,10 +116,9 @@ class DatanetMethods(AttributionBase):
         uri_bytes = len(params.uri.encode())
         if uri_bytes > limits.uri_bytes_max:
             raise d.TOO_LONG("uri", uri_bytes, limits.uri_bytes_max)
-        if params.commit_only:
-            raise d.NOT_SUPPORTED("commit-only datanets")
         check(params.tokenizer != ZERO_HASH, "tokenizer", "name words-v1 or a uint32 vocabulary")
-        check(MIN_SPAN <= params.min_span <= MAX_SPAN, "minSpan", f"{MIN_SPAN} to {MAX_SPAN} tokens")
+        least = limits.committed_span_min if params.commit_only else MIN_SPAN
+        check(least <= params.min_span <= MAX_SPAN, "minSpan", f"{least} to {MAX_SPAN} tokens")
         check(params.use_mask < 1 << USE_MASK_BITS, "useMask", f"only the lowest {USE_MASK_BITS} bits have a meaning")
         check(
             params.curator_bps <= limits.curator_bps_max,

@@ -39,6 +39,24 @@ class Role(enum.IntEnum):
     ADMIN = 2
 
 
+class DisputeKind(enum.IntEnum):
+    """What is disputed: that committed windows can be opened, attested scores, that a contribution is its contributor's own
+    (judged by the council), or that it came before another's (decided by the contract at once)."""
+
+    COMMITTED = 0
+    SCORES = 1
+    COPIED = 2
+    PRIORITY = 3
+
+
+class DisputeState(enum.IntEnum):
+    """Of a dispute. UPHELD: the challenger was right."""
+
+    OPEN = 0
+    UPHELD = 1
+    DISMISSED = 2
+
+
 class DatanetParams(NamedTuple):
     uri: str
     terms_hash: Hash32
@@ -90,6 +108,8 @@ _ENUMS: Final[Mapping[str, AbiType]] = {
     "Method": enumeration("Method", Method),
     "Status": enumeration("Status", Status),
     "Role": enumeration("Role", Role),
+    "DisputeKind": enumeration("DisputeKind", DisputeKind),
+    "DisputeState": enumeration("DisputeState", DisputeState),
 }
 _SIGNED: Final = struct("Signed", "uint256 nonce, uint64 deadline, bytes signature", Signed)
 
@@ -155,6 +175,18 @@ ATTRIBUTED: Final = event(
 ROYALTY_PAID: Final = event("RoyaltyPaid(bytes32 indexed receiptId, uint64 indexed modelId, uint256 amount)")
 POOLED: Final = event("Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint256 amount)")
 POOL_CLAIMED: Final = event("PoolClaimed(uint64 indexed contributionId, address indexed payout, uint256 amount)")
+MATCHED: Final = event("Matched(bytes32 indexed receiptId, uint256 amount)")
+VECTORS_COMMITTED: Final = event(
+    "VectorsCommitted(uint64 indexed contributionId, uint16 dim, uint32 count, bytes32 contentHash)"
+)
+ATTESTED: Final = event(
+    "Attested(bytes32 indexed receiptId, address indexed attestor, bytes32 scoreRoot, uint256 held, uint64 claimableFrom)"
+)
+BONDED: Final = event("Bonded(address indexed who, uint256 amount)")
+UNBONDED: Final = event("Unbonded(address indexed who, uint256 amount)")
+SLASHED: Final = event("Slashed(address indexed who, uint256 amount, DisputeKind reason)", _ENUMS)
+DISPUTED: Final = event("Disputed(uint64 indexed disputeId, bytes32 indexed subject, DisputeKind kind)", _ENUMS)
+RESOLVED: Final = event("Resolved(uint64 indexed disputeId, bool upheld)")
 CLAIMED: Final = event("Claimed(address indexed who, address indexed to, uint256 amount)")
 
 EVENTS: Final = (
@@ -186,6 +218,14 @@ EVENTS: Final = (
     ROYALTY_PAID,
     POOLED,
     POOL_CLAIMED,
+    MATCHED,
+    VECTORS_COMMITTED,
+    ATTESTED,
+    BONDED,
+    UNBONDED,
+    SLASHED,
+    DISPUTED,
+    RESOLVED,
     CLAIMED,
 )
 
@@ -227,6 +267,19 @@ FEE_TOO_LOW: Final = ContractError("FeeTooLow(uint256 required, uint256 sent)")
 BAD_SIGNATURE: Final = ContractError("BadSignature(string reason)")
 SIGNATURE_EXPIRED: Final = ContractError("SignatureExpired(uint64 deadline, uint64 timestamp)")
 NONCE_USED: Final = ContractError("NonceUsed(uint64 modelId, uint256 nonce)")
+NOT_COVERED_YET: Final = ContractError("NotCoveredYet(uint256 amount, uint256 available)")
+WRONG_METHOD: Final = ContractError("WrongMethod(uint64 modelId, Method method)", _ENUMS)
+COMMIT_ONLY: Final = ContractError("CommitOnly(uint64 datanetId, bool commitOnly)")
+NOT_DECIDABLE: Final = ContractError("NotDecidable(string reason)")
+BAD_PROOF: Final = ContractError("BadProof(string reason)")
+UNKNOWN_DISPUTE: Final = ContractError("UnknownDispute(uint64 disputeId)")
+DISPUTE_CLOSED: Final = ContractError("DisputeClosed(uint64 disputeId, DisputeState state)", _ENUMS)
+DISPUTE_OPEN: Final = ContractError("DisputeOpen(uint64 disputeId, uint64 deadline)")
+DISPUTE_OVER: Final = ContractError("DisputeOver(uint64 disputeId, uint64 deadline)")
+SCORES_FINAL: Final = ContractError("ScoresFinal(bytes32 receiptId, uint64 since)")
+SCORES_NOT_FINAL: Final = ContractError("ScoresNotFinal(bytes32 receiptId, uint64 claimableFrom)")
+SCORES_SLASHED: Final = ContractError("ScoresSlashed(bytes32 receiptId)")
+SCORE_CLAIMED: Final = ContractError("ScoreClaimed(bytes32 receiptId, uint64 contributionId)")
 
 ERRORS: Final = (
     UNKNOWN_DATANET,
@@ -265,4 +318,17 @@ ERRORS: Final = (
     BAD_SIGNATURE,
     SIGNATURE_EXPIRED,
     NONCE_USED,
+    NOT_COVERED_YET,
+    WRONG_METHOD,
+    COMMIT_ONLY,
+    NOT_DECIDABLE,
+    BAD_PROOF,
+    UNKNOWN_DISPUTE,
+    DISPUTE_CLOSED,
+    DISPUTE_OPEN,
+    DISPUTE_OVER,
+    SCORES_FINAL,
+    SCORES_NOT_FINAL,
+    SCORES_SLASHED,
+    SCORE_CLAIMED,
 )

@@ -1,13 +1,51 @@
 """Why an output is attributed as it is: the spans of text behind the scores, with byte offsets. For people, over RPC."""
 
+import enum
+from collections import Counter
 from dataclasses import dataclass
 
-from attribution_precompile.layout import MODELS
+from attribution_precompile.declarations import Method
+from attribution_precompile.layout import CONTRIBUTIONS, DEPARTURES, MODELS, SEGMENTS, UPLOADS, Datanet
+from attribution_precompile.membership import is_in
 from attribution_precompile.queries import ReaderSlots, StorageReader
 from attribution_precompile.span_index import SpanIndex
-from attribution_precompile.tokens import token_offsets, tokenize
-from attribution_precompile.tracing import load_uses, trace_tokens
+from attribution_precompile.tokens import WINDOW_ID_BYTES, token_offsets, tokenize
+from attribution_precompile.tracing import LoadedUse, load_uses, trace_tokens
 from genesis.primitives import ZERO_ADDRESS
+
+
+class Verdict(enum.StrEnum):
+    """Why a contribution is paid for an output by score, or why not; the first that holds."""
+
+    PAID = "paid"
+    """Tokens are credited to it, and it is among the best."""
+    BEYOND_THE_BEST = "beyond the best"
+    """Tokens are credited to it, but others have more: its part goes to the pools."""
+    OUTRANKED = "outranked"
+    """It owns windows of the output, but longer runs (or earlier ones of the same length) take all of their tokens."""
+    OWNED_BY_OTHERS = "owned by others"
+    """The output has windows of it, but earlier contributions own them."""
+    NOT_IN_THE_OUTPUT = "not in the output"
+    """No window of it is in the output."""
+    DEAD = "dead"
+    """It was erased, or lost a dispute."""
+    NOT_IN_A_VERSION = "not in a version"
+    """Its datanet is used, but the version has it not: rejected, not accepted in time, or gone before."""
+    NOT_USED = "not used"
+    """The model uses no version of its datanet."""
+    OTHER_METHOD = "other method"
+    """The model's outputs are not attributed by spans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`windows` of the contribution are in the output; `owners` says how many of them belong to whom (0: to nobody)."""
+
+    verdict: Verdict
+    tokens: int
+    spans: tuple["TracedSpan", ...]
+    windows: int
+    owners: tuple[tuple[int, int], ...]
 
 
 class TraceError(ValueError):
@@ -43,10 +81,12 @@ def explain(reader: StorageReader, index: SpanIndex, model_id: int, output: byte
     model = MODELS.load(slots, model_id)
     if model.owner == ZERO_ADDRESS:
         raise TraceError(f"there is no model {model_id}")
+    if model.method in (Method.DOT, Method.ATTESTED):
+        raise TraceError(f"model {model_id} is attributed by {model.method.name}, not by the spans of an output")
     tokens = tokenize(output, model.tokenizer)
     if not 1 <= len(tokens) <= tokens_max:
         raise TraceError(f"the output has {len(tokens)} tokens; 1 to {tokens_max} can be traced")
-    uses = load_uses(slots, model_id)
+    uses = load_uses(slots, model_id) if model.method == Method.SPAN else []
     found = trace_tokens(slots, reader, index, uses, tokens).attribution
     offsets = token_offsets(output, model.tokenizer)
     spans = tuple(
@@ -62,3 +102,80 @@ def explain(reader: StorageReader, index: SpanIndex, model_id: int, output: byte
         for span in found.spans
     )
     return TraceReport(found.tokens, spans, found.scores, found.unmatched)
+
+
+def why(
+    reader: StorageReader,
+    index: SpanIndex,
+    model_id: int,
+    output: bytes,
+    contribution_id: int,
+    *,
+    tokens_max: int,
+    payees_max: int,
+) -> Explanation:
+    """Why a contribution is or isn't paid by score for an output. Raises TraceError, or TextError for what isn't text."""
+    slots = ReaderSlots(reader)
+    record = CONTRIBUTIONS.load(slots, contribution_id)
+    if record.contributor == ZERO_ADDRESS:
+        raise TraceError(f"there is no contribution {contribution_id}")
+    report = explain(reader, index, model_id, output, tokens_max=tokens_max)
+    mine = tuple(span for span in report.spans if span.contribution == contribution_id)
+    credited = sum(span.length for span in mine)
+    uses = [loaded for loaded in load_uses(slots, model_id) if loaded.use.datanet_id == record.datanet_id]
+    windows, owners = _shared_windows(slots, reader, index, uses, output, contribution_id)
+
+    def verdict() -> Verdict:
+        if MODELS.load_field(slots, "method", model_id) != Method.SPAN:
+            return Verdict.OTHER_METHOD
+        if credited:
+            best = {who for who, _ in report.scores[:payees_max]}
+            return Verdict.PAID if contribution_id in best else Verdict.BEYOND_THE_BEST
+        if not uses:
+            return Verdict.NOT_USED
+        upload, departure = UPLOADS.load(slots, contribution_id), DEPARTURES.load(slots, contribution_id)
+        if departure.died_block:
+            return Verdict.DEAD
+        if not any(is_in(slots, loaded.use.version, record, upload, departure) for loaded in uses):
+            return Verdict.NOT_IN_A_VERSION
+        if windows == 0:
+            return Verdict.NOT_IN_THE_OUTPUT
+        return Verdict.OUTRANKED if contribution_id in dict(owners) else Verdict.OWNED_BY_OTHERS
+
+    return Explanation(verdict(), credited, mine, windows, owners)
+
+
+def _shared_windows(
+    slots: ReaderSlots,
+    reader: StorageReader,
+    index: SpanIndex,
+    uses: list[LoadedUse],
+    output: bytes,
+    contribution_id: int,
+) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """How many distinct windows of the output the contribution has, and who owns them in the first use of its datanet."""
+    if not uses:
+        return 0, ()
+    use, datanet = uses[0].use, uses[0].datanet
+    in_output = set(tokenize(output, datanet.tokenizer).window_ids(datanet.min_span))
+    shared = sorted(in_output & _windows_of(slots, reader, datanet, use.datanet_id, contribution_id))
+    owners = Counter(index.owners(slots, reader, use.datanet_id, use.version, shared))
+    return len(shared), tuple(sorted(owners.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _windows_of(
+    slots: ReaderSlots, reader: StorageReader, datanet: Datanet, datanet_id: int, contribution_id: int
+) -> set[bytes]:
+    """The window ids of a contribution's segments, from its text or from what is kept in place of it."""
+    found: set[bytes] = set()
+    for i in range(SEGMENTS.length(slots, datanet_id)):
+        segment = SEGMENTS.get(slots, i, datanet_id)
+        if segment.contribution_id != contribution_id:
+            continue
+        content = reader.get_blob(segment.content_hash)
+        if content is not None:
+            found.update(tokenize(content, datanet.tokenizer).window_ids(datanet.min_span))
+        else:
+            ids = reader.get_blob(segment.windows_hash) or b""
+            found.update(ids[at : at + WINDOW_ID_BYTES] for at in range(0, len(ids), WINDOW_ID_BYTES))
+    return found

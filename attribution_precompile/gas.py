@@ -10,13 +10,16 @@ TEXT_BYTE: Final = 8
 """Checking and splitting a byte of text into tokens."""
 STORED_BYTE: Final = 24
 """Keeping a byte of content for good, as a blob beside the state."""
-INDEX_TOKEN: Final = 550
-"""Hashing the window that begins at a token, both tables' entries for it, with the later reading and hashing of it."""
-REVIEW_TOKEN: Final = 350
+INDEX_TOKEN: Final = 600
+"""Hashing the window that begins at a token; reading and hashing it again for the index, once while it waits and once when a
+version takes it in; its share of merging."""
+REVIEW_TOKEN: Final = 400
 """Counting the owned windows of a contribution, per token."""
 TRACE_TOKEN: Final = 100
 """Crediting an output token (rules 8 to 11)."""
-TRACE_TOKEN_USE: Final = 250
+TRACE_USE: Final = 6_000
+"""Looking up anything at all in a use's datanet: a search in each run of its index, however short the output."""
+TRACE_TOKEN_USE: Final = 350
 """Hashing the window at an output token and looking up its owner, for each use of the model."""
 OWNER: Final = 300
 """Asking whether an owner found is still alive, in datanets that have lost contributions."""
@@ -26,6 +29,22 @@ ROYALTY: Final = 600
 """The royalty of one ancestor of a model."""
 SIGNATURE: Final = 9_000
 """EIP-712 hashing and recovery of a model signer's signature."""
+MATCH: Final = 16_000
+"""Two slots of the reserve's account, read and written."""
+VECTOR_BYTE: Final = 40
+"""Keeping a component of a vector for good, with the later reading of it into memory."""
+VECTOR: Final = 1_000
+"""Hashing a vector, and its place among the others."""
+PRODUCT_VECTOR: Final = 40
+"""A vector's place in the order, per vector of a query's datanets."""
+PRODUCTS_PER_GAS: Final = 4
+"""int8 products that one gas pays for."""
+PROOF_NODE: Final = 400
+"""One step of a Merkle proof."""
+OPENING: Final = 12_000
+"""Splitting and hashing the text of one opened window."""
+CHALLENGE_TOKEN: Final = 800
+"""Splitting and hashing a token of the content that a challenge compares."""
 
 
 def content_gas(length: int) -> int:
@@ -47,7 +66,21 @@ def output_gas(length: int) -> int:
 
 
 def trace_gas(tokens: int, uses: int) -> int:
-    return (TRACE_TOKEN + TRACE_TOKEN_USE * uses) * tokens
+    return (TRACE_TOKEN + TRACE_TOKEN_USE * uses) * tokens + TRACE_USE * uses
+
+
+def vectors_gas(length: int) -> int:
+    """`length` bytes of int8 vectors, before their number is known."""
+    return VECTOR_BYTE * length
+
+
+def products_gas(vectors: int, dim: int) -> int:
+    """The products of a query with `vectors` vectors of `dim` components."""
+    return PRODUCT_VECTOR * vectors + vectors * dim // PRODUCTS_PER_GAS
+
+
+def proof_gas(nodes: int) -> int:
+    return PROOF_NODE * (nodes + 1)
 
 
 def settlement_gas(payees: int) -> int:

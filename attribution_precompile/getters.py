@@ -22,7 +22,7 @@ def params_of(slots: Slots, datanet_id: int, record: Datanet) -> DatanetParams:
         terms_hash=record.terms_hash,
         tokenizer=record.tokenizer,
         min_span=record.min_span,
-        commit_only=False,
+        commit_only=record.commit_only,
         open_to_models=record.open_to_models,
         use_mask=record.use_mask,
         min_fee_per_1k=record.min_fee_per_1k,

@@ -1,52 +1,35 @@
-"""Inferences: attribute an output and pay for it, in one call.
+"""Inferences whose output is on chain: attribute it and pay for it, in one call (SPAN, and POOL, which asks nobody).
 
 `infer` does, in this order: check model and terms; count the output's tokens; check the signer's signature if the model names
-one; check the fee; attribute (rules 6 to 9); write the receipt; divide and credit the fee (rules 10 to 12, `settlement.py`).
+one; check the fee; attribute (rules 6 to 9); write the receipt; divide and credit the fee (rules 10 to 12, `payments.py`).
 """
 
+from itertools import chain
 from typing import Final
 
 from attribution_precompile import declarations as d
 from attribution_precompile import gas
-from attribution_precompile.agents import require_usable, spend
-from attribution_precompile.base import AttributionBase, check, require_model
-from attribution_precompile.declarations import TYPES, Call, Score
-from attribution_precompile.fees import quote, split_fee
-from attribution_precompile.layout import (
-    ALLOWED,
-    CONTRIBUTIONS,
-    NONCES,
-    RECEIPT_COUNT,
-    RECEIPTS,
-    STAKERS,
-    Model,
-    Receipt,
-)
-from attribution_precompile.lineage import load_lineage, royalties_due
-from attribution_precompile.money import burn, credit, pay_pool
-from attribution_precompile.settlement import UseTerms, divide
-from attribution_precompile.signing import SignatureError, inference_digest, recover_signer
+from attribution_precompile.base import AttributionBase, require_model
+from attribution_precompile.declarations import Call, Method, Score
+from attribution_precompile.layout import Model
+from attribution_precompile.money import credit
+from attribution_precompile.payments import Scored, Settlement, admit, fee_of, take_fee, write_receipt
+from attribution_precompile.signing import check_signature, inference_digest
 from attribution_precompile.span import Attribution
 from attribution_precompile.tokens import TextError, Tokens, tokenize
 from attribution_precompile.tracing import LoadedUse, Traced, load_uses, trace_tokens
-from evm_runtime.native import Frame, array, method
-from evm_runtime.native.abi import encode
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
-from genesis.primitives import ZERO_ADDRESS, Address, Hash32, Wei, abi_words, keccak256
+from evm_runtime.native import Frame, method
+from genesis.primitives import Hash32, Wei, abi_words, keccak256
 
-FEE_BITS: Final = 96
-"""Of a fee in a receipt: 79 times the greatest supply. Only calls on made-up balances can exceed it."""
-_SCORES: Final = array(TYPES["Score"])
-
-
-def receipt_id_of(chain_id: int, number: int) -> Hash32:
-    """The id of a chain's `number`th inference, counted from 1."""
-    return keccak256(abi_words(chain_id, ATTRIBUTION_ADDRESS, number))
+ON_CHAIN: Final = (Method.SPAN, Method.POOL)
+"""Methods for which the output itself is given."""
+_WORD: Final = 32
 
 
 def scores_hash(attribution: Attribution) -> Hash32:
     """keccak(abi.encode(Score[])) over all scores, best first: what a receipt keeps of them."""
-    return keccak256(encode([_SCORES], [attribution.scores]))
+    words = abi_words(_WORD, len(attribution.scores), *chain.from_iterable(attribution.scores))
+    return keccak256(words)
 
 
 class InferenceMethods(AttributionBase):
@@ -59,7 +42,7 @@ class InferenceMethods(AttributionBase):
     def quote(self, frame: Frame, model_id: int, input_tokens: int, output_tokens: int) -> int:
         """The fee of an inference in wei: the model's price, but at least the sum of its datanets' floors."""
         model = require_model(frame.storage, model_id)
-        return self._fee(model, load_uses(frame.storage, model_id), input_tokens, output_tokens)
+        return fee_of(model, load_uses(frame.storage, model_id), input_tokens, output_tokens)
 
     @method(
         "trace(uint64 modelId, bytes output) returns (Score[] scores, uint256 tokens, uint256 unmatched)",
@@ -69,8 +52,10 @@ class InferenceMethods(AttributionBase):
     def trace(self, frame: Frame, model_id: int, output: bytes) -> tuple[tuple[Score, ...], int, int]:
         """Which contributions an output comes from, in tokens credited, best first; pays nothing."""
         model = require_model(frame.storage, model_id)
+        if model.method not in ON_CHAIN:
+            raise d.WRONG_METHOD(model_id, model.method)
         uses = load_uses(frame.storage, model_id)
-        found = self._trace(frame, uses, self._tokens(model, output)).attribution
+        found = self._trace(frame, model.method, uses, self._tokens(model, output)).attribution
         return tuple(Score(*score) for score in found.scores), found.tokens, found.unmatched
 
     @method(
@@ -105,28 +90,30 @@ class InferenceMethods(AttributionBase):
 
     def _infer(self, frame: Frame, call: Call, sent: Wei) -> tuple[Hash32, Wei]:
         """The receipt, and what was taken of the wei sent: the fee, or nothing where an agent pays."""
-        model = require_model(frame.storage, call.model_id)
-        if not model.active:
-            raise d.MODEL_INACTIVE(call.model_id)
-        if call.agent_id:
-            require_usable(frame, call.agent_id, call.model_id)
-        uses = load_uses(frame.storage, call.model_id)
-        for loaded in uses:
-            datanet_id = loaded.use.datanet_id
-            if not loaded.datanet.open_to_models and not ALLOWED.get(frame.storage, datanet_id, call.model_id):
-                raise d.MODEL_NOT_ALLOWED(datanet_id, call.model_id)
-        tokens = self._tokens(model, call.output)
-        self._check_signature(frame, model, call)
-        fee = self._fee(model, uses, call.input_tokens, len(tokens))
-        if not call.agent_id and sent < fee:
-            raise d.FEE_TOO_LOW(fee, sent)
-        check(fee < 1 << FEE_BITS, "fee", "more wei than there are")
-        if call.agent_id:
-            spend(frame, call.agent_id, fee)
-        traced = self._trace(frame, uses, tokens)
-        receipt_id = self._write_receipt(frame, call, fee, traced.attribution)
-        self._settle(frame, receipt_id, call.model_id, model, uses, fee, traced)
+        order = admit(frame, call.model_id, call.agent_id, ON_CHAIN)
+        tokens = self._tokens(order.model, call.output)
+        check_signature(frame, order.model_id, order.model, call.signed, lambda: self._digest(frame, call))
+        fee = take_fee(frame, order, call.input_tokens, len(tokens), sent)
+        traced = self._trace(frame, order.model.method, order.uses, tokens)
+        found = traced.attribution
+        scored = Scored(found.tokens, found.unmatched, scores_hash(found))
+        receipt_id = write_receipt(frame, self.chain_id, order, fee, scored)
+        settlement = Settlement(frame, self.params, self.treasury, receipt_id, order, fee)
+        settlement.divide(found, traced.datanet_of)
+        settlement.close()
         return receipt_id, Wei(0) if call.agent_id else fee
+
+    def _digest(self, frame: Frame, call: Call) -> Hash32:
+        return inference_digest(
+            self.chain_id,
+            model_id=call.model_id,
+            payer=frame.sender,
+            prompt_hash=call.prompt_hash,
+            input_tokens=call.input_tokens,
+            output=call.output,
+            nonce=call.signed.nonce,
+            deadline=call.signed.deadline,
+        )
 
     def _tokens(self, model: Model, output: bytes) -> Tokens:
         """Rule 6: 1 <= n <= the chain's limit, else revert."""
@@ -142,42 +129,9 @@ class InferenceMethods(AttributionBase):
             raise d.TOO_SHORT("output (tokens)", 0, 1)
         return tokens
 
-    def _check_signature(self, frame: Frame, model: Model, call: Call) -> None:
-        signed = call.signed
-        if model.signer == ZERO_ADDRESS:
-            if signed.signature:
-                raise d.BAD_SIGNATURE("the model names no signer: leave the signature empty")
-            return
-        frame.charge(gas.SIGNATURE, "signature")
-        if frame.timestamp > signed.deadline:
-            raise d.SIGNATURE_EXPIRED(signed.deadline, frame.timestamp)
-        digest = inference_digest(
-            self.chain_id,
-            model_id=call.model_id,
-            payer=frame.sender,
-            prompt_hash=call.prompt_hash,
-            input_tokens=call.input_tokens,
-            output=call.output,
-            nonce=signed.nonce,
-            deadline=signed.deadline,
-        )
-        try:
-            signer = recover_signer(digest, signed.signature)
-        except SignatureError as error:
-            raise d.BAD_SIGNATURE(str(error)) from None
-        if signer != model.signer:
-            raise d.BAD_SIGNATURE("not by the model's signer")
-        word, bit = signed.nonce >> 8, 1 << (signed.nonce & 0xFF)
-        used = NONCES.get(frame.storage, call.model_id, word)
-        if used & bit:
-            raise d.NONCE_USED(call.model_id, signed.nonce)
-        NONCES.set(frame.storage, used | bit, call.model_id, word)
-
-    def _fee(self, model: Model, uses: list[LoadedUse], input_tokens: int, output_tokens: int) -> Wei:
-        floors = [loaded.datanet.min_fee_per_1k for loaded in uses]
-        return quote(model.input_per_1k, model.output_per_1k, floors, input_tokens, output_tokens)
-
-    def _trace(self, frame: Frame, uses: list[LoadedUse], tokens: Tokens) -> Traced:
+    def _trace(self, frame: Frame, kind: Method, uses: list[LoadedUse], tokens: Tokens) -> Traced:
+        if kind == Method.POOL:
+            return Traced(Attribution(len(tokens), (), ()), {})
         frame.charge(gas.trace_gas(len(tokens), len(uses)), "attribution")
         return trace_tokens(
             frame.plain,
@@ -188,65 +142,3 @@ class InferenceMethods(AttributionBase):
             block_number=frame.block_number,
             charge=frame.charge,
         )
-
-    def _write_receipt(self, frame: Frame, call: Call, fee: Wei, found: Attribution) -> Hash32:
-        number = RECEIPT_COUNT.add(frame.storage, 1)
-        receipt_id = receipt_id_of(self.chain_id, number)
-        record = Receipt(
-            model_id=call.model_id,
-            agent_id=call.agent_id,
-            block_number=frame.block_number,
-            tokens=found.tokens,
-            unmatched=found.unmatched,
-            payer=frame.sender,
-            fee=fee,
-            scores_hash=scores_hash(found),
-        )
-        RECEIPTS.store(frame.storage, record, receipt_id)
-        frame.emit(d.INFERRED, receipt_id, call.model_id, frame.sender, fee, found.tokens, found.unmatched)
-        return receipt_id
-
-    def _settle(
-        self,
-        frame: Frame,
-        receipt_id: Hash32,
-        model_id: int,
-        model: Model,
-        uses: list[LoadedUse],
-        fee: Wei,
-        traced: Traced,
-    ) -> None:
-        slots, found = frame.storage, traced.attribution
-        frame.charge(gas.settlement_gas(min(len(found.scores), self.params.payees_max)), "settlement")
-        parts = split_fee(fee, self.params)
-        terms = [UseTerms(x.use.datanet_id, x.use.bps, x.datanet.curator_bps, x.datanet.soft_cap_bps) for x in uses]
-        division = divide(parts.contributors, found, terms, traced.datanet_of, self.params.payees_max)
-        owed: dict[Address, int] = {}
-
-        def add(who: Address, amount: int) -> None:
-            owed[who] = owed.get(who, 0) + amount
-
-        for payment in division.payments:
-            payout = CONTRIBUTIONS.load_field(slots, "payout", payment.contribution)
-            add(payout, payment.amount)
-            frame.emit(d.ATTRIBUTED, receipt_id, payment.contribution, payout, payment.tokens, payment.amount)
-        for loaded, curators_part, pool_part in zip(uses, division.curators, division.pools, strict=True):
-            add(loaded.datanet.owner, curators_part)
-            unplaced = pay_pool(slots, loaded.use.datanet_id, pool_part)
-            add(self.treasury, unplaced)
-            if pool_part > unplaced:
-                frame.emit(d.POOLED, receipt_id, loaded.use.datanet_id, pool_part)
-        owner_part = parts.owner
-        if owner_part:
-            frame.charge(gas.royalty_gas(model.ancestors), "royalties")
-            royalties = load_lineage(slots, model_id, model)
-            for ancestor, owner, amount in royalties_due(slots, royalties, parts.owner):
-                add(owner, amount)
-                owner_part = Wei(owner_part - amount)
-                frame.emit(d.ROYALTY_PAID, receipt_id, ancestor, amount)
-        add(model.owner, owner_part)
-        add(self.treasury, parts.treasury)
-        credit(slots, owed)
-        if parts.stakers:
-            STAKERS.add(slots, parts.stakers)
-        burn(frame, parts.burn)

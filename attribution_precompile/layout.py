@@ -10,7 +10,10 @@
    28 model -> heir            29 contribution -> upload  30 account -> commitment   31 contribution -> held[]
    32 contribution -> salt     33 model -> royalties[]    34 agent -> record         35 agent -> uri
    36 agent -> generation -> model -> may                   37 contribution -> departure
-   38 datanet -> departed[]
+   38 datanet -> departed[]    39 datanet -> vector space   40 contribution -> vectors[]
+   41 datanet -> vectored[]    42 account -> bond          43 receipt id -> attestation
+   44 receipt id -> contribution -> claimed                45 disputes created
+   46 dispute -> record        47 contribution -> openings 48 contribution -> open disputes
 
 Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at the end of each block.
 """
@@ -18,7 +21,7 @@ Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from attribution_precompile.declarations import Method, Status
+from attribution_precompile.declarations import DisputeKind, DisputeState, Method, Status
 from evm_runtime.native import (
     U8,
     U16,
@@ -48,6 +51,7 @@ class Datanet:
     owner: Account
     min_span: U8
     open_to_models: Flag
+    commit_only: Flag
     curator_bps: U16
     soft_cap_bps: U16
     review_seconds: U32
@@ -128,6 +132,31 @@ class Version:
     content_root: Word
     pool_accumulator: U256
     terms_hash: Word
+    vectors: U64 = 0
+    """How many vectors its datanet's space had, and in `vectored` how many contributions brought them."""
+    vectored: U64 = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """The int8 vectors of a datanet: components of each, and how many accepted contributions have brought."""
+
+    dim: U16
+    vectors: U64
+
+
+@dataclass(frozen=True, slots=True)
+class VectorChunk:
+    """Vectors that one call brought in. `order` counts with the segments of the chain: of equal vectors the smallest counts.
+
+    `digests_hash` is keccak over the vectors' digests, in order: they are what is left of vectors that a node has erased.
+    """
+
+    order: U64
+    count: U32
+    dim: U16
+    content_hash: Word
+    digests_hash: Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +226,48 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Bond:
+    """An attestor's wei: free to be taken back, and locked for what was attested."""
+
+    free: U128
+    locked: U128
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """Scores that an attestor vouches for, and the contributors' part that waits for them.
+
+    `held` wei are divided by `total_weight`; `claimed_weight` says how far. `bond` is what the attestor has locked for it: 0
+    once it is free or slashed. `uses_hash` binds the model's uses of that moment; `dispute` is the open one, or 0.
+    """
+
+    attestor: Account
+    final_at: U64
+    slashed: Flag
+    held: U128
+    bond: U128
+    total_weight: U128
+    claimed_weight: U128
+    dispute: U64
+    score_root: Word
+    uses_hash: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """`subject` is a contribution's id or a receipt's; `bond` the challenger's wei; `deadline` in seconds since 1970."""
+
+    challenger: Account
+    kind: Annotated[DisputeKind, 8]
+    state: Annotated[DisputeState, 8]
+    deadline: U64
+    bond: U128
+    window: U32
+    subject: Word
+    evidence: Word
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """A datanet's pool: scaled wei per unit of weight so far, the scaled remainder, the weight in force, and what the
     next version adds to it and takes from it."""
@@ -261,3 +332,13 @@ AGENT_URIS: Final = Texts(35)
 AGENT_MODELS: Final = Value(36)
 DEPARTURES: Final = Records(37, Departure)
 DEPARTED: Final = Uint64Lists(38)
+VECTOR_SPACES: Final = Records(39, VectorSpace)
+VECTOR_CHUNKS: Final = RecordLists(40, VectorChunk)
+VECTORED: Final = Uint64Lists(41)
+BONDS: Final = Records(42, Bond)
+ATTESTATIONS: Final = Records(43, Attestation)
+CLAIMED_SCORES: Final = Value(44)
+DISPUTE_COUNT: Final = Value(45)
+DISPUTES: Final = Records(46, Dispute)
+OPENINGS: Final = Value(47)
+OPEN_DISPUTES: Final = Value(48)

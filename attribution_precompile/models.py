@@ -29,7 +29,7 @@ from attribution_precompile.layout import (
 from attribution_precompile.lineage import found_lineage, inherited_uses, load_lineage
 from evm_runtime.native import Frame, method
 from genesis.emission import BPS
-from genesis.primitives import Address, Hash32
+from genesis.primitives import ZERO_ADDRESS, Address, Hash32
 
 STAGE_MAX: Final = 2
 """0 pre-training, 1 fine-tuning, 2 retrieval."""
@@ -59,8 +59,8 @@ class ModelMethods(AttributionBase):
         versions it was built from: its own and those of all its ancestors."""
         if len(uri.encode()) > self.params.uri_bytes_max:
             raise d.TOO_LONG("uri", len(uri.encode()), self.params.uri_bytes_max)
-        if kind != Method.SPAN:
-            raise d.NOT_SUPPORTED(f"attribution by {kind.name}")
+        if kind == Method.ATTESTED and self.params.council == ZERO_ADDRESS:
+            raise d.NOT_SUPPORTED("ATTESTED: this chain has no council to judge disputed scores")
         royalty_max = self.params.royalty_bps_max
         check(min_royalty_bps <= royalty_max, "minRoyaltyBps", f"at most {royalty_max}")
         slots = frame.storage
@@ -92,7 +92,7 @@ class ModelMethods(AttributionBase):
         """Uses must exist, be final, share a tokenizer, sum to all and have the ancestors' uses; returns the tokenizer."""
         if len(uses) > self.params.uses_max:
             raise d.TOO_LONG("uses", len(uses), self.params.uses_max)
-        check(len(uses) > 0, "uses", "a model traced by SPAN needs at least one")
+        check(len(uses) > 0, "uses", "a model needs at least one")
         check(sum(use.bps for use in uses) == BPS, "uses", f"shares must sum to {BPS}")
         tokenizers = set()
         for use in uses:

@@ -1,6 +1,8 @@
 """Credits, pools and claims. Everybody is credited, no code runs; only `claim` moves wei, to the address its caller names.
 
-The contract's balance covers, to the wei: what is claimable, what pools hold, and the stakers' part until the block ends.
+At the end of each block the contract's balance covers, to the wei: what is claimable, what pools, bonds, deposits, disputes and
+attested scores hold, and the stakers' part that is less than a gwei. Within a block it may be short by what receipts were
+matched with (`payments.py`): that arrives with the block's withdrawals.
 """
 
 from collections.abc import Mapping
@@ -10,6 +12,7 @@ from attribution_precompile import declarations as d
 from attribution_precompile import pool
 from attribution_precompile.base import AttributionBase, check, require_contribution
 from attribution_precompile.layout import (
+    BONDS,
     BURNED,
     CLAIMABLE,
     POOL_ENTRIES,
@@ -43,15 +46,17 @@ def pay_pool(slots: Slots, datanet_id: int, amount: Wei) -> Wei:
     return Wei(0)
 
 
-def take_pool_share(slots: Slots, contribution_id: int, record: Contribution, windows_max: int) -> Wei:
-    """Settle a contribution's pool entry: what it is owed leaves the pool. Nothing before its first version."""
+def pool_share(
+    slots: Slots, contribution_id: int, record: Contribution, windows_max: int
+) -> tuple[PoolEntry | None, Wei]:
+    """What a contribution's pool entry is owed, and the entry after taking it; None and nothing before its first version."""
     entry = POOL_ENTRIES.load(slots, contribution_id)
     if record.accepted_version == 0 or (record.quality == 0 and entry.until_version == 0):
-        return Wei(0)
+        return None, Wei(0)
     if not entry.started:
         version = VERSIONS.load(slots, record.datanet_id, record.accepted_version)
         if version.block_number == 0:
-            return Wei(0)
+            return None, Wei(0)
         entry = PoolEntry(version.pool_accumulator, 0, True)
     due, quality = 0, record.quality
     if entry.until_version:
@@ -64,8 +69,15 @@ def take_pool_share(slots: Slots, contribution_id: int, record: Contribution, wi
             quality = entry.old_quality
     weight = pool.weight_of(quality, record.owned_windows, windows_max)
     entry, rest = pool.settle(POOLS.load_field(slots, "accumulator", record.datanet_id), entry, weight)
-    POOL_ENTRIES.store(slots, entry, contribution_id)
-    return Wei(due + rest)
+    return entry, Wei(due + rest)
+
+
+def take_pool_share(slots: Slots, contribution_id: int, record: Contribution, windows_max: int) -> Wei:
+    """Settle a contribution's pool entry: what it is owed leaves the pool."""
+    entry, due = pool_share(slots, contribution_id, record, windows_max)
+    if entry is not None:
+        POOL_ENTRIES.store(slots, entry, contribution_id)
+    return due
 
 
 def change_quality(
@@ -153,10 +165,14 @@ class MoneyMethods(AttributionBase):
 
     @method("claim(address to) returns (uint256 paid)")
     def claim(self, frame: Frame, to: Address) -> int:
-        """Pay the caller's whole balance to an address, without running its code."""
+        """Pay the caller's whole balance to an address, without running its code. What the block's own receipts were matched
+        with arrives at its end: `NotCoveredYet` asks to wait for that."""
         check(to not in (ZERO_ADDRESS, frame.address), "to", "wei sent there would be lost")
         amount = Wei(CLAIMABLE.get(frame.storage, frame.sender))
         if amount:
+            balance = frame.balance
+            if balance < amount:
+                raise d.NOT_COVERED_YET(amount, balance)
             CLAIMABLE.set(frame.storage, 0, frame.sender)
             frame.pay(to, amount)
             frame.emit(d.CLAIMED, frame.sender, to, amount)
@@ -164,5 +180,7 @@ class MoneyMethods(AttributionBase):
 
     @method("claimable(address who) returns (uint256 available, uint256 locked)", view=True)
     def claimable(self, frame: Frame, who: Address) -> tuple[int, int]:
-        """What an account may claim now, and what is still locked. Pool shares appear once `claimPool` has moved them."""
-        return CLAIMABLE.get(frame.storage, who), 0
+        """What an account may claim now, and what is locked: its bond as an attestor, which `unbond` frees. Pool shares appear
+        once `claimPool` has moved them."""
+        bond = BONDS.load(frame.storage, who)
+        return CLAIMABLE.get(frame.storage, who), bond.free + bond.locked

@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 from attribution_precompile import layout
 from attribution_precompile.declarations import DatanetParams, Method, Status
 from attribution_precompile.getters import params_of
-from attribution_precompile.inference import receipt_id_of
 from attribution_precompile.lineage import load_lineage
+from attribution_precompile.payments import receipt_id_of
 from attribution_precompile.tracing import load_uses
 from evm_runtime.native import Slots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
@@ -295,39 +295,41 @@ class Queries:
 
     def datanets(self, first: int, count: int) -> Iterator[DatanetInfo]:
         """Datanets with ids from `first` (>= 1) on, at most `count`."""
-        for datanet_id in _clipped(first, count, layout.DATANET_COUNT.get(self._slots)):
-            yield _known(self.datanet(datanet_id))
+        for datanet_id in clipped(first, count, layout.DATANET_COUNT.get(self._slots)):
+            yield known(self.datanet(datanet_id))
 
     def contributions(self, first: int, count: int) -> Iterator[ContributionInfo]:
         """Contributions of the whole chain with ids from `first` on."""
-        for contribution_id in _clipped(first, count, layout.CONTRIBUTION_COUNT.get(self._slots)):
-            yield _known(self.contribution(contribution_id))
+        for contribution_id in clipped(first, count, layout.CONTRIBUTION_COUNT.get(self._slots)):
+            yield known(self.contribution(contribution_id))
 
     def contributions_of(self, datanet_id: int, first: int, count: int) -> Iterator[ContributionInfo]:
         """Contributions of a datanet by their place in it, from `first` (>= 1) on."""
-        for place in _clipped(first, count, layout.MEMBERS.length(self._slots, datanet_id)):
-            yield _known(self.contribution(layout.MEMBERS.get(self._slots, place - 1, datanet_id)))
+        for place in clipped(first, count, layout.MEMBERS.length(self._slots, datanet_id)):
+            yield known(self.contribution(layout.MEMBERS.get(self._slots, place - 1, datanet_id)))
 
     def versions_of(self, datanet_id: int, first: int, count: int) -> Iterator[VersionInfo]:
-        for version in _clipped(first, count, layout.DATANETS.load(self._slots, datanet_id).versions):
-            yield _known(self.version(datanet_id, version))
+        for version in clipped(first, count, layout.DATANETS.load(self._slots, datanet_id).versions):
+            yield known(self.version(datanet_id, version))
 
     def models(self, first: int, count: int) -> Iterator[ModelInfo]:
-        for model_id in _clipped(first, count, layout.MODEL_COUNT.get(self._slots)):
-            yield _known(self.model(model_id))
+        for model_id in clipped(first, count, layout.MODEL_COUNT.get(self._slots)):
+            yield known(self.model(model_id))
 
     def receipts(self, first: int, count: int) -> Iterator[ReceiptInfo]:
         """Receipts by their number, from `first` (>= 1) on: the order of inference."""
-        for number in _clipped(first, count, layout.RECEIPT_COUNT.get(self._slots)):
-            yield _known(self.receipt(receipt_id_of(self._chain_id, number)))
+        for number in clipped(first, count, layout.RECEIPT_COUNT.get(self._slots)):
+            yield known(self.receipt(receipt_id_of(self._chain_id, number)))
 
 
-def _clipped(first: int, count: int, last: int) -> range:
+def clipped(first: int, count: int, last: int) -> range:
+    """At most `count` ids from `first` (at least 1) on, none beyond `last`."""
     start = max(first, 1)
     return range(start, min(start + max(count, 0), last + 1))
 
 
-def _known(value: T | None) -> T:
+def known(value: T | None) -> T:
+    """What a count says is there. Raises InvariantError if it isn't."""
     if value is None:
         raise InvariantError("a counted record is missing")
     return value

@@ -218,6 +218,13 @@ def pay(
     return Payout(contributions, tuple(curators), tuple(pools))
 
 
+def matched(burned: int, treasury: int, reserve: int) -> int:
+    """What the reserve adds to the contributors' part: half of what was burned and of no more than that to the treasury, in
+    whole gwei, as long as it lasts."""
+    bound = int(Fraction(burned + min(burned, treasury), 2))
+    return min(bound, reserve) // 10**9 * 10**9
+
+
 def lineage(parents: Mapping[int, int], lineages: Mapping[int, Mapping[int, int]]) -> dict[int, int]:
     """What a new model owes each ancestor, in basis points: the best rate on any path. `lineages` has every parent's."""
     ancestors = set(parents).union(*(lineages[parent] for parent in parents))

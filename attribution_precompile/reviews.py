@@ -22,12 +22,15 @@ from attribution_precompile.layout import (
     REVIEWED,
     SEGMENTS,
     UPLOADS,
+    VECTOR_SPACES,
+    VECTORED,
     VERSIONS,
     Contribution,
     Datanet,
     Version,
 )
 from attribution_precompile.money import change_quality
+from attribution_precompile.vectors import take_vectors
 from evm_runtime.native import Frame, method
 from genesis.emission import BPS
 from genesis.primitives import Hash32
@@ -80,6 +83,7 @@ class ReviewMethods(AttributionBase):
             accepted_version=datanet.versions + 1,
         )
         REVIEWED.append(frame.storage, contribution_id, record.datanet_id)
+        take_vectors(frame.storage, contribution_id, record.datanet_id)
         weight = pool.weight_of(quality, owned, self.params.pool_windows_max)
         if weight:
             state = POOLS.load(frame.storage, record.datanet_id)
@@ -103,6 +107,8 @@ class ReviewMethods(AttributionBase):
             content_root=root,
             pool_accumulator=state.accumulator,
             terms_hash=datanet.terms_hash,
+            vectors=VECTOR_SPACES.load_field(slots, "vectors", datanet_id),
+            vectored=VECTORED.length(slots, datanet_id),
         )
         POOLS.store(slots, state, datanet_id)
         VERSIONS.store(slots, record, datanet_id, version)

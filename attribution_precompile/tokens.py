@@ -22,6 +22,8 @@ MIN_SPAN: Final = 8
 MAX_SPAN: Final = 32
 
 _TOKEN: Final = re.compile("[A-Za-z0-9\u00c0-\u1fff]+|[\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]")
+_ASCII: Final = bytes(ord(chr(x).lower()) if x < 128 and chr(x).isalnum() else ord(" ") for x in range(256))
+"""Rule 1 for what is ASCII only, where most text is: its letters lower-cased, its digits, spaces for all that separates."""
 
 
 class TextError(ValueError):
@@ -56,14 +58,13 @@ def tokenize(content: bytes, tokenizer: Hash32) -> Tokens:
     if tokenizer != WORDS_V1:
         _check_words(content)
         return Tokens(content, range(0, len(content), 4), range(4, len(content) + 4, 4))
-    found = _TOKEN.findall(_lowered_text(content))
-    data = " ".join(found).encode()
-    if data.isascii():
-        lengths = [len(token) for token in found]
+    if content.isascii():
+        found = content.translate(_ASCII).split()
     else:
-        lengths = [len(token.encode()) for token in found]
-    ends = list(accumulate(lengths, lambda end, length: end + 1 + length)) if lengths else []
-    return Tokens(data, [end - length for end, length in zip(ends, lengths, strict=True)], ends)
+        found = " ".join(_TOKEN.findall(_lowered_text(content))).encode().split()
+    # where the next token would begin, behind the space
+    nexts = list(accumulate([len(token) + 1 for token in found], initial=0))
+    return Tokens(b" ".join(found), nexts[:-1], [at - 1 for at in nexts[1:]])
 
 
 def token_offsets(content: bytes, tokenizer: Hash32) -> list[tuple[int, int]]:

@@ -4,9 +4,11 @@ Every call may take long (blocks are executed), so all are async and run off the
 `finalize_block` are deterministic: the same parent and the same block give the same answer on every node.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from genesis.chain_spec import BlockParams
 from genesis.primitives import Address, Hash32, Height, Round
 from genesis.proposers import Priorities, proposer
 from genesis.types import Block, Commit, Evidence, ValidatorSet
@@ -28,9 +30,22 @@ class HeightContext:
     last_commit: Commit
     """The commit of `height - 1` as this node holds it (EMPTY_COMMIT at height 1)."""
     priorities: Priorities
+    block_params: BlockParams
+    """What is in force at this height."""
+    evidence_age_ms: int
+    """Evidence of older heights is not taken, by what is in force."""
 
     def proposer(self, round_: Round) -> Address:
         return proposer(self.validators, self.priorities, round_)
+
+
+@dataclass(frozen=True, slots=True)
+class PastHeight:
+    """What evidence of a final height is checked against."""
+
+    time_ms: int
+    validators: ValidatorSet
+    """Who voted there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,15 @@ class Application(Protocol):
         """Store a decided block with its commit in one synchronous batch; returns the next height once that is durable."""
         ...
 
+    async def past_height(self, height: Height) -> PastHeight | None:
+        """A final height of the chain; None if it is not final here. Raises StorageCorrupt if what is needed is missing."""
+        ...
+
+    async def is_punishable(self, validator: Address) -> bool:
+        """Would a block on the finalized state that accuses `validator` be valid: is, or was, it a validator, and was it not
+        punished yet?"""
+        ...
+
     def has_transactions(self) -> bool:
         """True if a transaction is waiting that the next block could hold (at the next base fee)."""
         ...
@@ -79,3 +103,13 @@ class Application(Protocol):
     async def wait_for_transactions(self) -> None:
         """Return once `has_transactions()` is true."""
         ...
+
+
+async def past_heights(app: Application, evidence: Iterable[Evidence]) -> dict[Height, PastHeight]:
+    """The final heights that evidence speaks of, as far as they are final here."""
+    found = {}
+    for height in sorted({item.height for item in evidence}):
+        past = await app.past_height(height)
+        if past is not None:
+            found[height] = past
+    return found

@@ -3,8 +3,12 @@
 The rest (header, body, state) is the Application's. A rule that is broken raises InvalidBlock, and says by what.
 """
 
-from consensus.application import HeightContext
-from genesis.chain_spec import BlockParams
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from consensus.application import HeightContext, PastHeight
+from consensus.evidence import check_block_evidence
 from genesis.crypto import recover
 from genesis.errors import InvalidBlock, WireError
 from genesis.primitives import NO_ROUND, ZERO_HASH, Hash32, Height
@@ -20,10 +24,18 @@ from genesis.types import (
     sign_digest,
 )
 
+NO_PAST: Final[Mapping[Height, PastHeight]] = MappingProxyType({})
 
-def check_block(chain: ChainIdentity, params: BlockParams, context: HeightContext, block: Block) -> None:
+
+def check_block(
+    chain: ChainIdentity,
+    context: HeightContext,
+    block: Block,
+    past: Mapping[Height, PastHeight] = NO_PAST,
+) -> None:
     """Raises InvalidBlock unless `block` may follow the chain that `context` describes.
 
+    `past` holds the final heights that its evidence speaks of (`application.past_heights`).
     The caller has bounded `block.consensus.round` (a proposal or more than 2/3 of the power named such a round): finding the
     proposer costs one step per round.
     """
@@ -36,14 +48,16 @@ def check_block(chain: ChainIdentity, params: BlockParams, context: HeightContex
         raise InvalidBlock("next_validators_hash is not that of the next height's validators")
     if data.proposer != context.proposer(data.round):
         raise InvalidBlock(f"{data.proposer.hex()} is not the proposer of round {data.round}")
-    if block.evidence or data.evidence_hash != evidence_hash(()):
-        raise InvalidBlock("blocks of this protocol version carry no evidence")
-    check_time(params, context, block)
+    if data.evidence_hash != evidence_hash(block.evidence):
+        raise InvalidBlock("evidence_hash is not that of the evidence")
+    check_time(context, block)
     check_last_commit(chain, context, block)
+    check_block_evidence(chain, context, block, past)
 
 
-def check_time(params: BlockParams, context: HeightContext, block: Block) -> None:
+def check_time(context: HeightContext, block: Block) -> None:
     """`time_ms >= parent + interval`; an empty block first proposed in round 0 waits for the empty interval."""
+    params = context.block_params
     patient = not block.transactions and not block.evidence and block.consensus.round == 0
     earliest = context.parent_time_ms + (params.empty_interval_ms if patient else params.interval_ms)
     if block.consensus.time_ms < earliest:

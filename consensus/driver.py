@@ -35,7 +35,7 @@ from consensus.events import (
 from consensus.evidence import EvidencePool
 from consensus.last_commit import LastCommit
 from consensus.messages import BlockRequest, RoundState
-from consensus.observer import Observer
+from consensus.observer import Observer, VoteIgnored
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
 from consensus.ports import MessageSigner
 from consensus.recovery import restore
@@ -117,12 +117,15 @@ class HeightDriver:
     def expire(self, event: TimeoutExpired) -> list[Order]:
         if event.height != self.state.height or event.round < self.state.round:
             return []
+        if (event.round, event.step) == (self.state.round, self.state.step):
+            self._node.observer.timed_out(event.height, event.round, event.step)
         return self._feed(event)
 
     def built(self, round_: Round, block: Block) -> list[Order]:
         """A block that this node built: held durably, since it will be proposed."""
         if round_ != self.state.round:
             return []
+        self._node.observer.proposal_taken(self.state.height, round_, own=True)
         self.blocks[block.hash] = block
         self._log_block(block)
         self._node.wal.sync()
@@ -188,13 +191,18 @@ class HeightDriver:
             check_polka(chain, state.validators, proposal)
         except InvalidBlock as error:
             raise PeerFault(str(error)) from None
+        self._node.observer.proposal_taken(proposal.height, proposal.round, own=False)
         return self._feed(ProposalReceived(proposal, received_ms))
 
     def take_vote(self, vote: Vote) -> list[Order]:
         state = self.state
         if vote.validator not in state.validators:
             raise PeerFault(f"a vote of {vote.validator.hex()}, which is no validator of height {vote.height}")
-        if vote.round < state.round - PAST_ROUNDS_KEPT or state.votes.get(vote.round, vote.kind).is_useless(vote):
+        if vote.round < state.round - PAST_ROUNDS_KEPT:
+            self._node.observer.vote_ignored(VoteIgnored.LATE)
+            return []
+        if state.votes.get(vote.round, vote.kind).is_useless(vote):
+            self._node.observer.vote_ignored(VoteIgnored.DUPLICATE)
             return []
         self._check_signature(vote.digest(self._node.chain, state.validators.hash()), vote.signature, vote.validator)
         if self._is_from_another_me(vote):
@@ -290,8 +298,10 @@ class HeightDriver:
     def _accuse(self, evidence: Evidence) -> None:
         if self._node.evidence.add(evidence):
             self._node.observer.equivocation(evidence)
+            self._orders.append(Broadcast(evidence))
 
     def _persist_polka(self, effect: PersistPolka) -> None:
+        self._node.observer.polka_seen(effect.height, effect.round)
         self._log_block(self._held(effect.block_hash))
         self._node.wal.append(PolkaSeen(effect.height, effect.round, effect.block_hash, effect.locks, effect.polka))
         self._node.wal.sync()
@@ -320,6 +330,8 @@ class HeightDriver:
         except SigningRefused as error:
             self._go_unsigned(effect, error)
             return None
+        if effect.valid_round >= 0:
+            self._node.observer.proposal_taken(state.height, effect.round, own=True)
         block = self._held(effect.block_hash)
         # The proposer's own clock is not asked again: its block is timely to itself.
         own = ProposalReceived(proposal, block.consensus.time_ms)

@@ -13,21 +13,22 @@ from typing import Final
 
 import trio
 
-from consensus.application import Application, HeightContext, ProposalRequest
+from consensus.application import Application, HeightContext, ProposalRequest, past_heights
 from consensus.block_rules import check_block, check_time
 from consensus.driver import HeightDriver, Node
 from consensus.evidence import EvidencePool
+from consensus.evidence_desk import EvidenceDesk
 from consensus.inbox import FutureBuffer, Inbox
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState
-from consensus.observer import Observer, SilentObserver
+from consensus.observer import Observer, SilentObserver, VoteIgnored
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
 from consensus.peers import PeerBook
 from consensus.ports import Behind, Clock, MessageSigner, Transport
 from consensus.wal import Wal
-from genesis.chain_spec import BlockParams, ConsensusParams
+from genesis.chain_spec import ConsensusParams
 from genesis.errors import FatalError, InvalidBlock, InvariantError, PeerFault
 from genesis.primitives import Height, Round
-from genesis.types import Block, ChainIdentity, Commit, Proposal, Vote
+from genesis.types import Block, ChainIdentity, Commit, DuplicateProposal, DuplicateVote, Proposal, Vote
 
 GOSSIP_INTERVAL_MS: Final = 400
 LAG_CHECK_MS: Final = 80
@@ -51,7 +52,6 @@ class Engine:
         self,
         chain: ChainIdentity,
         params: ConsensusParams,
-        block_params: BlockParams,
         app: Application,
         signer: MessageSigner | None,
         wal: Wal,
@@ -63,7 +63,6 @@ class Engine:
         gossip_interval_ms: int = GOSSIP_INTERVAL_MS,
     ) -> None:
         self._chain = chain
-        self._block_params = block_params
         self._app = app
         self._signer = signer
         self._wal = wal
@@ -72,7 +71,9 @@ class Engine:
         self._on_behind = on_behind
         self._gossip_interval_ms = gossip_interval_ms
         self.evidence = EvidencePool()
-        self._node = Node(chain, params, signer, wal, self.evidence, observer or SilentObserver())
+        observer = observer or SilentObserver()
+        self._node = Node(chain, params, signer, wal, self.evidence, observer)
+        self._desk = EvidenceDesk(chain, app, self.evidence, transport, observer)
         self._wake = trio.Event()
         self._inbox = Inbox(lambda: self._wake.set())
         self._future = FutureBuffer()
@@ -190,6 +191,7 @@ class Engine:
             raise InvariantError("the application finalized another block than the one that was decided")
         self._last_block = decision.block
         self._wal.reset()
+        self._desk.decided(decision.block.evidence)
         return context
 
     async def _stand_still(self) -> None:
@@ -223,6 +225,9 @@ class Engine:
             self._take_round_state(driver, peer, message)
         elif isinstance(message, BlockRequest):
             self._serve_block(driver, peer, message)
+        elif isinstance(message, DuplicateVote | DuplicateProposal):
+            if self._desk.wants(message, height):
+                self._start(self._desk.take, driver.context, peer, message)
         elif message.height == height:
             match message:
                 case Proposal():
@@ -233,8 +238,10 @@ class Engine:
                     self._obey(driver.take_commit(peer, message))
         elif message.height == height + 1:
             self._future.put(Height(height + 1), peer, partial(self._take_message, peer, message, received_ms))
-        elif message.height == height - 1 and isinstance(message, Vote):
-            driver.last_commit.add(message)
+        elif message.height < height and isinstance(message, Vote):
+            self._node.observer.vote_ignored(VoteIgnored.LATE)
+            if message.height == height - 1:
+                driver.last_commit.add(message)
 
     def _take_block(self, peer: str, block: Block) -> None:
         driver = self._current()
@@ -305,34 +312,36 @@ class Engine:
 
     async def _build(self, driver: HeightDriver, round_: Round) -> None:
         """Build a block as soon as one may be built, and give it to the driver; log what goes wrong, and let the round pass."""
-        context, data = driver.context, self._block_params
+        context = driver.context
+        data = context.block_params
         try:
             await self._sleep_until(context.parent_time_ms + data.interval_ms)
             if round_ == 0:
                 await self._wait_for_work(context)
-            block = await self._app.prepare_proposal(self._request(driver, round_))
+            block = await self._app.prepare_proposal(await self._request(driver, round_))
             try:
-                check_time(data, context, block)
+                check_time(context, block)
             except InvalidBlock:  # nothing of what waited could be packed: an empty block has to wait
                 await self._sleep_until(context.parent_time_ms + data.empty_interval_ms)
-                block = await self._app.prepare_proposal(self._request(driver, round_))
-            check_block(self._chain, data, context, block)
+                block = await self._app.prepare_proposal(await self._request(driver, round_))
+            check_block(self._chain, context, block, await past_heights(self._app, block.evidence))
         except FatalError:
             raise
         except Exception:
-            _log.exception("height %d round %d: no block could be built", context.height, round_)
+            _log.exception("height %d round %d propose: no block could be built", context.height, round_)
         else:
             self._inbox.put(lambda: self._obey(driver.built(round_, block)))
 
-    def _request(self, driver: HeightDriver, round_: Round) -> ProposalRequest:
+    async def _request(self, driver: HeightDriver, round_: Round) -> ProposalRequest:
         context = driver.context
+        time_ms = max(self._clock.now_ms(), context.parent_time_ms + context.block_params.interval_ms)
         return ProposalRequest(
             height=context.height,
             round=round_,
-            time_ms=max(self._clock.now_ms(), context.parent_time_ms + self._block_params.interval_ms),
+            time_ms=time_ms,
             proposer=driver.state.proposer(round_),
             last_commit=driver.last_commit.commit(),
-            evidence=(),
+            evidence=await self._desk.for_proposal(context, time_ms),
         )
 
     async def _judge(self, driver: HeightDriver, block: Block, peer: str | None) -> None:
@@ -347,20 +356,21 @@ class Engine:
         except FatalError:
             raise
         except Exception:
-            _log.exception("height %d: block %s could not be checked", block.height, block.hash.hex())
+            _log.exception("%s could not be checked", _words(block))
             self._inbox.put(lambda: self._obey(driver.body_refused(block)))
             return
         try:
-            check_block(self._chain, self._block_params, driver.context, block)
+            past = await past_heights(self._app, block.evidence)
+            check_block(self._chain, driver.context, block, past)
             await self._app.process_proposal(block)
         except InvalidBlock as error:
-            _log.warning("height %d: block %s is invalid: %s", block.height, block.hash.hex(), error)
+            _log.warning("%s is invalid: %s", _words(block), error)
             self._inbox.put(lambda: self._obey(driver.judged(block, valid=False)))
         except FatalError:
             raise
         except Exception:
             # A fault of this node, not a verdict: no prevote for the block, and no halt if others commit it meanwhile.
-            _log.exception("height %d: block %s could not be executed", block.height, block.hash.hex())
+            _log.exception("%s could not be executed", _words(block))
         else:
             self._inbox.put(lambda: self._obey(driver.judged(block, valid=True)))
 
@@ -371,18 +381,19 @@ class Engine:
 
     async def _enter_when_due(self, driver: HeightDriver) -> None:
         """Enter round 0 on an executable transaction, or when the empty timer runs out; never before the interval."""
-        await self._sleep_until(driver.context.parent_time_ms + self._block_params.interval_ms)
+        await self._sleep_until(driver.context.parent_time_ms + driver.context.block_params.interval_ms)
         await self._wait_for_work(driver.context)
         self._inbox.put(lambda: self._obey(driver.enter()))
 
     async def _wait_for_work(self, context: HeightContext) -> None:
         """Until a transaction waits, or an empty block is due."""
-        left_ms = context.parent_time_ms + self._block_params.empty_interval_ms - self._clock.now_ms()
+        due_ms = context.parent_time_ms + context.block_params.empty_interval_ms
+        left_ms = due_ms - self._clock.now_ms()
         if left_ms > 0 and not self._app.has_transactions():
             with trio.move_on_after(left_ms / 1000):
                 await self._app.wait_for_transactions()
                 return
-            await self._sleep_until(context.parent_time_ms + self._block_params.empty_interval_ms)
+            await self._sleep_until(due_ms)
 
     async def _sleep_until(self, time_ms: int) -> None:
         """By the wall clock, looked at once a second at least: it may be set."""
@@ -398,6 +409,7 @@ class Engine:
         driver = self._current()
         self._obey(driver.retry_signing())
         self._transport.broadcast(driver.round_state())
+        self._desk.tell()
         for request in driver.missing_blocks():
             peer = self._peers.next_source(driver.state.height)
             if peer is None:
@@ -422,3 +434,7 @@ class Engine:
         if self._driver is None:
             raise InvariantError("consensus was asked before it started")
         return self._driver
+
+
+def _words(block: Block) -> str:
+    return f"height {block.height} round {block.consensus.round} propose: block {block.hash.hex()}"

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from genesis.codec import decode, encode
 from genesis.limits import CONSENSUS_MESSAGE_BYTES_MAX, VALIDATORS_MAX
 from genesis.primitives import NO_ROUND, Hash32, Height, Round
-from genesis.types import Commit, Proposal, Vote, VoteType, check_height_round
+from genesis.types import Commit, DuplicateProposal, DuplicateVote, Proposal, Vote, VoteType, check_height_round
 
 BIT_BYTES_MAX: Final = (VALIDATORS_MAX + 7) // 8
 VOTE_BITS_MAX: Final = 8
@@ -78,7 +78,7 @@ class BlockRequest:
         check_height_round(self.height, 0)
 
 
-ConsensusMessage = Proposal | Vote | Commit | RoundState | BlockRequest
+ConsensusMessage = Proposal | Vote | Commit | RoundState | BlockRequest | DuplicateVote | DuplicateProposal
 """Order is wire format: append only."""
 
 

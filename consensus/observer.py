@@ -1,5 +1,6 @@
 """What a node may want to measure: hooks that the engine calls, for metrics and logs. They must not block or raise."""
 
+from enum import Enum
 from typing import Protocol
 
 from consensus.messages import Step
@@ -7,11 +8,35 @@ from genesis.primitives import Height, Round
 from genesis.types import Commit, Evidence, ValidatorSet
 
 
+class VoteIgnored(Enum):
+    """Why a vote told nothing new."""
+
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    """Of a height that is decided, or of a round long past."""
+
+
 class Observer(Protocol):
     """Rounds and steps with their moments are the caller's to time; everything is called from the engine's task."""
 
     def step_entered(self, height: Height, round_: Round, step: Step) -> None:
         """The node stands at a new (height, round, step)."""
+        ...
+
+    def proposal_taken(self, height: Height, round_: Round, *, own: bool) -> None:
+        """A proposal passed its checks; `own`: this node has just signed it."""
+        ...
+
+    def polka_seen(self, height: Height, round_: Round) -> None:
+        """More than 2/3 of the power prevoted the block of this round, as this node sees it first."""
+        ...
+
+    def timed_out(self, height: Height, round_: Round, step: Step) -> None:
+        """The timer of a step ran out while it still mattered."""
+        ...
+
+    def vote_ignored(self, why: VoteIgnored) -> None:
+        """A vote told nothing new."""
         ...
 
     def decided(self, commit: Commit, validators: ValidatorSet) -> None:
@@ -29,6 +54,18 @@ class Observer(Protocol):
 
 class SilentObserver:
     """Observes nothing."""
+
+    def proposal_taken(self, height: Height, round_: Round, *, own: bool) -> None:
+        pass
+
+    def polka_seen(self, height: Height, round_: Round) -> None:
+        pass
+
+    def timed_out(self, height: Height, round_: Round, step: Step) -> None:
+        pass
+
+    def vote_ignored(self, why: VoteIgnored) -> None:
+        pass
 
     def step_entered(self, height: Height, round_: Round, step: Step) -> None:
         pass

@@ -19,11 +19,11 @@ from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
 from evm_runtime.transaction import Transaction, check_transaction
 from evm_runtime.trie import root_of_list
-from genesis.chain_spec import ChainSpec
+from genesis.chain_spec import ChainSpec, Parameters
 from genesis.codec import encode_rlp
 from genesis.errors import FatalError, InvalidTransaction, InvariantError
 from genesis.primitives import Address
-from genesis.types import Commit, Withdrawal
+from genesis.types import Commit, Evidence, Withdrawal
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +107,24 @@ class BlockRun:
         return outcome
 
     def finish(
-        self, parent_time_ms: int, time_ms: int, last_commit: Commit, natives: Mapping[Address, NativePrecompile]
+        self,
+        parent_time_ms: int,
+        time_ms: int,
+        last_commit: Commit,
+        evidence: tuple[Evidence, ...],
+        natives: Mapping[Address, NativePrecompile],
+        parameters: Parameters,
     ) -> BlockResult:
-        """Pay rewards, take the roots. Raises FatalError only: what happens here depends on no transaction's wish."""
+        """Punish, pay rewards, take the roots. Raises FatalError only: what happens here depends on no transaction's wish."""
         try:
             withdrawals = rewards.end_block(
                 self.state,
                 parent_time_ms=parent_time_ms,
                 time_ms=time_ms,
                 last_commit=last_commit,
+                evidence=evidence,
                 natives=natives.values(),
-                withdrawals_max=self._spec.block.withdrawals_max,
+                parameters=parameters,
                 burned_min=self._burned,
             )
         except FatalError:

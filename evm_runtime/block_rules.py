@@ -14,7 +14,7 @@ from evm_runtime.header import (
     ZERO_NONCE,
     Header,
 )
-from evm_runtime.staking import ValidatorsState
+from evm_runtime.staking.sets import ValidatorsState
 from genesis.chain_spec import BlockParams
 from genesis.errors import InvalidBlock
 from genesis.primitives import ZERO_HASH, Address, Hash32, Height, Round, keccak256

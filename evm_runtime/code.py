@@ -5,6 +5,7 @@ data of PUSH opcodes, finds every JUMPDEST, and the result is kept by code.
 """
 
 import re
+from collections.abc import Container
 from functools import lru_cache
 from typing import Final
 
@@ -14,12 +15,34 @@ from eth.vm.code_stream import CodeStream
 _INSTRUCTION: Final = re.compile(
     b"|".join(re.escape(bytes([0x5F + n])) + b"[\\x00-\\xff]{0,%d}" % n for n in range(1, 33)) + b"|(\\x5b)"
 )
+_SPARSE: Final = 16
+"""Compilers write a JUMPDEST every thirty bytes or so."""
 
 
-@lru_cache(maxsize=1_024)
-def jump_destinations(code: bytes) -> frozenset[int]:
-    """Positions of the JUMPDEST opcodes that are not data of a PUSH."""
-    return frozenset(match.start() for match in _INSTRUCTION.finditer(code) if match.lastindex)
+class _DenseDestinations:
+    """Positions as one byte for each byte of the code: what a set takes a hundred bytes for, each."""
+
+    __slots__ = ("_marks",)
+
+    def __init__(self, size: int, positions: frozenset[int]) -> None:
+        marks = bytearray(size)
+        for position in positions:
+            marks[position] = 1
+        self._marks = bytes(marks)
+
+    def __contains__(self, position: object) -> bool:
+        return isinstance(position, int) and 0 <= position < len(self._marks) and self._marks[position] == 1
+
+
+@lru_cache(maxsize=256)
+def jump_destinations(code: bytes) -> Container[int]:
+    """Positions of the JUMPDEST opcodes that are not data of a PUSH.
+
+    Kept by code, in no more than a few times the code's size: of a code full of JUMPDEST, which only somebody who wants to fill
+    memory writes, a set would take 3 MB.
+    """
+    found = frozenset(match.start() for match in _INSTRUCTION.finditer(code) if match.lastindex)
+    return found if len(found) <= max(64, len(code) // _SPARSE) else _DenseDestinations(len(code), found)
 
 
 class Code(CodeStream):

@@ -56,7 +56,8 @@ def estimate_gas(environment: CallEnvironment, header: Header, request: CallRequ
     if low < guess < high:
         low, high = (low, guess) if succeeds(guess) else (guess, high)
     while low + 1 < high:
-        middle = (low + high) // 2
+        # Most messages need little more than they use, so the search leans to the low side, as geth's does.
+        middle = min((low + high) // 2, 2 * low)
         low, high = (low, middle) if succeeds(middle) else (middle, high)
     return high
 

@@ -15,11 +15,13 @@ from evm_runtime.native import NativePrecompile
 from evm_runtime.node_cache import NodeCache
 from evm_runtime.receipt import ExecutedTransaction, Receipt
 from evm_runtime.source import FlatSource, stored_root
+from evm_runtime.staking.parameters import InForce
+from evm_runtime.staking.slashing import check_punishable
 from evm_runtime.state import AccountDB
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.transaction import Transaction, decode_transaction
 from evm_runtime.views import StateReader
-from genesis.chain_spec import ChainSpec
+from genesis.chain_spec import STAKING_ADDRESS, ChainSpec
 from genesis.codec import encode
 from genesis.errors import InvalidBlock, InvalidTransaction, WireError
 from genesis.primitives import Address, Hash32, Height, Round, keccak256
@@ -70,6 +72,7 @@ class BlockExecutor:
         tiers: Tiers = DEFAULT_TIERS,
     ) -> None:
         self._spec: Final = spec
+        self.in_force: Final = InForce(spec)
         self._store = store
         self._natives = natives
         self._node_cache: Final = NodeCache()
@@ -96,15 +99,17 @@ class BlockExecutor:
         evidence, and whether its time is near to now. Raises InvalidBlock with the first rule that it breaks.
         """
         header = self._decode_header(block)
-        validators = self._tip(parent).validators()
+        tip = self._tip(parent)
+        validators, parameters = tip.validators(), self.in_force.at(tip.slots(STAKING_ADDRESS))
         if header.number != parent.number + 1:
             raise InvalidBlock(f"header: number is {header.number}, expected {parent.number + 1}")
         block_rules.check_consensus_data(block, parent, validators)
+        check_punishable(tip.slots(STAKING_ADDRESS), header.number, block.evidence)
         is_empty = not block.transactions and not block.evidence
-        block_rules.check_time(self._spec.block, parent_time_ms, block.consensus, is_empty=is_empty)
+        block_rules.check_time(parameters.block, parent_time_ms, block.consensus, is_empty=is_empty)
         draft = block_rules.draft_header(
             parent,
-            self._spec.block,
+            parameters.block,
             block.consensus,
             block_rules.payout_of(validators, block.consensus.proposer),
             block_rules.prev_randao(parent, block.last_commit),
@@ -117,7 +122,9 @@ class BlockExecutor:
                 run.apply(tx)
             except InvalidTransaction as error:
                 raise InvalidBlock(f"transaction {index} (0x{tx.hash.hex()}): {error}") from None
-        result = run.finish(parent_time_ms, block.consensus.time_ms, block.last_commit, self._natives)
+        result = run.finish(
+            parent_time_ms, block.consensus.time_ms, block.last_commit, block.evidence, self._natives, parameters
+        )
         block_rules.check_header(header, result.header, executed=True)
         if block.withdrawals != result.withdrawals:
             raise InvalidBlock("withdrawals: the list is not the one that the state pays")
@@ -133,7 +140,9 @@ class BlockExecutor:
         (If every candidate is left out, the block is empty, and before round 1 an empty block is valid only later: the
         caller looks at `transactions` and asks again with a later time.)
         """
-        validators = self._tip(parent).validators()
+        tip = self._tip(parent)
+        validators, parameters = tip.validators(), self.in_force.at(tip.slots(STAKING_ADDRESS))
+        check_punishable(tip.slots(STAKING_ADDRESS), request.height, request.evidence)
         self._check_request(parent, request, validators_coinbase=block_rules.payout_of(validators, request.proposer))
         block_rules.check_last_commit(request.last_commit, parent, validators)
         data = block_rules.consensus_data(
@@ -147,15 +156,17 @@ class BlockExecutor:
         if request.proposer != block_rules.proposer_of(validators, request.round):
             raise InvalidBlock(f"0x{request.proposer.hex()} does not propose in round {request.round}")
         draft = block_rules.draft_header(
-            parent, self._spec.block, data, request.coinbase, block_rules.prev_randao(parent, request.last_commit)
+            parent, parameters.block, data, request.coinbase, block_rules.prev_randao(parent, request.last_commit)
         )
-        block_rules.check_time(self._spec.block, parent_time_ms, data, is_empty=False)
+        block_rules.check_time(parameters.block, parent_time_ms, data, is_empty=False)
         run = self._begin(draft)
         shell = Block(bytes(HEADER_BYTES_MAX), (), (), data, request.last_commit, request.evidence)
         bytes_left = self._spec.block.bytes_max - len(encode(shell))
         bytes_left -= self._spec.block.withdrawals_max * _WITHDRAWAL_BYTES_MAX
-        skipped = self._pack(run, candidates, min(request.gas_target, self._spec.block.gas_limit), bytes_left)
-        result = run.finish(parent_time_ms, request.time_ms, request.last_commit, self._natives)
+        skipped = self._pack(run, candidates, min(request.gas_target, parameters.block.gas_limit), bytes_left)
+        result = run.finish(
+            parent_time_ms, request.time_ms, request.last_commit, request.evidence, self._natives, parameters
+        )
         block = Block(
             header=result.header.to_rlp(),
             transactions=tuple(tx.raw for tx in run.transactions),

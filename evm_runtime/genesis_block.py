@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from evm_runtime import staking
 from evm_runtime.header import (
     EMPTY_BLOOM,
     EMPTY_OMMERS_HASH,
@@ -14,6 +13,7 @@ from evm_runtime.header import (
 )
 from evm_runtime.kv import MemoryStore, WriteSet
 from evm_runtime.source import FlatSource
+from evm_runtime.staking.genesis_state import write_genesis
 from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CODE, HISTORY_ADDRESS, HISTORY_CODE
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, ChainSpec, GenesisAccount
@@ -48,7 +48,8 @@ def build_genesis(spec: ChainSpec) -> GenesisBlock:
     for address, code in _FIXED_ACCOUNTS.items():
         db.set_nonce(address, 1)
         db.set_code(address, code)
-    staking.write_genesis(_GenesisSlots(db, STAKING_ADDRESS), spec)
+    db.set_balance(STAKING_ADDRESS, spec.genesis_stake)
+    write_genesis(_GenesisSlots(db, STAKING_ADDRESS), spec)
     state_root, writes = db.finalize()
     header = Header(
         parent_hash=ZERO_HASH,

@@ -1,6 +1,6 @@
 """What a call takes accounts and the block around it to be, as geth's state and block overrides say."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,10 +76,11 @@ def _override_account(db: AccountDB, address: Address, override: AccountOverride
         db.set_storage(address, slot, value)
 
 
-def override_precompiles(fork: Fork, overrides: StateOverrides) -> Fork:
+def override_precompiles(fork: Fork, overrides: StateOverrides, natives: Container[Address]) -> Fork:
     """The fork with precompiles moved where overrides say, and without those whose accounts are overridden at all.
 
-    Raises InvalidTransaction, as geth does, for a move of what is no precompile, or to an account that is overridden too.
+    Raises InvalidTransaction, as geth does, for a move of what is no precompile, or to an account that is overridden too; and
+    for a move onto one of the chain's `natives`.
     """
     precompiles: dict[Address, Precompile] = dict(fork.precompiles)
     moved: set[Address] = set()
@@ -93,6 +94,8 @@ def override_precompiles(fork: Fork, overrides: StateOverrides) -> Fork:
             raise InvalidTransaction(f"account 0x{address.hex()} is not a precompile")
         if target in overrides:
             raise InvalidTransaction(f"account 0x{target.hex()} is already overridden")
+        if target in natives:
+            raise InvalidTransaction(f"account 0x{target.hex()} is a native contract")
         precompiles[target] = precompile
         moved.add(target)
     return fork if precompiles == fork.precompiles else replace(fork, precompiles=precompiles)

@@ -1,8 +1,8 @@
 """The runtime: the one object through which the node executes blocks, builds them, and reads states.
 
-It holds no state of its own: everything is read from the key-value port and returned as values (what it caches is compiled
-code and trie nodes, by their hashes). Several threads may use one
-runtime at once, as long as the store is safe to read from them.
+It holds no state of its own: everything is read from the key-value port and returned as values. (What it caches is named by
+its hash: compiled code, trie nodes.) Several threads may use one runtime at once, as long as the store is safe to read from
+them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,15 +15,18 @@ from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock
 from evm_runtime.fork import Computation, computation_class
 from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
-from evm_runtime.kv import KeyValueReader
+from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
 from evm_runtime.overrides import AccountOverride, BlockOverrides, override_precompiles
+from evm_runtime.rollback import undo_writes
+from evm_runtime.simulate import SimulatedBlock, SimulatedCalls, SimulationOptions, simulate
 from evm_runtime.source import FlatSource, TrieSource, stored_root
+from evm_runtime.staking.contract import StakingContract
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.tracing import TraceOptions
 from evm_runtime.transaction import AccessList, Transaction
 from evm_runtime.views import StateReader
-from genesis.chain_spec import ChainSpec
+from genesis.chain_spec import STAKING_ADDRESS, ChainSpec, Parameters
 from genesis.errors import LocalError
 from genesis.primitives import Address, Hash32
 from genesis.types import Block, ChainIdentity
@@ -59,7 +62,7 @@ class Runtime:
             raise LocalError(f"chain id {chain.chain_id} is not that of the spec, {spec.chain_id}")
         self.spec: Final = spec
         self._store = store
-        self._natives = {native.address: native for native in natives}
+        self._natives = {native.address: native for native in (StakingContract(spec), *natives)}
         self._executor = BlockExecutor(spec, store, self._natives)
 
     # ------------------------------------------------------------ blocks
@@ -79,6 +82,20 @@ class Runtime:
     ) -> ExecutedBlock:
         """Build a block on the finalized tip; see `BlockExecutor.build`. Raises InvalidBlock for an impossible request."""
         return self._executor.build(parent, parent_time_ms, request, candidates)
+
+    def undo_block(
+        self, parent: Header, parent_time_ms: int, header: Header, block: Block, transactions: Sequence[Transaction]
+    ) -> WriteSet:
+        """The state writes that take the last block back; see `rollback.undo_writes`. Raises StorageCorrupt."""
+        twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
+        computation = computation_class(twins, fork=fork_at(self.spec.forks, header.number))
+        return undo_writes(
+            self.spec, self._store, computation, twins, parent, parent_time_ms, header, block, transactions
+        )
+
+    def parameters(self, header: Header | None = None) -> Parameters:
+        """What is in force for the block after `header` (None: after the tip), votes counted in."""
+        return self._executor.in_force.at(self.state(header).slots(STAKING_ADDRESS))
 
     def next_base_fee(self, header: Header) -> int:
         """The base fee in wei of the block after `header`."""
@@ -134,6 +151,27 @@ class Runtime:
         """eth_createAccessList: what the message touches beyond what is warm anyway, and its result with that list."""
         environment = self._environment(header, state_overrides, None, interrupt)
         return environment.create_access_list(header, request, gas_cap)
+
+    def simulate(
+        self,
+        base: Header,
+        blocks: Sequence[SimulatedCalls],
+        options: SimulationOptions,
+        *,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> list[SimulatedBlock]:
+        """eth_simulateV1: made-up blocks on the state after `base`. Raises SimulationRefused, ExecutionInterrupted."""
+        accounts = {address: override for each in blocks for address, override in each.accounts.items()}
+        twins = {at: native.isolated(own_account=at in accounts) for at, native in self._natives.items()}
+        height = base.number + 1
+        tier = self._executor.computation_at(height).tier
+        environment = CallEnvironment(
+            spec=self.spec,
+            store=self._store,
+            computation=computation_class(twins, tier, fork_at(self.spec.forks, height)),
+            interrupt=interrupt,
+        )
+        return simulate(environment, base, blocks, options)
 
     # ------------------------------------------------------------ traces
 
@@ -207,7 +245,8 @@ class Runtime:
             return self._executor.computation_at(height)
         twins = {at: native.isolated(own_account=at in state_overrides) for at, native in self._natives.items()}
         number = height if block_overrides.number is None else block_overrides.number
-        return computation_class(twins, fork=override_precompiles(fork_at(self.spec.forks, number), state_overrides))
+        fork = override_precompiles(fork_at(self.spec.forks, number), state_overrides, self._natives)
+        return computation_class(twins, fork=fork)
 
     def _environment(
         self,

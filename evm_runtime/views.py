@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
-from evm_runtime import staking, trie
+from evm_runtime import trie
 from evm_runtime.source import EMPTY_ACCOUNT, Account, StateSource, slot_key
+from evm_runtime.staking.layout import VALIDATORS, ValidatorRecord
+from evm_runtime.staking.sets import ValidatorsState, read_validators
+from evm_runtime.staking.slashing import is_punishable
+from evm_runtime.staking.supply import StakeBooks, SupplyState, read_books, read_supply
 from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvariantError
 from genesis.primitives import Address, Hash32, Wei, keccak256
@@ -79,12 +83,24 @@ class StateReader:
             ),
         )
 
-    def validators(self) -> staking.ValidatorsState:
+    def validators(self) -> ValidatorsState:
         """Who votes at the next heights, and the proposer priorities."""
-        return staking.read_validators(AccountSlots(self, STAKING_ADDRESS))
+        return read_validators(AccountSlots(self, STAKING_ADDRESS))
 
-    def supply(self) -> staking.SupplyState:
-        return staking.read_supply(AccountSlots(self, STAKING_ADDRESS))
+    def supply(self) -> SupplyState:
+        return read_supply(AccountSlots(self, STAKING_ADDRESS))
+
+    def stake_books(self) -> StakeBooks:
+        """Where all stake is."""
+        return read_books(AccountSlots(self, STAKING_ADDRESS))
+
+    def validator_record(self, validator: Address) -> ValidatorRecord:
+        """What the chain knows of a validator; see `ValidatorRecord.exists`."""
+        return VALIDATORS.load(AccountSlots(self, STAKING_ADDRESS), validator)
+
+    def is_punishable(self, validator: Address) -> bool:
+        """Would evidence against it be taken: is it a validator, or was it one, that has not been slashed yet?"""
+        return is_punishable(AccountSlots(self, STAKING_ADDRESS), validator)
 
     def slots(self, address: Address) -> "AccountSlots":
         """The storage of one account in the form that native contracts' typed storage reads."""

@@ -8,22 +8,24 @@ byte strings are 0x-hex, times are milliseconds unless the name says otherwise.
 import dataclasses
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from genesis.codec import decode_json
-from genesis.emission import BPS, GENESIS_SUPPLY_MAX
+from genesis.emission import BPS, GENESIS_SUPPLY_MAX, SUPPLY_MAX
 from genesis.errors import LocalError, WireError
-from genesis.limits import JSON_BODY_BYTES_MAX
-from genesis.primitives import ZERO_ADDRESS, Address, Hash32, Wei, keccak256
-from genesis.types import Validator, ValidatorSet
+from genesis.limits import CANDIDATES_MAX, JSON_BODY_BYTES_MAX, VALIDATORS_MAX
+from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Address, Hash32, Wei, keccak256
+from genesis.spec_json import differences, from_plain, to_plain
+from genesis.types import TOTAL_POWER_MAX, Validator, ValidatorSet
 
 ATTRIBUTION_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a00"))
 STAKING_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a01"))
 SPEC_FORMAT: Final = 1
 WORK_LIMIT_MIN: Final = 100_000_000
 """Enough for a transaction of the most gas that Ethereum allows (EIP-7825)."""
+_DAY_MS: Final = 24 * 3_600 * 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,49 @@ class ConsensusParams:
 
 
 @dataclass(frozen=True, slots=True)
+class StakingParams:
+    """Stake, unbonding, slashing and downtime (`docs/staking.md`)."""
+
+    stake_per_power: Wei = Wei(WEI_PER_OPEN)
+    """Wei at stake that make one unit of voting power."""
+    min_self_stake: Wei = Wei(WEI_PER_OPEN)
+    """Of a validator's own; below it, it is no candidate."""
+    min_delegation: Wei = Wei(10**16)
+    """Of one delegation, redelegation or undelegation (all that is left may always go)."""
+    validators_max: int = 100
+    """The candidates of most power, so many at most, are the validator set."""
+    candidates_max: int = 200
+    unbonding_ms: int = 21 * _DAY_MS
+    """Stake that leaves is paid out after this long, and answers until then for what was done before."""
+    evidence_age_ms: int = 14 * _DAY_MS
+    """Evidence older than this is not taken any more; so no longer than the unbonding time."""
+    trusting_period_ms: int = 7 * _DAY_MS
+    """How long light clients trust a verified block; so shorter than evidence is taken."""
+    slash_bps: int = 500
+    """Of a validator's stake and its delegators', for equivocation, once; the validator never validates again."""
+    downtime_window_blocks: int = 10_000
+    downtime_ms: int = 3_600_000
+    """Who misses more than half of the window's blocks, and those took this long at least, is jailed."""
+    jail_ms: int = 600_000
+    commission_bps_max: int = 5_000
+    commission_change_ms: int = _DAY_MS
+    """Between two changes of a validator's commission."""
+    governance_voting_ms: int = 7 * _DAY_MS
+    """For which a proposal can be voted on; and for which it can be enacted once its time lock is over."""
+    governance_delay_ms: int = 2 * _DAY_MS
+    """The time lock: between the vote for a change and the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What of a spec can be in force otherwise than genesis had it (`genesis/governance.py`)."""
+
+    block: BlockParams
+    consensus: ConsensusParams
+    staking: StakingParams
+
+
+@dataclass(frozen=True, slots=True)
 class AttributionParams:
     """How an inference's fee is split (basis points of the net fee, sum 10,000) and what bounds the work."""
 
@@ -100,7 +145,28 @@ class AttributionParams:
     review_seconds_max: int = 365 * 24 * 3_600
     commit_seconds: int = 24 * 3_600
     """For how long a commitment can be revealed."""
+    vector_dim_max: int = 4_096
+    """Components of an int8 vector: products stay far below 2**31."""
+    attest_bond: Wei = Wei(10 * WEI_PER_OPEN)
+    """What an attestor locks for a receipt, on top of what its scores divide."""
+    attest_seconds: int = 3 * 24 * 3_600
+    """For how long attested scores can be disputed; then they are final."""
+    dispute_bond: Wei = Wei(10 * WEI_PER_OPEN)
+    """Of a challenger; it goes to whoever was right."""
+    resolve_seconds: int = 14 * 24 * 3_600
+    """For the council's judgement; after it a dispute counts as dismissed."""
+    reveal_seconds: int = 3 * 24 * 3_600
+    """For opening a committed window; after it the challenge counts as upheld."""
+    openings_max: int = 8
+    """Committed windows that a contributor can be made to open, for one contribution."""
+    committed_span_min: int = 16
+    """The least minSpan of a commit-only datanet: ids of shorter windows are guessed too easily."""
+    challenge_windows: int = 64
+    """Consecutive windows that a priority challenge must show (all, if the contribution has fewer)."""
 
+
+VECTOR_DIM_MAX: Final = 65_535
+"""Products of int8 vectors of up to this length fit an int32."""
 
 FORKS: Final = ("prague", "osaka")
 """The execution rules that a chain can follow, oldest first (`evm_runtime/hardforks.py`)."""
@@ -140,6 +206,7 @@ class ChainSpec:
     block: BlockParams = field(default_factory=BlockParams)
     consensus: ConsensusParams = field(default_factory=ConsensusParams)
     attribution: AttributionParams = field(default_factory=AttributionParams)
+    staking: StakingParams = field(default_factory=StakingParams)
     forks: tuple[ForkActivation, ...] = (ForkActivation("osaka"),)
     """The fork schedule, oldest first; the first one from block 0."""
     format: int = SPEC_FORMAT
@@ -152,14 +219,24 @@ class ChainSpec:
         return ValidatorSet(self.validators)
 
     @property
+    def parameters(self) -> Parameters:
+        """What is in force as long as no vote has changed it."""
+        return Parameters(self.block, self.consensus, self.staking)
+
+    @property
     def genesis_supply(self) -> Wei:
-        """Wei allocated in genesis."""
-        return Wei(sum(account.balance for account in self.alloc))
+        """Wei allocated in genesis, the stake of its validators included."""
+        return Wei(sum(account.balance for account in self.alloc) + self.genesis_stake)
+
+    @property
+    def genesis_stake(self) -> Wei:
+        """Wei that the validators of genesis have at stake."""
+        return Wei(sum(validator.power for validator in self.validators) * self.staking.stake_per_power)
 
     def to_json(self) -> bytes:
         """The canonical JSON document (sorted keys, two spaces, final newline): what the hash is taken over."""
         options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-        return orjson.dumps(_to_plain(self), option=options)
+        return orjson.dumps(to_plain(self), option=options)
 
     def hash(self) -> Hash32:
         """keccak of the canonical JSON; stored in the genesis state of the staking contract."""
@@ -172,18 +249,19 @@ class ChainSpec:
             raw = decode_json(data, size_max=4 * JSON_BODY_BYTES_MAX, what="genesis file")
         except WireError as error:
             raise LocalError(f"{error}; expected the JSON written by `openledger genesis build`") from None
-        spec = _from_plain(cls, raw, "genesis")
+        spec = from_plain(cls, raw, "genesis")
         return typing.cast(ChainSpec, spec)
 
     def differences(self, other: "ChainSpec") -> list[str]:
         """One line for each parameter that differs: `block.interval_ms: 250 here, 500 there`."""
-        return list(_differences("", _to_plain(self), _to_plain(other)))
+        return list(differences("", to_plain(self), to_plain(other)))
 
 
 def _check(spec: ChainSpec) -> None:
     """Raises LocalError for a spec that no chain could run under."""
-    block, fees, timing = spec.block, spec.attribution, spec.consensus
+    fees, staking = spec.attribution, spec.staking
     shares = fees.burn_bps + fees.treasury_bps + fees.stakers_bps + fees.owner_bps + fees.contributors_bps
+    smallest = min((member.power for member in spec.validators), default=0) * staking.stake_per_power
     checks = [
         (spec.format == SPEC_FORMAT, f"format {spec.format} is unknown to this node (it knows {SPEC_FORMAT})"),
         (0 < len(spec.name) <= 64, "name must have 1 to 64 characters"),
@@ -191,6 +269,37 @@ def _check(spec: ChainSpec) -> None:
         (0 < spec.genesis_time_ms < 1 << 53, "genesis_time_ms must be a time in milliseconds since 1970"),
         (spec.treasury != ZERO_ADDRESS, "treasury must be an address that somebody holds"),
         (shares == BPS, f"attribution shares sum to {shares}, not {BPS} basis points"),
+        (spec.genesis_supply <= GENESIS_SUPPLY_MAX, "alloc and the validators' stake exceed 600,000,000 OPEN"),
+        (len({a.address for a in spec.alloc}) == len(spec.alloc), "alloc names an address twice"),
+        (not spec.validators or smallest >= staking.min_self_stake, "a validator has less than staking.min_self_stake"),
+        (len(spec.validators) <= staking.validators_max, "there are more validators than staking.validators_max"),
+        (0 < fees.vector_dim_max <= VECTOR_DIM_MAX, f"attribution.vector_dim_max must be 1 .. {VECTOR_DIM_MAX}"),
+        (fees.attest_bond > 0 and fees.dispute_bond > 0, "attribution.attest_bond and dispute_bond must be positive"),
+        (fees.challenge_windows > 0, "attribution.challenge_windows must be positive"),
+        *_fork_checks(spec.forks),
+    ]
+    _refuse("genesis: ", _parameter_checks(spec.parameters))
+    _refuse("genesis: ", checks)
+    try:
+        ValidatorSet(spec.validators)
+    except ValueError as error:
+        raise LocalError(f"genesis: {error}") from None
+
+
+def check_parameters(parameters: Parameters) -> None:
+    """Raises LocalError for parameters that no chain could run under."""
+    _refuse("", _parameter_checks(parameters))
+
+
+def _refuse(prefix: str, checks: list[tuple[bool, str]]) -> None:
+    for good, message in checks:
+        if not good:
+            raise LocalError(prefix + message)
+
+
+def _parameter_checks(parameters: Parameters) -> list[tuple[bool, str]]:
+    block, timing = parameters.block, parameters.consensus
+    return [
         (5_000 <= block.gas_limit < 1 << 40, "block.gas_limit is out of range"),
         (
             0 < block.transaction_work_limit <= block.work_limit // 4 and block.work_limit >= WORK_LIMIT_MIN,
@@ -201,26 +310,53 @@ def _check(spec: ChainSpec) -> None:
         (0 < block.interval_ms <= block.empty_interval_ms, "block.interval_ms must be 1 .. empty_interval_ms"),
         (0 < block.withdrawals_max <= 64, "block.withdrawals_max must be 1 .. 64"),
         (
+            block.bytes_max <= BLOCK_RLP_BYTES_MAX,
+            f"block.bytes_max is above {BLOCK_RLP_BYTES_MAX} bytes, the most that a block may have (EIP-7934)",
+        ),
+        (
             timing.propose_timeout_ms >= 4 * (block.interval_ms // 2),
             "consensus.propose_timeout_ms is below four worst blocks",
         ),
         (timing.timeout_cap_ms >= timing.propose_timeout_ms, "consensus.timeout_cap_ms is below the propose timeout"),
         (timing.vote_timeout_ms > 0 and timing.precision_ms > 0, "consensus timeouts must be positive"),
-        (spec.genesis_supply <= GENESIS_SUPPLY_MAX, "alloc exceeds 600,000,000 OPEN"),
-        (len({a.address for a in spec.alloc}) == len(spec.alloc), "alloc names an address twice"),
-        (
-            block.bytes_max <= BLOCK_RLP_BYTES_MAX,
-            f"block.bytes_max is above {BLOCK_RLP_BYTES_MAX} bytes, the most that a block may have (EIP-7934)",
-        ),
-        *_fork_checks(spec.forks),
+        *_staking_checks(parameters.staking),
     ]
-    for good, message in checks:
-        if not good:
-            raise LocalError(f"genesis: {message}")
-    try:
-        ValidatorSet(spec.validators)
-    except ValueError as error:
-        raise LocalError(f"genesis: {error}") from None
+
+
+def _staking_checks(staking: StakingParams) -> list[tuple[bool, str]]:
+    return [
+        (
+            staking.stake_per_power > 0 and SUPPLY_MAX // staking.stake_per_power <= TOTAL_POWER_MAX,
+            "staking.stake_per_power is so small that all OPEN at stake would be too much power",
+        ),
+        (staking.min_self_stake >= staking.stake_per_power, "staking.min_self_stake is less than one unit of power"),
+        (staking.min_delegation > 0, "staking.min_delegation must be positive"),
+        (
+            0 < staking.validators_max <= staking.candidates_max and staking.validators_max <= VALIDATORS_MAX,
+            f"staking.validators_max must be 1 .. candidates_max, and at most {VALIDATORS_MAX}",
+        ),
+        (staking.candidates_max <= CANDIDATES_MAX, f"staking.candidates_max must be at most {CANDIDATES_MAX}"),
+        (
+            0 < staking.trusting_period_ms < staking.evidence_age_ms <= staking.unbonding_ms < 1 << 53,
+            "staking needs trusting_period_ms < evidence_age_ms <= unbonding_ms",
+        ),
+        (0 < staking.slash_bps < BPS, f"staking.slash_bps must be 1 .. {BPS - 1}"),
+        (
+            staking.downtime_window_blocks >= 2 and staking.downtime_window_blocks % 2 == 0,
+            "staking.downtime_window_blocks must be even and positive",
+        ),
+        (staking.downtime_window_blocks <= 1 << 20, "staking.downtime_window_blocks must be at most 2**20"),
+        (
+            staking.downtime_ms > 0 and staking.jail_ms >= 0,
+            "staking.downtime_ms must be positive, jail_ms not negative",
+        ),
+        (0 <= staking.commission_bps_max <= BPS, f"staking.commission_bps_max must be 0 .. {BPS}"),
+        (staking.commission_change_ms >= 0, "staking.commission_change_ms must not be negative"),
+        (
+            0 < staking.governance_voting_ms < 1 << 53 and 0 <= staking.governance_delay_ms < 1 << 53,
+            "staking.governance_voting_ms must be positive, governance_delay_ms not negative",
+        ),
+    ]
 
 
 def _fork_checks(schedule: tuple[ForkActivation, ...]) -> list[tuple[bool, str]]:
@@ -232,91 +368,3 @@ def _fork_checks(schedule: tuple[ForkActivation, ...]) -> list[tuple[bool, str]]
         (heights == sorted(set(heights)), "the heights of forks must rise"),
         (known == sorted(set(known), key=FORKS.index), "forks must be in their order, each once"),
     ]
-
-
-# ---------------------------------------------------------------- JSON
-
-
-def _to_plain(value: Any, hint: Any = None) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints = typing.get_type_hints(type(value))
-        return {f.name: _to_plain(getattr(value, f.name), hints[f.name]) for f in dataclasses.fields(value)}
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if isinstance(value, tuple):
-        return [_to_plain(item, typing.get_args(hint)[0]) for item in value]
-    if hint is Wei or (isinstance(value, int) and value >= 1 << 53):
-        return str(value)
-    return value
-
-
-def _from_plain(hint: Any, raw: Any, path: str) -> Any:
-    try:
-        if dataclasses.is_dataclass(hint):
-            return _dataclass_from_plain(typing.cast(Any, hint), raw, path)
-        if typing.get_origin(hint) is tuple:
-            return _tuple_from_plain(typing.get_args(hint), raw, path)
-        plain = hint
-        while hasattr(plain, "__supertype__"):
-            plain = plain.__supertype__
-        if plain is bytes:
-            return _bytes_from_plain(hint, raw)
-        if plain is int:
-            return int(raw) if isinstance(raw, str) and raw.isdecimal() else _exactly(int, raw)
-        return _exactly(plain, raw)
-    except (ValueError, TypeError) as error:
-        raise LocalError(f"{path}: {error}") from None
-
-
-def _dataclass_from_plain(cls: Any, raw: Any, path: str) -> Any:
-    entries = _exactly(dict, raw)
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(entries) - set(hints))
-    if unknown:
-        raise LocalError(f"{path}: unknown key {unknown[0]!r}")
-    required = [
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in required if name not in entries]
-    if missing:
-        raise LocalError(f"{path}: {missing[0]!r} is missing")
-    return cls(**{name: _from_plain(hints[name], item, f"{path}.{name}") for name, item in entries.items()})
-
-
-def _tuple_from_plain(items: tuple[Any, ...], raw: Any, path: str) -> tuple[Any, ...]:
-    values = _exactly(list, raw)
-    if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(_from_plain(items[0], value, f"{path}[{i}]") for i, value in enumerate(values))
-    if len(values) != len(items):
-        raise ValueError(f"expected {len(items)} items, found {len(values)}")
-    return tuple(
-        _from_plain(item, value, f"{path}[{i}]") for i, (item, value) in enumerate(zip(items, values, strict=True))
-    )
-
-
-def _bytes_from_plain(hint: Any, raw: Any) -> bytes:
-    text = _exactly(str, raw)
-    if not text.startswith("0x"):
-        raise ValueError("byte strings are written as 0x-hex")
-    value = bytes.fromhex(text[2:])
-    size = {Address: 20, Hash32: 32}.get(hint)
-    if size is not None and len(value) != size:
-        raise ValueError(f"expected {size} bytes, found {len(value)}")
-    return value
-
-
-def _exactly(kind: type, raw: Any) -> Any:
-    if type(raw) is not kind:
-        raise ValueError(f"expected {kind.__name__}, found {type(raw).__name__}")
-    return raw
-
-
-def _differences(path: str, ours: Any, theirs: Any) -> typing.Iterator[str]:
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key in sorted(ours.keys() | theirs.keys()):
-            yield from _differences(f"{path}.{key}" if path else key, ours.get(key), theirs.get(key))
-    elif ours != theirs:
-        short = [text if len(text) <= 80 else text[:77] + "..." for text in (str(ours), str(theirs))]
-        yield f"{path}: {short[0]} here, {short[1]} there"

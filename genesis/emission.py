@@ -3,6 +3,9 @@
 400,000,000 OPEN in halving periods of 63,072,000 s (two years of 365 days): 200 M, 100 M, 50 M, … Inside a period it is
 linear, in integer wei. The clock is state, not wall time: each block advances it by its ConsensusData time since its parent,
 at most `EMISSION_STEP_MS_MAX`, so a long halt pays no windfall. `genesis + minted <= SUPPLY_MAX` holds at every block.
+
+The reserve is minted only where an inference was paid for, in a bounded proportion to what that payment destroyed: `match_of`.
+The bound is a rule of the chain and no parameter, so no vote can lift it.
 """
 
 from typing import Final
@@ -35,6 +38,15 @@ def block_emission(clock_ms: int, parent_time_ms: int, time_ms: int) -> tuple[in
     """(new clock, wei allocated by this block) for a block at `time_ms` on a parent at `parent_time_ms`."""
     new_clock_ms = clock_ms + min(max(time_ms - parent_time_ms, 0), EMISSION_STEP_MS_MAX)
     return new_clock_ms, Wei(emitted(new_clock_ms) - emitted(clock_ms))
+
+
+def match_of(burned: int, to_treasury: int) -> Wei:
+    """The most that one receipt may be matched with, given what it burned and sent to the treasury, in wei.
+
+    At most half of both together; and never more than what was burned, so that who holds the treasury under another name
+    gains nothing either (ADR 18).
+    """
+    return Wei((burned + min(burned, to_treasury)) // 2)
 
 
 def validators_part(amount: int) -> Wei:

@@ -189,6 +189,15 @@ class DuplicateVote:
         if a.block_hash >= b.block_hash:
             raise ValueError("conflicting votes stand in order of their block hashes")
 
+    @property
+    def height(self) -> Height:
+        return self.first.height
+
+    @property
+    def offender(self) -> Address:
+        """Whom it accuses."""
+        return self.first.validator
+
     def to_rlp(self) -> list[bytes]:
         a, b = self.first, self.second
         position = [_uint(int(a.kind)), _uint(a.height), _uint(a.round), a.validator]
@@ -210,6 +219,15 @@ class DuplicateProposal:
             raise ValueError("conflicting proposals stand in order of block hash and valid round")
         if a.polka or b.polka:
             raise ValueError("proposals in evidence carry no polka")
+
+    @property
+    def height(self) -> Height:
+        return self.first.height
+
+    @property
+    def offender(self) -> Address:
+        """Whom it accuses."""
+        return self.first.proposer
 
     def to_rlp(self) -> list[bytes]:
         a, b = self.first, self.second

@@ -14,11 +14,11 @@ from typing import Final
 
 import trio
 
-from consensus.application import HeightContext, ProposalRequest
+from consensus.application import HeightContext, PastHeight, ProposalRequest
 from evm_runtime.runtime import BuildRequest, ExecutedBlock
 from evm_runtime.transaction import Transaction
-from genesis.chain_spec import ChainSpec
-from genesis.errors import InvalidBlock, InvariantError
+from genesis.chain_spec import BlockParams
+from genesis.errors import InvalidBlock, InvariantError, StorageCorrupt
 from genesis.primitives import Address, Hash32, Height, Round, keccak256
 from genesis.types import EMPTY_COMMIT, Block, Commit
 from node.body import check_body
@@ -35,9 +35,9 @@ EMPTY_FROM_ROUND: Final = 6
 TRANSFER_GAS: Final = 21_000
 
 
-def gas_target(spec: ChainSpec, round_: Round) -> int:
+def gas_target(params: BlockParams, round_: Round) -> int:
     """How much gas a proposer packs: half as much each round, none from round 6, so that slow blocks cannot stop the chain."""
-    return 0 if round_ >= EMPTY_FROM_ROUND else spec.block.gas_limit >> round_
+    return 0 if round_ >= EMPTY_FROM_ROUND else params.gas_limit >> round_
 
 
 class NodeApplication:
@@ -90,15 +90,22 @@ class NodeApplication:
         self._mempool.update(runtime.state(), runtime.next_base_fee(stored.header), stored.transactions)
         self._feed.publish_block(stored)
         logger.info(
-            "block %d %s: %d transactions, %d gas, round %d",
+            "height %d round %d commit: block %s, %d transactions, %d gas",
             stored.height,
+            commit.round,
             stored.hash.hex()[:16],
             len(stored.transactions),
             stored.header.gas_used,
-            commit.round,
         )
         await self._halt_if_reached()
         return await self._worker.run(self._context)
+
+    async def past_height(self, height: Height) -> PastHeight | None:
+        return await trio.to_thread.run_sync(self._past_height, height)
+
+    async def is_punishable(self, validator: Address) -> bool:
+        state = self._store.runtime.state()
+        return await trio.to_thread.run_sync(state.is_punishable, validator)
 
     def has_transactions(self) -> bool:
         return self._mempool.has_executable()
@@ -111,7 +118,7 @@ class NodeApplication:
     def _context(self) -> HeightContext:
         """From the state after the tip. On the execution thread."""
         tip = self._store.tip()
-        state = self._store.live_runtime.state().validators()
+        state, in_force = self._store.live_runtime.state().validators(), self._store.live_runtime.parameters()
         return HeightContext(
             height=Height(tip.height + 1),
             parent_hash=tip.hash,
@@ -121,12 +128,25 @@ class NodeApplication:
             last_validators=state.last,
             last_commit=tip.commit or EMPTY_COMMIT,
             priorities=state.priorities,
+            block_params=in_force.block,
+            evidence_age_ms=in_force.staking.evidence_age_ms,
         )
+
+    def _past_height(self, height: Height) -> PastHeight | None:
+        if not 0 < height <= self._store.tip().height:
+            return None
+        block, header = self._store.block(height), self._store.header(height)
+        if block is None or header is None:
+            raise StorageCorrupt(f"block {height} is missing below the tip: evidence about it can't be checked")
+        validators = self._store.runtime.state(header).validators().last
+        if validators is None:
+            raise StorageCorrupt(f"the state after block {height} does not know who signed it")
+        return PastHeight(block.time_ms, validators)
 
     async def _build(self, request: ProposalRequest) -> ExecutedBlock | None:
         """Build from what waits in the mempool. None if nothing of it could be used and it is too early for an empty block."""
-        tip, runtime, spec = self._store.tip(), self._store.live_runtime, self._store.spec
-        target = gas_target(spec, request.round)
+        tip, runtime = self._store.tip(), self._store.live_runtime
+        target = gas_target(self._store.runtime.parameters().block, request.round)
         wanted = itertools.islice(self._mempool.pool.candidates(), 2 * (target // TRANSFER_GAS)) if target else ()
         candidates = list(wanted)
 
@@ -161,7 +181,7 @@ class NodeApplication:
 
     def _patient_ms(self) -> int:
         """The earliest time of an empty block in round 0."""
-        return self._store.tip().time_ms + self._store.spec.block.empty_interval_ms
+        return self._store.tip().time_ms + self._store.runtime.parameters().block.empty_interval_ms
 
     async def _when_there_is_more(self, request: ProposalRequest) -> ProposalRequest:
         """Wait for another transaction, or until an empty block is due; returns the request with the time that it is then."""

@@ -99,6 +99,12 @@ SETTINGS: Final = (
     ),
     Setting("http.vhosts", ("localhost",), _items, "host names that requests may be addressed to", "LIST", True),
     Setting("ws.port", 0, _port, "a port of its own for WebSocket (0: the HTTP port serves it)", "PORT"),
+    Setting(
+        "devnet.accounts",
+        0,
+        _whole,
+        "accounts of the devnet's well-known mnemonic that this node signs for (refused on any other chain)",
+    ),
     Setting("p2p.addr", "0.0.0.0", _text, "address that peers connect to", "ADDR"),  # noqa: S104 - peers must reach it
     Setting("p2p.port", 30303, _port, "port that peers connect to", "PORT"),
     Setting("p2p.peers", (), _items, "peers to keep connected to: /ip4/…/tcp/…/p2p/…", "LIST", True),

@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from consensus.messages import Step
-from consensus.observer import missing_power
+from consensus.observer import VoteIgnored, missing_power
 from genesis.errors import LocalError
-from genesis.primitives import Height, Round
-from genesis.types import Commit, Evidence, ValidatorSet
+from genesis.primitives import NO_ROUND, Height, Round
+from genesis.types import Commit, Evidence, ValidatorSet, Vote
 from node.interfaces import NodeStatus, StoredBlock
 from node.mempool_service import MempoolService
 
@@ -26,6 +26,8 @@ REQUEST_BYTES_MAX: Final = 8 * 1024
 REQUEST_TIMEOUT_S: Final = 5.0
 CONNECTIONS_MAX: Final = 16
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
+
+_SHORT_SECONDS: Final = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class NodeMetrics:
@@ -58,11 +60,31 @@ class NodeMetrics:
         self._refused = Counter(
             "openledger_consensus_signing_refused", "Signatures that the signer refused", registry=self.registry
         )
+        self._to_polka = Histogram(
+            "openledger_consensus_quorum_prevote_delay_seconds",
+            "From a proposal to more than 2/3 of prevotes for it",
+            registry=self.registry,
+            buckets=_SHORT_SECONDS,
+        )
+        self._to_commit = Histogram(
+            "openledger_consensus_quorum_precommit_delay_seconds",
+            "From a proposal to more than 2/3 of precommits for it, the block held and valid",
+            registry=self.registry,
+            buckets=_SHORT_SECONDS,
+        )
+        self._timeouts = Counter(
+            "openledger_consensus_timeouts", "Steps that ended by their timer", ["step"], registry=self.registry
+        )
+        self._ignored = Counter(
+            "openledger_consensus_votes_ignored", "Votes that told nothing new", ["why"], registry=self.registry
+        )
+        self._proposed: tuple[Height, Round, float] | None = None
         self._transactions = Counter("openledger_transactions", "Transactions in final blocks", registry=self.registry)
         self._gas = Counter("openledger_gas_used", "Gas used by final blocks", registry=self.registry)
         self._size = Gauge("openledger_block_size_bytes", "Size of the last final block", registry=self.registry)
         self._base_fee = Gauge("openledger_base_fee_wei", "Base fee of the last final block", registry=self.registry)
         self._step: tuple[Step, float] | None = None
+        self._where = (Height(0), NO_ROUND, Step.NEW)
         self._last_time_ms: int | None = None
         self._status: NodeStatus | None = None
 
@@ -101,6 +123,7 @@ class NodeMetrics:
     # ------------------------------------------------------------ Observer
 
     def step_entered(self, height: Height, round_: Round, step: Step) -> None:
+        self._where = (height, round_, step)
         now = time.monotonic()
         if self._step is not None:
             before, since = self._step
@@ -112,15 +135,57 @@ class NodeMetrics:
             self._rounds.inc()
         self._round.set(max(round_, 0))
 
+    def proposal_taken(self, height: Height, round_: Round, *, own: bool) -> None:
+        self._proposed = (height, round_, time.monotonic())
+        logger.debug("height %d round %d propose: %s proposal", height, round_, "own" if own else "a")
+
+    def polka_seen(self, height: Height, round_: Round) -> None:
+        since_s = self._since_proposal(height, round_)
+        if since_s is not None:
+            self._to_polka.observe(since_s)
+
+    def timed_out(self, height: Height, round_: Round, step: Step) -> None:
+        self._timeouts.labels(step.name.lower()).inc()
+        logger.info("height %d round %d %s: timed out", height, round_, step.name.lower())
+
+    def vote_ignored(self, why: VoteIgnored) -> None:
+        self._ignored.labels(why.value).inc()
+
     def decided(self, commit: Commit, validators: ValidatorSet) -> None:
         self._missing.set(missing_power(commit, validators))
+        since_s = self._since_proposal(commit.height, commit.round)
+        if since_s is not None:
+            self._to_commit.observe(since_s)
+            logger.debug(
+                "height %d round %d precommit: decided %.1f ms after the proposal",
+                commit.height,
+                commit.round,
+                since_s * 1_000,
+            )
+
+    def _since_proposal(self, height: Height, round_: Round) -> float | None:
+        """Seconds since the last proposal, if that was of this round."""
+        if self._proposed is None or self._proposed[:2] != (height, round_):
+            return None
+        return time.monotonic() - self._proposed[2]
 
     def equivocation(self, evidence: Evidence) -> None:
-        logger.warning("equivocation: %s", evidence)
+        first = evidence.first
+        what = first.kind.name.lower() if isinstance(first, Vote) else "propose"
+        logger.warning(
+            "height %d round %d %s: 0x%s signed two different things, blocks %s and %s",
+            evidence.height,
+            first.round,
+            what,
+            evidence.offender.hex(),
+            first.block_hash.hex(),
+            evidence.second.block_hash.hex(),
+        )
         self._equivocations.inc()
 
     def signing_refused(self, reason: str) -> None:
-        logger.warning("not signed: %s", reason)
+        height, round_, step = self._where
+        logger.warning("height %d round %d %s: not signed: %s", height, round_, step.name.lower(), reason)
         self._refused.inc()
 
     def _gauge(self, name: str, documentation: str, read: Callable[[], int]) -> None:

@@ -14,7 +14,7 @@ import trio
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState, decode_message, encode_message
 from genesis.errors import LocalError, PeerFault, WireError
 from genesis.primitives import Address, Hash32
-from genesis.types import Block, ChainIdentity, Commit, Proposal, Vote
+from genesis.types import Block, ChainIdentity, Commit, DuplicateProposal, DuplicateVote, Proposal, Vote
 from node import block_chunks
 from node.interfaces import PeerStatus
 from node.mempool_service import MempoolService
@@ -107,6 +107,14 @@ class Network:
         logger.info("peer %s is connected, %s%s", peer.peer_id, peer.direction, name)
         self._mempool.greet(peer.peer_id)
 
+    def validators_changed(self) -> None:
+        """The set is another: its members are protected from being pushed out, and who was a member no longer."""
+        for peer in self._host.peers() if self._host is not None else ():
+            validator = _address(peer.identity)
+            if self._host is not None and validator is not None:
+                change = self._host.protect if self._is_validator(validator) else self._host.unprotect
+                change(peer.peer_id)
+
     def peer_down(self, peer_id: str) -> None:
         logger.info("peer %s is gone", peer_id)
         self._assembler.forget(peer_id)
@@ -185,6 +193,8 @@ def _precedence(message: ConsensusMessage) -> tuple[int, Hashable | None]:
             return 2, ("commit", message.height)
         case BlockRequest():
             return 2, ("request", message.block_hash)
+        case DuplicateVote() | DuplicateProposal():
+            return 2, ("evidence", message.offender)
         case RoundState():
             return 1, "round state"
 

@@ -16,6 +16,7 @@ import trio
 
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.vector_index import VectorIndex
 from consensus.engine import Engine
 from consensus.ports import MessageSigner
 from consensus.signer import Signer, double_sign_check
@@ -30,7 +31,9 @@ from node import datadir, hello, keystore
 from node.application import NodeApplication
 from node.config import NodeConfig
 from node.consensus_key import ConsensusKey
+from node.fair_lock import FairLock
 from node.feed import Feed
+from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
 from node.index_warmer import IndexWarmer
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
@@ -59,6 +62,8 @@ SignHash = Callable[[Hash32], Signature]
 DOUBLE_SIGN_CHECK_HEIGHTS: Final = 32
 SHUTDOWN_SECONDS_MAX: Final = 5.0
 TOKEN_CHARACTERS_MIN: Final = 16
+DEVNET_NAME: Final = "devnet"
+DEVNET_CHAIN_ID: Final = 31_337
 
 
 class WallClock:
@@ -68,12 +73,12 @@ class WallClock:
         return time.time_ns() // 1_000_000
 
 
-def runtime_factory(index: SpanIndex | None = None) -> RuntimeFactory:
-    """Runtimes with the chain's native contracts; all share one span index, which is rebuilt from state when needed."""
-    shared = index or SpanIndex(threading.RLock())
+def runtime_factory(index: SpanIndex | None = None, vector_index: VectorIndex | None = None) -> RuntimeFactory:
+    """Runtimes with the chain's native contracts; all share two indexes, which are rebuilt from state when needed."""
+    shared, vectors = index or SpanIndex(FairLock()), vector_index or VectorIndex(threading.RLock())
 
     def make(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
-        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared),))
+        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared, vectors),))
 
     return make
 
@@ -84,9 +89,10 @@ class Node:
     def __init__(self, settings: NodeConfig, spec: ChainSpec, key: ConsensusKey | None) -> None:
         """Opens and checks what is stored. Raises LocalError or StorageCorrupt."""
         self._settings = settings
-        index = SpanIndex(threading.RLock())
-        self.store = open_store(settings.datadir, spec, index)
-        self._warmer = IndexWarmer(self.store, index)
+        self._index = index = SpanIndex(FairLock())
+        vectors = VectorIndex(threading.RLock())
+        self.store = open_store(settings.datadir, spec, index, vectors)
+        self._warmer = IndexWarmer(self.store, index, vectors)
         self._wal_file = WalFile(_consensus_file(settings.datadir, "wal"))
         self._signer, self._sign_hello = self._open_signer(key)
         self._worker = WorkerThread("execution")
@@ -103,7 +109,6 @@ class Node:
         self._engine = Engine(
             self.store.identity,
             spec.consensus,
-            spec.block,
             self._app,
             self._signer,
             Wal(self._wal_file),
@@ -197,7 +202,7 @@ class Node:
         return address in self.store.runtime.state().validators().current
 
     def _backend(self) -> Backend:
-        return Backend(chain=self.store, mempool=self._mempool, feed=self._feed, status=self._status)
+        return Backend(self.store, self._mempool, self._feed, self._status, self._index)
 
     def _rpc_config(self) -> RpcConfig:
         settings = self._settings
@@ -209,6 +214,7 @@ class Node:
             cors_origins=tuple(settings["http.corsdomain"]),
             vhosts=tuple(settings["http.vhosts"]),
             token=_token(settings.path("http.token_file")),
+            account_keys=_devnet_keys(self.store.spec, settings["devnet.accounts"]),
         )
 
     # ------------------------------------------------------------ tasks
@@ -228,12 +234,16 @@ class Node:
         scope.cancel()
 
     async def _observe_blocks(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._metrics.block(self.store.tip())
+        known = self.store.tip()
+        self._metrics.block(known)
         task_status.started()
         while True:
             async with self._feed.subscribe() as blocks:
                 async for stored in blocks:
                     self._metrics.block(stored)
+                    if stored.block.consensus.next_validators_hash != known.block.consensus.next_validators_hash:
+                        self._network.validators_changed()
+                    known = stored
 
     async def _keep_index_warm(self) -> None:
         while True:
@@ -255,15 +265,18 @@ class Node:
     def _close(self) -> None:
         self._worker.close()
         self._worker.join(SHUTDOWN_SECONDS_MAX)
+        self._warmer.stop()
         self.store.close()
         self._wal_file.close()
 
 
-def open_store(directory: Path, spec: ChainSpec, index: SpanIndex | None = None) -> ChainStore:
+def open_store(
+    directory: Path, spec: ChainSpec, index: SpanIndex | None = None, vectors: VectorIndex | None = None
+) -> ChainStore:
     """The chain in a data directory, begun if there is none. Raises LocalError or StorageCorrupt."""
     database = LevelDatabase(directory / datadir.CHAIN_FOLDER, create=True)
     try:
-        return open_chain(database, spec, runtime_factory(index))
+        return open_chain(database, spec, runtime_factory(index, vectors))
     except BaseException:
         database.close()
         raise
@@ -288,6 +301,13 @@ def _consensus_file(directory: Path, name: str) -> Path:
     folder = directory / datadir.CONSENSUS_FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / name
+
+
+def _devnet_keys(spec: ChainSpec, count: int) -> tuple[bytes, ...]:
+    """The keys that everybody knows. Raises LocalError on a chain that is no devnet: nobody should think them safe there."""
+    if count and (spec.name, spec.chain_id) != (DEVNET_NAME, DEVNET_CHAIN_ID):
+        raise LocalError(f"devnet.accounts is for devnets only, and this chain is {spec.name!r}; leave it out")
+    return tuple(ethereum_keys(DEVNET_MNEMONIC, count)) if count else ()
 
 
 def _token(path: Path | None) -> str | None:

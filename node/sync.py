@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import trio
 
-from consensus.application import Application, HeightContext
+from consensus.application import Application, HeightContext, past_heights
 from consensus.block_rules import check_block, check_committed_block, verify_commit
 from evm_runtime.header import Header
 from genesis.codec import decode, encode
@@ -210,7 +210,8 @@ class BlockSync:
                 continue
             self._check_commit(context, commit, block)
             await self._app.check_body(block)
-            check_block(self._store.identity, self._store.spec.block, context, block)
+            past = await past_heights(self._app, block.evidence)
+            check_block(self._store.identity, context, block, past)
             context = await self._app.finalize_block(block, commit)
 
     def _check_commit(self, context: HeightContext, commit: Commit, block: Block) -> None:

@@ -6,7 +6,7 @@ its entry: the same block reached with another height is another node. A *segmen
 static gas is charged at once; it ends after each instruction that observes the gas or may fail otherwise than for want of gas.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -104,7 +104,7 @@ class Program:
         self._blocks: dict[int, Block] = {}
 
     @cached_property
-    def destinations(self) -> frozenset[int]:
+    def destinations(self) -> Container[int]:
         """Found when first asked for: most codes are never compiled."""
         return jump_destinations(self.code)
 
@@ -165,7 +165,7 @@ def segments(
     return found
 
 
-def _read_block(code: bytes, destinations: frozenset[int], start: int) -> Block:
+def _read_block(code: bytes, destinations: Container[int], start: int) -> Block:
     instructions: list[Instruction] = []
     pc = start
     while True:
@@ -214,7 +214,7 @@ def _successors(program: Program, block: Block, height: int) -> list[Node]:
     if not block.fits(height):
         return []
     found: list[Node] = []
-    if block.target in program.destinations:
+    if block.target is not None and block.target in program.destinations:
         found.append((block.target, height + block.delta))
     if block.next_start is not None:
         found.append((block.next_start, height + block.delta))

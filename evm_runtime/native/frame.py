@@ -144,6 +144,11 @@ class Frame:
         """Seconds since 1970."""
         return self.state.timestamp
 
+    @property
+    def balance(self) -> Wei:
+        """What the contract itself has, in wei."""
+        return Wei(self.state.get_balance(self.address))
+
     def charge(self, amount: int, reason: str) -> None:
         """Take gas for the work that follows. Raises OutOfGas."""
         self._computation.consume_gas(amount, reason)

@@ -150,9 +150,16 @@ class Records(Generic[T]):
     def __init__(self, slot: int, record: type[T]) -> None:
         self.slot: Final = slot
         self._packed = Packed(record)
+        self.size: Final = self._packed.size
+        """Slots of one record."""
 
     def load(self, slots: Slots, *keys: Key) -> T:
         return self._packed.load(slots, mapping_slot(self.slot, *keys))
+
+    def slots_of(self, *keys: Key) -> tuple[int, ...]:
+        """Where a record is, for proofs."""
+        at = mapping_slot(self.slot, *keys)
+        return tuple(range(at, at + self.size))
 
     def load_field(self, slots: Slots, name: str, *keys: Key) -> Any:
         return self._packed.load_field(slots, mapping_slot(self.slot, *keys), name)

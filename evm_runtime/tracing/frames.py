@@ -65,7 +65,7 @@ class Attempt:
         self._opcode = opcode
         self._gas = computation.get_gas_remaining()
         self._stack = stack_of(computation)[-7:]
-        self._memory_words = len(memory_of(computation)) // 32
+        self._memory_words = len(cast(Any, computation)._memory) // 32
         self._balance = computation.state.account_db.get_balance(computation.msg.storage_address)
 
     def refused(self, computation: Computation) -> tuple[Frame, Ending]:
@@ -104,7 +104,7 @@ class Attempt:
         else:
             words = (size + 31) // 32
             word_gas = _INITCODE_WORD_GAS + (_HASH_WORD_GAS if self._opcode == _CREATE2 else 0)
-            grown = _memory_gas(len(memory_of(computation)) // 32) - _memory_gas(self._memory_words)
+            grown = _memory_gas(len(cast(Any, computation)._memory) // 32) - _memory_gas(self._memory_words)
             left = self._gas - _CREATE_GAS - word_gas * words - grown
         return left - left // 64
 

@@ -1,4 +1,4 @@
-"""`init`, `start`, `config show`, `status`, `version`."""
+"""`init`, `start`, `config show`, `status`, `rollback`, `version`."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from genesis.errors import LocalError
 from node.cli.options import datadir_option, expand, read_password, resolve_options, setting_options
 from node.config import CONFIG_FILE, SETTINGS, to_toml
 from node.version import VERSION, client_version
@@ -17,6 +18,7 @@ def register(group: click.Group) -> None:
     group.add_command(config)
     group.add_command(status)
     group.add_command(version)
+    group.add_command(rollback)
 
 
 @click.command()
@@ -95,6 +97,36 @@ def status(datadir: str, rpc: str | None, as_json: bool) -> None:
         return
     for name, value in found.items():
         click.echo(f"{name:<12} {value}")
+
+
+@click.command()
+@datadir_option
+def rollback(datadir: str) -> None:
+    """Take the last block back, so that it is fetched and executed once more. The node must not run.
+
+    For a node that stopped over a block that the others have executed otherwise: mend or update it, roll back, start again.
+    The consensus log is set aside. A validator that has signed the block starts without its key until it has caught up again.
+    """
+    from node.datadir import CHAIN_FOLDER, CONSENSUS_FOLDER, settle_spec
+    from node.node import open_store
+    from node.storage.lock import DirectoryLock
+    from node.worker import prepare_threads
+
+    directory = expand(datadir)
+    if not (directory / CHAIN_FOLDER).exists():
+        raise LocalError(f"{directory} holds no chain yet: there is nothing to take back")
+    prepare_threads()
+    with DirectoryLock(directory):
+        store = open_store(directory, settle_spec(directory, None))
+        try:
+            gone = store.tip()
+            tip = store.rollback()
+        finally:
+            store.close()
+        log = directory / CONSENSUS_FOLDER / "wal"
+        if log.exists():
+            log.replace(log.with_name(f"wal.before-rollback-of-{gone.height}"))
+    click.echo(f"took back block {gone.height} ({gone.hash.hex()}); the tip is block {tip.height} ({tip.hash.hex()})")
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`keys new|list|import`: consensus keys in Web3 keystores."""
+"""`keys new|list|import|prove`: consensus keys in Web3 keystores."""
 
 import sys
 from pathlib import Path
@@ -73,6 +73,30 @@ def keys_list(datadir: str) -> None:
         click.echo(f"0x{address.hex()}  {name}")
     if not found:
         click.echo(f"no keys in {expand(datadir) / keystore.KEYSTORE_FOLDER}", err=True)
+
+
+@keys.command("prove")
+@datadir_option
+@click.option("--owner", required=True, metavar="ADDR", help="the account that will register the validator")
+@click.option("--name", default=NAME_DEFAULT, show_default=True, help="name of the keystore file")
+@click.option("--password-file", metavar="FILE", help="file with the password")
+def keys_prove(datadir: str, owner: str, name: str, password_file: str | None) -> None:
+    """Print the proof that lets --owner register this key as a validator on the data directory's chain.
+
+    It is the last argument of `createValidator` in the staking contract (docs/staking.md), good for this owner and chain only.
+    """
+    from evm_runtime.staking.proof import possession_digest
+    from genesis.crypto import address_of_private_key, sign
+    from node import keystore
+    from node.datadir import GENESIS_FILE, parse_address, read_spec
+
+    directory = expand(datadir)
+    spec = read_spec(directory / GENESIS_FILE)
+    path = directory / keystore.KEYSTORE_FOLDER / f"{name}.json"
+    key = keystore.decrypt(path, read_password(password_file, confirm=False, what=str(path)))
+    validator = address_of_private_key(key)
+    proof = sign(key, possession_digest(spec.chain_id, validator, parse_address(owner)))
+    click.echo(f"0x{validator.hex()}  0x{proof.hex()}")
 
 
 def _store(datadir: str, name: str, key: bytes, password_file: str | None, light: bool) -> None:

@@ -122,13 +122,14 @@ def _infer(
     data = output.text.encode()
     scores, tokens, unmatched = scenario.trace(data)
     settled = scenario.infer(data, tokens)
-    expected = truth.infer(data, settled.fee)
+    expected = truth.infer(data, settled.fee, settled.reserve)
     traced = expected.trace
     label = output.label
     checks.equal(f"{label}: tokens", (tokens, settled.tokens), (len(traced.credited), len(traced.credited)))
     checks.equal(f"{label}: unmatched tokens", (unmatched, settled.unmatched), (traced.unmatched, traced.unmatched))
     checks.equal(f"{label}: scores by trace", scores, traced.scores)
     checks.equal(f"{label}: scores paid", settled.scores, traced.scores[: truth.params.payees_max])
+    checks.equal(f"{label}: wei matched from the reserve", settled.matched, expected.matched)
     checks.equal(f"{label}: wei paid", settled.paid, expected.payout.contributions)
     checks.equal(f"{label}: wei to the pool", settled.pooled, sum(expected.payout.pools))
     _check_passages(checks, output, expected, truth)

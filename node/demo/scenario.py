@@ -31,6 +31,7 @@ INFER: Final = "infer((uint64,uint64,bytes32,uint32,bytes,(uint256,uint64,bytes)
 ATTRIBUTED: Final = "Attributed(bytes32,uint64,address,uint256,uint256)"
 INFERRED: Final = "Inferred(bytes32,uint64,address,uint256,uint32,uint32)"
 POOLED: Final = "Pooled(bytes32,uint64,uint256)"
+MATCHED: Final = "Matched(bytes32,uint256)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ class Settled:
     scores: tuple[tuple[int, int], ...]
     paid: dict[int, int]
     pooled: int
+    matched: int
+    reserve: int
+    """What the reserve held before the block, in wei."""
 
 
 @dataclass(slots=True)
@@ -126,7 +130,14 @@ class Scenario:
             tuple((who, weight) for who, (weight, _) in attributed),
             {who: amount for who, (_, amount) in attributed},
             sum(amount for _, (amount,) in events(receipt, POOLED, ["uint256"])),
+            sum(amount for _, (amount,) in events(receipt, MATCHED, ["uint256"])),
+            self._reserve_before(receipt),
         )
+
+    def _reserve_before(self, receipt: dict[str, Any]) -> int:
+        """What the reserve held when the block of a receipt began."""
+        before = hex(int(receipt["blockNumber"], 16) - 1)
+        return int(self.client.call("open_supply", before)["reserve"], 16)
 
     def claimable(self, address: str) -> int:
         return int(self.client.view("claimable(address)", ["uint256", "uint256"], address)[0])

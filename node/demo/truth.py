@@ -6,7 +6,17 @@ It is fed with the texts themselves, never with what the node answered. Pools ar
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from attribution_precompile.reference import Contribution, Datanet, Payout, Trace, Use, owned_windows, pay, trace
+from attribution_precompile.reference import (
+    Contribution,
+    Datanet,
+    Payout,
+    Trace,
+    Use,
+    matched,
+    owned_windows,
+    pay,
+    trace,
+)
 from genesis.chain_spec import AttributionParams
 from genesis.emission import BPS
 
@@ -20,6 +30,7 @@ class Expected:
     trace: Trace
     payout: Payout
     fee_parts: dict[str, int]
+    matched: int
 
 
 @dataclass(slots=True)
@@ -55,8 +66,8 @@ class Truth:
         ]
         return owned
 
-    def infer(self, output: bytes, fee: int) -> Expected:
-        """Trace an output and divide its fee; the pool's part is paid into the pool."""
+    def infer(self, output: bytes, fee: int, reserve: int) -> Expected:
+        """Trace an output and divide its fee, matched from the reserve; the pool's part is paid into the pool."""
         uses, datanets = [Use(self.datanet_id, 1, BPS)], {self.datanet_id: self.datanet}
         traced = trace(output, uses, datanets)
         parts = {
@@ -66,9 +77,10 @@ class Truth:
             "model owner": fee * self.params.owner_bps // BPS,
         }
         parts["contributors"] = fee - sum(parts.values())
-        payout = pay(parts["contributors"], traced, uses, datanets, self.params.payees_max)
+        match = matched(parts["burned"], parts["treasury"], reserve)
+        payout = pay(parts["contributors"] + match, traced, uses, datanets, self.params.payees_max)
         self._pay_pool(sum(payout.pools))
-        return Expected(traced, payout, parts)
+        return Expected(traced, payout, parts, match)
 
     def _pay_pool(self, amount: int) -> None:
         weight = sum(c.weight for c in self.contributions)

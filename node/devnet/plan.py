@@ -14,16 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from genesis.chain_spec import ATTRIBUTION_ADDRESS, BlockParams, ChainSpec, ConsensusParams, GenesisAccount
+from genesis.chain_spec import (
+    ATTRIBUTION_ADDRESS,
+    STAKING_ADDRESS,
+    AttributionParams,
+    BlockParams,
+    ChainSpec,
+    ConsensusParams,
+    GenesisAccount,
+)
 from genesis.crypto import address_of_private_key
 from genesis.errors import LocalError
 from genesis.limits import VALIDATORS_MAX
-from genesis.primitives import WEI_PER_OPEN, Address, Power, Wei, keccak256
+from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Address, Power, Wei, keccak256
 from genesis.types import Validator
 from node import keystore
 from node.config import CONFIG_FILE, to_toml
 from node.datadir import GENESIS_FILE, read_spec, write_new
 from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
+from node.rpc.format import checksum
 from p2p.identity import peer_id_of
 
 CHAIN_ID: Final = 31337
@@ -124,15 +133,12 @@ class Devnet:
                 {"address": checksum(address_of_private_key(key)), "private_key": "0x" + key.hex()}
                 for key in self.account_keys
             ],
-            "contracts": {"attribution": checksum(ATTRIBUTION_ADDRESS), "create2_deployer": checksum(CREATE2_DEPLOYER)},
+            "contracts": {
+                "attribution": checksum(ATTRIBUTION_ADDRESS),
+                "staking": checksum(STAKING_ADDRESS),
+                "create2_deployer": checksum(CREATE2_DEPLOYER),
+            },
         }
-
-
-def checksum(address: Address) -> str:
-    """An address as EIP-55 writes it."""
-    digits = address.hex()
-    nibbles = keccak256(digits.encode()).hex()
-    return "0x" + "".join(c.upper() if int(n, 16) >= 8 else c for c, n in zip(digits, nibbles, strict=False))
 
 
 def make_devnet(options: DevnetOptions) -> Devnet:
@@ -177,6 +183,9 @@ def _spec(
         alloc=(*funded, GenesisAccount(CREATE2_DEPLOYER, nonce=1, code=CREATE2_DEPLOYER_CODE)),
         block=block,
         consensus=consensus,
+        attribution=AttributionParams(
+            council=address_of_private_key(account_keys[0]) if account_keys else ZERO_ADDRESS
+        ),
     )
 
 
@@ -230,12 +239,13 @@ def _write_config(devnet: Devnet, node: DevnetNode) -> None:
         "name": node.name,
         "http.addr": "127.0.0.1",
         "http.port": node.rpc_port,
-        "http.api": ["eth", "net", "web3", "txpool", "open", "rpc", "debug"],
+        "http.api": ["eth", "net", "web3", "txpool", "open", "rpc", "debug", "personal"],
         "http.corsdomain": ["*"],
         "p2p.addr": "127.0.0.1",
         "p2p.port": node.p2p_port,
         "p2p.peers": [other.p2p for other in devnet.nodes if other is not node],
         "log.level": devnet.options.log_level,
+        "devnet.accounts": devnet.options.accounts,
         "validator.keystore": f"{keystore.KEYSTORE_FOLDER}/validator.json",
         "validator.password_file": f"{keystore.KEYSTORE_FOLDER}/password.txt",
     }

@@ -30,10 +30,10 @@ from node.devnet.plan import (
     DevnetNode,
     DevnetOptions,
     check_ports,
-    checksum,
     make_devnet,
     write_data_directories,
 )
+from node.rpc.format import checksum
 from node.storage.lock import DirectoryLock
 
 DESCRIPTION_FILE: Final = "devnet.json"

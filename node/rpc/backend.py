@@ -1,51 +1,25 @@
-"""What JSON-RPC needs of the node, and where its work runs.
-
-The event loop belongs to consensus: whatever reads the disk or executes code goes to a worker thread, through one of two
-limiters, so that neither many cheap reads nor a few expensive calls take all threads.
-"""
+"""What JSON-RPC needs of the node, and what one call sees of it."""
 
 import functools
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import trio
-
 from node.interfaces import BlockFeed, ChainReader, Mempool, NodeStatus
 from node.rpc.config import RpcLimits
-from node.rpc.errors import TIMEOUT, RpcError, server_error
+from node.rpc.errors import RpcError, server_error
 
 if TYPE_CHECKING:
     from attribution_precompile.span_index import SpanIndex
+    from node.rpc.answers import Answers
     from node.rpc.filters import Filters
     from node.rpc.registry import Registry
     from node.rpc.subscriptions import SubscriptionHub
+    from node.rpc.wallet import Wallet
+    from node.rpc.workers import Workers
 
 T = TypeVar("T")
-
-
-class Workers:
-    """Worker threads for reads and for calls. Who waits longer than a request may take is answered with an error."""
-
-    def __init__(self, limits: RpcLimits) -> None:
-        self._reads = trio.CapacityLimiter(limits.reads_max)
-        self._calls = trio.CapacityLimiter(limits.calls_max)
-        self._wait_s = limits.request_timeout_s
-
-    async def read(self, function: Callable[[], T]) -> T:
-        """Run something that reads the disk and takes milliseconds at most. Raises RpcError if no thread gets free."""
-        return await self._run(function, self._reads)
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """Run something that may take seconds; it must end by itself (see `Stopwatch`). Raises RpcError as `read` does."""
-        return await self._run(function, self._calls)
-
-    async def _run(self, function: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
-        with trio.move_on_after(self._wait_s):  # cancels the wait for a thread, never the thread
-            return await trio.to_thread.run_sync(function, limiter=limiter)
-        raise RpcError(TIMEOUT, "request timed out: too many calls are waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +30,8 @@ class Backend:
     mempool: Mempool
     feed: BlockFeed
     status: NodeStatus
+    span_index: "SpanIndex"
+    """The chain's own, which block execution uses as well: looking up takes no lock."""
 
 
 class Stopwatch:
@@ -100,18 +76,13 @@ class Services:
 
     backend: Backend
     limits: RpcLimits
-    workers: Workers
+    workers: "Workers"
     registry: "Registry"
     filters: "Filters"
     hub: "SubscriptionHub"
+    wallet: "Wallet"
+    answers: "Answers"
     stopping: bool = False
-
-    @functools.cached_property
-    def span_index(self) -> "SpanIndex":
-        """For traces: an index of this server's own, so that a trace never holds the lock that a block waits for."""
-        from attribution_precompile.span_index import SpanIndex
-
-        return SpanIndex(threading.RLock())
 
 
 @dataclass(slots=True)

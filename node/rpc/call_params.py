@@ -32,7 +32,7 @@ OVERRIDDEN_ACCOUNTS_MAX: Final = 1_000
 OVERRIDDEN_SLOTS_MAX: Final = 10_000
 OVERRIDDEN_HASHES_MAX: Final = 256
 _NATIVE: Final = (ATTRIBUTION_ADDRESS, STAKING_ADDRESS)
-_BLOB_FIELDS: Final = ("maxFeePerBlobGas", "blobVersionedHashes", "blobs", "commitments", "proofs")
+_BLOB_FIELDS: Final = ("blobVersionedHashes", "blobs", "commitments", "proofs")
 
 
 @dataclass(frozen=True, slots=True)

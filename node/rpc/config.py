@@ -47,15 +47,17 @@ class RpcLimits:
     """The longest that `eth_sendRawTransactionSync` waits for finality."""
 
     # -- what is kept for callers
+    answers_bytes_max: int = 32 * MIB
+    """Of results kept for the tip, and as much again of those that stay right for ever."""
     filters_max: int = 10_000
     filter_idle_s: float = 300.0
     filter_pending_max: int = 10_000
     """Hashes that a filter for pending transactions keeps between two polls; older ones are dropped."""
     websocket_calls_max: int = 16
     """Requests of one WebSocket that are worked on at once."""
-    websocket_queue_max: int = 1_024
-    websocket_queue_bytes_max: int = 8 * MIB
-    """Notifications beyond either close the connection: its reader is too slow."""
+    websocket_queue_max: int = 20_000
+    websocket_queue_bytes_max: int = 16 * MIB
+    """Notifications beyond either close the connection: its reader is too slow. (One block may bring thousands.)"""
     websocket_ping_s: float = 30.0
     """A silent peer is pinged after this, and dropped after twice as long."""
     subscriptions_max: int = 1_000
@@ -81,4 +83,6 @@ class RpcConfig:
     token: str | None = field(default=None, repr=False)
     """What `Authorization: Bearer …` must hold for the guarded namespaces. Without one, whoever connects from loopback may use
     them: set one where a proxy stands before the node."""
+    account_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """Keys of the accounts that the node signs for (`eth_sendTransaction`): a devnet's public ones, or none."""
     limits: RpcLimits = field(default_factory=RpcLimits)

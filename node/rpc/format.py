@@ -3,10 +3,10 @@
 Every function takes values of ours and returns plain dictionaries; there is one per kind of object, whoever asks for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from genesis.primitives import Address, Hash32
+from genesis.primitives import Address, Hash32, keccak256
 from genesis.types import Withdrawal
 from node.interfaces import StoredBlock
 
@@ -27,6 +27,13 @@ def quantity(value: int) -> str:
 
 def data(value: bytes) -> str:
     return "0x" + value.hex()
+
+
+def checksum(address: Address) -> str:
+    """An address as EIP-55 writes it: where geth has it as the key of an object."""
+    digits = address.hex()
+    nibbles = keccak256(digits.encode()).hex()
+    return "0x" + "".join(c.upper() if int(n, 16) >= 8 else c for c, n in zip(digits, nibbles, strict=False))
 
 
 def word(value: int) -> str:
@@ -70,16 +77,23 @@ def header_json(header: "Header") -> Json:
 
 
 def block_json(stored: StoredBlock, *, full: bool) -> Json:
-    """A block with its transactions, whole or as hashes. `totalDifficulty` is absent, as in today's geth."""
-    answer = header_json(stored.header)
-    answer["size"] = hex(ethereum_size(stored))
+    """A block with its transactions, whole or as hashes."""
+    return block_of_parts(stored.header, stored.transactions, stored.block.withdrawals, full=full)
+
+
+def block_of_parts(
+    header: "Header", transactions: "Sequence[Transaction]", withdrawals: Sequence[Withdrawal], *, full: bool
+) -> Json:
+    """A block, stored or made up. `totalDifficulty` is absent, as in today's geth."""
+    answer = header_json(header)
+    answer["size"] = hex(ethereum_size(header.to_rlp(), [tx.raw for tx in transactions], withdrawals))
     answer["uncles"] = []
     answer["transactions"] = (
-        [transaction_json(tx, stored, place) for place, tx in enumerate(stored.transactions)]
+        [transaction_json(tx, header, place) for place, tx in enumerate(transactions)]
         if full
-        else [data(tx.hash) for tx in stored.transactions]
+        else [data(tx.hash) for tx in transactions]
     )
-    answer["withdrawals"] = [withdrawal_json(each) for each in stored.block.withdrawals]
+    answer["withdrawals"] = [withdrawal_json(each) for each in withdrawals]
     return answer
 
 
@@ -92,11 +106,11 @@ def withdrawal_json(withdrawal: Withdrawal) -> Json:
     }
 
 
-def ethereum_size(stored: StoredBlock) -> int:
-    """Bytes of Ethereum's RLP of the block: [header, transactions, ommers, withdrawals]."""
-    transactions = sum(len(tx) if tx[0] >= 0xC0 else _string_size(tx) for tx in stored.block.transactions)
-    withdrawals = sum(_list_size(sum(map(_string_size, each.to_rlp()))) for each in stored.block.withdrawals)
-    return _list_size(len(stored.block.header) + _list_size(transactions) + 1 + _list_size(withdrawals))
+def ethereum_size(header: bytes, transactions: Sequence[bytes], withdrawals: Sequence[Withdrawal]) -> int:
+    """Bytes of Ethereum's RLP of a block: [header, transactions, ommers, withdrawals]."""
+    tx_bytes = sum(len(tx) if tx[0] >= 0xC0 else _string_size(tx) for tx in transactions)
+    withdrawal_bytes = sum(_list_size(sum(map(_string_size, each.to_rlp()))) for each in withdrawals)
+    return _list_size(len(header) + _list_size(tx_bytes) + 1 + _list_size(withdrawal_bytes))
 
 
 def _string_size(value: bytes) -> int:
@@ -113,14 +127,13 @@ def _list_size(payload: int) -> int:
 # ---------------------------------------------------------------- transactions
 
 
-def transaction_json(tx: "Transaction", stored: StoredBlock | None, place: int = 0) -> Json:
-    """A transaction: at `place` in a final block, or waiting (its place is null then)."""
-    header = stored.header if stored else None
+def transaction_json(tx: "Transaction", header: "Header | None", place: int = 0) -> Json:
+    """A transaction: at `place` in the block of `header`, or waiting (its place is null then)."""
     answer: Json = {
-        "blockHash": data(stored.hash) if stored else None,
+        "blockHash": data(header.hash) if header else None,
         "blockNumber": hex(header.number) if header else None,
         "blockTimestamp": hex(header.timestamp) if header else None,
-        "transactionIndex": hex(place) if stored else None,
+        "transactionIndex": hex(place) if header else None,
         "hash": data(tx.hash),
         "type": hex(tx.kind),
         "from": data(tx.sender),

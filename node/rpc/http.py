@@ -182,6 +182,38 @@ def _headers_too_large(limit: int) -> str:
     return f"request headers are too large, at most {limit} bytes"
 
 
+class ResponseHead:
+    """The status line and headers of answers that differ in nothing but date and length."""
+
+    __slots__ = ("_bodiless", "_with_body")
+
+    def __init__(
+        self,
+        status: int,
+        *,
+        content_type: str = "application/json",
+        headers: tuple[tuple[str, str], ...] = (),
+        keep_alive: bool = True,
+    ) -> None:
+        lines = [f"{name}: {value}" for name, value in headers]
+        lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
+        rest = _literal("\r\n".join(lines)) + b"\r\n\r\n"
+        start = _literal(f"HTTP/1.1 {status} {_REASONS[status]}\r\nDate: ") + b"%b\r\n"
+        typed = _literal(f"Content-Type: {content_type}\r\nContent-Length: ")
+        self._with_body = start + typed + b"%d\r\n" + rest + b"%b"
+        self._bodiless = start + (b"" if status == 204 else b"Content-Length: 0\r\n") + rest
+
+    def answer(self, body: bytes = b"") -> bytes:
+        """The whole answer. One without a body names no type."""
+        date = _date(int(time.time()))
+        return self._with_body % (date, len(body), body) if body else self._bodiless % date
+
+
+def _literal(text: str) -> bytes:
+    """As a part of a template."""
+    return text.encode("latin-1").replace(b"%", b"%%")
+
+
 def response(
     status: int,
     body: bytes = b"",
@@ -191,14 +223,7 @@ def response(
     keep_alive: bool = True,
 ) -> bytes:
     """An HTTP/1.1 answer as bytes, with its length and date."""
-    lines = [f"HTTP/1.1 {status} {_REASONS[status]}", f"Date: {_date(int(time.time()))}"]
-    if body:
-        lines.append(f"Content-Type: {content_type}")
-    if status != 204:
-        lines.append(f"Content-Length: {len(body)}")
-    lines += [f"{name}: {value}" for name, value in headers]
-    lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+    return ResponseHead(status, content_type=content_type, headers=headers, keep_alive=keep_alive).answer(body)
 
 
 def error_response(error: HttpError, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
@@ -208,5 +233,5 @@ def error_response(error: HttpError, headers: tuple[tuple[str, str], ...] = ()) 
 
 
 @functools.lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode("latin-1")

@@ -26,11 +26,13 @@ from node.rpc.errors import (
     UNAUTHORIZED,
     RpcError,
 )
+from node.rpc.registry import Keeps, Method
 
 log = logging.getLogger(__name__)
 
 _NULL: Final = b"null"
 _ID_BYTES_MAX: Final = 4_096
+_PLAIN_IDS: Final = frozenset({int, str})
 
 
 class Answer:
@@ -49,6 +51,29 @@ class Dispatcher:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._limits = services.limits
+
+    def recall(self, body: bytes) -> bytes | None:
+        """The answer to a single call whose result is kept, without a task switch; None if `handle` has to look at it.
+
+        For the pump's thread: it reads what the event loop writes, and changes nothing. Nothing is decided here that `handle`
+        would decide otherwise: any doubt is None.
+        """
+        try:
+            call = decode_json(body, size_max=self._limits.body_bytes_max, what="request")
+            call_id, name = call["id"], call["method"]
+            if type(call_id) not in _PLAIN_IDS or type(name) is not str or call["jsonrpc"] != "2.0":
+                return None
+        except (WireError, KeyError, TypeError, IndexError):
+            return None
+        found = self._services.registry.methods.get(name)
+        if found is None or found.keeps is Keeps.NOTHING:
+            return None
+        key = self._services.answers.key(name, call.get("params"))
+        result = None if key is None else self._services.answers.peek(key)
+        if result is None or len(result) > self._limits.response_bytes_max:
+            return None
+        encoded = orjson.dumps(call_id)
+        return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (encoded, result) if len(encoded) <= _ID_BYTES_MAX else None
 
     async def handle(self, body: bytes | bytearray, session: Session) -> Answer:
         """Answer one body. Raises StorageCorrupt, which must stop the node, and nothing else."""
@@ -97,31 +122,44 @@ class Dispatcher:
             return failure(call_id or _NULL, RpcError(INVALID_REQUEST, "invalid request"))
         if call_id == b"":
             return failure(_NULL, RpcError(INVALID_REQUEST, "invalid request: an id is a string, a number or null"))
-        context = Context(self._services, session)
         try:
-            result = await self._run(context, item["method"], item.get("params"))
+            result = await self._result(item["method"], item.get("params"), session, after)
         except RpcError as error:
             return None if call_id is None else failure(call_id, error)
         if call_id is None:
             return None
         if len(result) > self._limits.response_bytes_max:
             return failure(call_id, RpcError(RESPONSE_TOO_LARGE, "response too large"))
-        after.extend(context.after)
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (call_id, result)
 
-    async def _run(self, context: Context, name: str, params: object) -> bytes:
-        """The encoded result. Raises RpcError for whatever goes wrong, and StorageCorrupt."""
+    async def _result(self, name: str, params: Any, session: Session, after: list[Callable[[], None]]) -> bytes:
+        """The encoded result, kept or new. Raises RpcError for whatever goes wrong, and StorageCorrupt."""
+        answers, found = self._services.answers, self._services.registry.find(name)
+        key = None if found.keeps is Keeps.NOTHING else answers.key(name, params)
+        if key is not None:
+            known = answers.find(key)
+            if known is not None:
+                return known
+        if found.namespace in GUARDED_NAMESPACES and not session.authorized:
+            raise RpcError(UNAUTHORIZED, f"{found.namespace} is the operator's: send the node's bearer token")
+        context = Context(self._services, session)
+        if key is None:
+            result = await self._run(context, found, params)
+            after.extend(context.after)
+            return result
+        return await answers.get(
+            key, lambda: self._run(context, found, params), lambda result: found.is_final(params, result)
+        )
+
+    async def _run(self, context: Context, found: Method, params: Any) -> bytes:
         try:
-            found = self._services.registry.find(name)
-            if found.namespace in GUARDED_NAMESPACES and not context.session.authorized:
-                raise RpcError(UNAUTHORIZED, f"{found.namespace} is the operator's: send the node's bearer token")
             return await found.call(context, params)
         except (RpcError, StorageCorrupt):
             raise
         except (InvalidTransaction, WireError, LocalError) as error:
             raise RpcError(SERVER_ERROR, str(error)) from None
         except Exception:
-            log.exception("%s failed: a bug in this node", name)
+            log.exception("%s failed: a bug in this node", found.name)
             raise RpcError(INTERNAL_ERROR, "internal error") from None
 
 

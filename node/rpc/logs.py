@@ -2,8 +2,10 @@
 what is left is read and compared. A filter for any log at all goes by the blooms alone.
 """
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
+
+import orjson
 
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Height, keccak256
@@ -59,7 +61,7 @@ class LogQuery:
 
     def by_block(self, chain: ChainReader, heights: range, stopwatch: Stopwatch) -> Iterator[tuple[Height, list[Json]]]:
         """(height, matching logs) for those of `heights` that may hold some. Raises RpcError when time is over."""
-        for height in self._candidates(chain, heights, stopwatch):
+        for height in self.heights(chain, heights, stopwatch):
             stopwatch.check()
             header = chain.header(height)
             if header is None:
@@ -71,7 +73,7 @@ class LogQuery:
                 raise StorageCorrupt(f"block {height} is missing below the tip")
             yield height, self.in_block(stored)
 
-    def _candidates(self, chain: ChainReader, heights: range, stopwatch: Stopwatch) -> Iterator[Height]:
+    def heights(self, chain: ChainReader, heights: range, stopwatch: Stopwatch) -> Iterator[Height]:
         """The heights worth a look, in order. Reading the index costs no more than the rarest of what is asked for."""
         stopwatch.check()
         if not self._groups:
@@ -95,6 +97,45 @@ class LogQuery:
         finally:
             for reader in readers:
                 reader.close()
+
+
+class BlockLogs:
+    """The logs of one block, by what they hold, for many filters; each is encoded once, when it is first wanted."""
+
+    def __init__(self, stored: StoredBlock) -> None:
+        self._header = stored.header
+        self._logs = list(logs_of(stored))
+        self._encoded: dict[int, bytes] = {}
+        self._holding: dict[tuple[int, bytes], list[int]] = {}
+        for number, (log, *_) in enumerate(self._logs):
+            for place, value in enumerate((log.address, *log.topics)):
+                self._holding.setdefault((place, value), []).append(number)
+
+    def matching(self, wanted: LogFilter) -> Iterator[bytes]:
+        """The matching logs as JSON, in order."""
+        groups = [(place, group) for place, group in enumerate((wanted.addresses, *wanted.topics)) if group]
+        numbers: Iterable[int] = range(len(self._logs))
+        if groups:
+            place, group = groups[0]
+            numbers = sorted(number for value in group for number in self._holding.get((place, value), ()))
+        query = LogQuery(wanted) if numbers else None
+        for number in numbers:
+            if query is not None and query.matches(self._logs[number][0]):
+                yield self._json(number)
+
+    def _json(self, number: int) -> bytes:
+        found = self._encoded.get(number)
+        if found is None:
+            log, transaction_hash, transaction_place, place = self._logs[number]
+            shown = log_json(log, self._header, transaction_hash, transaction_place, place)
+            found = self._encoded[number] = orjson.dumps(shown)
+        return found
+
+
+def bloom_may_hold(bloom: bytes, value: bytes) -> bool:
+    """False if no log under `bloom` has `value` as its address or as a topic."""
+    bits = _bloom_bits(value)
+    return int.from_bytes(bloom, "big") & bits == bits
 
 
 def _heights(

@@ -266,6 +266,20 @@ def proof_keys(value: Any) -> tuple[tuple[int, str], ...]:
     return tuple(keys)
 
 
+def storage_requests(value: Any) -> dict[str, tuple[int, ...]]:
+    """Addresses, written as they came, to slots (eth_getStorageValues)."""
+    entries = obj(value)
+    if not entries:
+        raise BadParam("empty request")
+    found: dict[str, tuple[int, ...]] = {}
+    for key, slots in entries.items():
+        address(key)
+        found[key] = tuple(within(key, storage_key, slot) for slot in within(key, array, slots))
+    if sum(map(len, found.values())) > PROOF_KEYS_MAX:
+        raise BadParam(f"too many slots, at most {PROOF_KEYS_MAX}")
+    return found
+
+
 # ---------------------------------------------------------------- helpers and the kinds themselves
 
 
@@ -366,5 +380,14 @@ PERCENTILES: Final = Kind(
 )
 PROOF_KEYS: Final = Kind(
     "storage keys", proof_keys, {"type": "array", "items": STORAGE_KEY.schema, "maxItems": PROOF_KEYS_MAX}
+)
+STORAGE_REQUESTS: Final = Kind(
+    "storage requests",
+    storage_requests,
+    {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {"type": "array", "items": STORAGE_KEY.schema, "maxItems": PROOF_KEYS_MAX},
+    },
 )
 ANYTHING: Final[Kind[Any]] = Kind("anything", lambda value: value, {})

@@ -16,7 +16,7 @@ import orjson
 
 from node.rpc.backend import Context
 from node.rpc.errors import METHOD_NOT_FOUND, RpcError, invalid_params
-from node.rpc.params import BadParam, Kind
+from node.rpc.params import BadParam, BlockRef, Kind
 
 Handler = Callable[..., Any]
 H = TypeVar("H", bound=Handler)
@@ -27,10 +27,23 @@ class Runs(Enum):
 
     LOOP = auto()
     """On the event loop: memory only (or an async function that goes to a thread by itself)."""
+    LOOK = auto()
+    """On the event loop where it asks for the tip's state (a look-up or two), as READ for any other block."""
     READ = auto()
     """In a worker thread for short disk reads."""
     CALL = auto()
     """In a worker thread for work that takes long and watches a stopwatch."""
+
+
+class Keeps(Enum):
+    """How long a result stays right."""
+
+    NOTHING = auto()
+    """It depends on more than the chain, or is too seldom asked for twice."""
+    TIP = auto()
+    """Until the next block."""
+    FINAL = auto()
+    """For ever, where the arguments name one final block or transaction by height or hash (`Method.is_final`); else as TIP."""
 
 
 class _Required:
@@ -64,6 +77,7 @@ class Method:
     runs: Runs
     handler: Handler
     summary: str
+    keeps: Keeps = Keeps.NOTHING
 
     @property
     def namespace(self) -> str:
@@ -94,28 +108,49 @@ class Method:
     async def call(self, context: Context, raw: object) -> bytes:
         """Parse the arguments, run the method where it belongs, and encode its result there too."""
         arguments = self.parse(raw)
-        if self.runs is Runs.READ:
+        if self.runs is Runs.READ or (self.runs is Runs.LOOK and not _is_tip(arguments[-1])):
             return await context.read(self._run, context, arguments)
         if self.runs is Runs.CALL:
             return await context.call(self._run, context, arguments)
         answer = self.handler(context, *arguments)
         return orjson.dumps(await answer if isinstance(answer, Awaitable) else answer)
 
+    def is_final(self, raw: list[Any], result: bytes) -> bool:
+        """Whether `result`, the answer to arguments that were valid, will never be another one."""
+        if self.keeps is not Keeps.FINAL or result == b"null":
+            return False
+        first = raw[0]
+        if isinstance(first, dict):  # a range of logs, or a block as an object
+            low, high, block = (first.get(name) for name in ("fromBlock", "toBlock", "blockHash"))
+            return block is not None or (_is_height(low) and _is_height(high)) or _is_height(first.get("blockNumber"))
+        return _is_height(first)
+
     def _run(self, context: Context, arguments: list[Any]) -> bytes:
         return orjson.dumps(self.handler(context, *arguments))
+
+
+def _is_tip(ref: object) -> bool:
+    return isinstance(ref, BlockRef) and ref.tag not in (None, "earliest")
+
+
+def _is_height(value: object) -> bool:
+    """A height or a hash, not a tag."""
+    return isinstance(value, str) and value.startswith("0x")
 
 
 _DECLARED: dict[str, Method] = {}
 
 
-def method(name: str, *params: Param, result: str, runs: Runs = Runs.LOOP) -> Callable[[H], H]:
+def method(
+    name: str, *params: Param, result: str, runs: Runs = Runs.LOOP, keeps: Keeps = Keeps.NOTHING
+) -> Callable[[H], H]:
     """Declare the decorated function as the JSON-RPC method `name`; its docstring's first line is the summary."""
 
     def declare(handler: H) -> H:
         if name in _DECLARED:
             raise ValueError(f"{name} is declared twice")
         summary = (inspect.getdoc(handler) or "").partition("\n")[0]
-        _DECLARED[name] = Method(name, params, result, runs, handler, summary)
+        _DECLARED[name] = Method(name, params, result, runs, handler, summary, keeps)
         return handler
 
     return declare

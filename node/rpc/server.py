@@ -7,22 +7,29 @@ error of the node itself leaves `serve`.
 
 import errno
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
 from genesis.errors import FatalError, LocalError
 from node.rpc.access import host_allowed, is_authorized, origin_allowed
-from node.rpc.backend import Backend, Services, Session, Workers
+from node.rpc.answers import Answers
+from node.rpc.backend import Backend, Services, Session
 from node.rpc.config import RpcConfig
 from node.rpc.filters import Filters
 from node.rpc.goodbye import say_goodbye
 from node.rpc.http import CONTINUE, HttpError, HttpParser, HttpRequest, Phase, error_response, response
 from node.rpc.jsonrpc import Dispatcher
+from node.rpc.lanes import Lane, Lanes, make_lane
+from node.rpc.pump import Faucet, Pump
 from node.rpc.registry import Registry
 from node.rpc.subscriptions import SubscriptionHub
+from node.rpc.wallet import Wallet
 from node.rpc.websocket import run_session
+from node.rpc.wire import Deadline, Watch, Wire
+from node.rpc.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +37,6 @@ Page = Callable[[], Awaitable[tuple[str, bytes]]]
 """A page beside JSON-RPC (explorer, metrics): returns content type and body."""
 Address = tuple[str, int]
 
-_READ_BYTES: Final = 64 * 1024
 _CONTENT_TYPES: Final = ("application/json", "application/json-rpc", "application/jsonrequest")
 _QUIET: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
@@ -53,6 +59,8 @@ async def serve(
         registry=Registry(config.namespaces),
         filters=Filters(config.limits),
         hub=SubscriptionHub(backend, config.limits),
+        wallet=Wallet(config.account_keys),
+        answers=Answers(backend.chain, config.limits),
     )
     services.hub.on_pending(services.filters.new_pending)
     listeners = await _listen(config)
@@ -60,12 +68,27 @@ async def serve(
     async with trio.open_nursery() as nursery:
         await nursery.start(services.hub.run)
         nursery.start_soon(services.filters.expire_forever)
+        nursery.start_soon(server.watch.run)
+        nursery.start_soon(server.pump.run)
+        nursery.start_soon(services.workers.run)
         nursery.start_soon(trio.serve_listeners, server.connection, listeners)
         task_status.started(tuple(_address(listener) for listener in listeners))
         try:
             await trio.sleep_forever()
         finally:
             services.stopping = True  # calls in worker threads end now; the nursery waits for them
+
+
+class _Connection(NamedTuple):
+    wire: Wire
+    peer: str
+    parser: HttpParser
+    deadline: Deadline
+
+
+class _PageRoute(NamedTuple):
+    page: Page
+    headers: tuple[tuple[str, str], ...]
 
 
 class Server:
@@ -79,6 +102,10 @@ class Server:
         self._dispatcher = Dispatcher(services)
         self._sessions = {authorized: Session(authorized=authorized) for authorized in (False, True)}
         self._connections = 0
+        self._lanes = Lanes()
+        shortest = min(self._limits.idle_timeout_s, self._limits.header_timeout_s, self._limits.body_timeout_s)
+        self.pump = Pump()
+        self.watch = Watch(min(1.0, shortest / 4))
 
     async def connection(self, stream: trio.SocketStream) -> None:
         """Serve one accepted connection; lets nothing escape but a fatal error."""
@@ -105,31 +132,72 @@ class Server:
 
     async def _requests(self, stream: trio.SocketStream) -> None:
         """Read, answer, read on, until the connection ends. Raises HttpError for what breaks HTTP."""
-        limits, peer = self._limits, _peer(stream)
+        limits, deadline = self._limits, self.watch.add()
         parser = HttpParser(header_bytes_max=limits.header_bytes_max, body_bytes_max=limits.body_bytes_max)
-        deadline = trio.current_time() + limits.header_timeout_s
+        connection = _Connection(Wire(stream, limits.write_timeout_s), _peer(stream), parser, deadline)
+        faucet = self.pump.add(connection.wire.descriptor, lambda data: self._recall(connection, data))
+        try:
+            with deadline.scope:
+                await self._serve(connection, faucet)
+        finally:
+            faucet.close()
+            self.watch.remove(deadline)
+        if deadline.scope.cancelled_caught and parser.phase is not Phase.IDLE:
+            raise HttpError(408, "the request did not arrive in time")
+
+    def _recall(self, connection: "_Connection", data: bytes) -> bytes | None:
+        """The answer to a request that is whole, of a known head, and known; None for all others. Raises nothing."""
+        if connection.parser.phase is not Phase.IDLE:
+            return None
+        found = self._lanes.find(data, connection.peer)
+        known = None if found is None else self._dispatcher.recall(found[1])
+        if found is None or known is None:
+            return None
+        connection.deadline.renew_s = self._limits.idle_timeout_s
+        return found[0].head.answer(known)
+
+    async def _serve(self, connection: "_Connection", faucet: Faucet) -> None:
+        wire, peer, parser, deadline = connection
+        deadline.at = trio.current_time() + self._limits.header_timeout_s
         while True:
-            data = await self._receive(stream, parser.phase, deadline)
+            data, unsent = await faucet.take()
+            deadline.renew_s = None
+            if data is None:
+                deadline.at = math.inf
+                await wire.write(unsent)
+                deadline.at = trio.current_time() + self._limits.idle_timeout_s
+                continue
             if not data:
                 return
             before = parser.phase
+            lane_and_body = self._lanes.find(data, peer) if before is Phase.IDLE else None
+            if lane_and_body is not None:
+                deadline.at = math.inf
+                await wire.write(await self._call(*lane_and_body))
+                deadline.at = trio.current_time() + self._limits.idle_timeout_s
+                continue
             requests, error = parser.feed(data)
             for request in requests:
+                deadline.at = math.inf
                 if request.is_websocket:
+                    faucet.close()
                     self._check_origin(request)
                     authorized = self._authorized(request, peer)
-                    await run_session(stream, self._services, self._dispatcher, request, authorized=authorized)
+                    await run_session(wire.stream, self._services, self._dispatcher, request, authorized=authorized)
                     return
-                await self._send(stream, await self._answer(request, peer))
+                route = self._route(request, peer)
+                if isinstance(route, Lane) and before is parser.phase is Phase.IDLE and len(requests) == 1:
+                    self._lanes.learn(data, peer, request, route)
+                await wire.write(await self._follow(route, request))
                 if not request.keep_alive:
                     return
             if error is not None:
                 raise error
             if parser.wants_continue:
                 parser.wants_continue = False
-                await self._send(stream, CONTINUE)
+                await wire.write(CONTINUE)
             if requests or parser.phase is not before:
-                deadline = trio.current_time() + self._seconds(parser.phase)
+                deadline.at = trio.current_time() + self._seconds(parser.phase)
 
     def _seconds(self, phase: Phase) -> float:
         limits = self._limits
@@ -139,35 +207,38 @@ class Server:
             Phase.BODY: limits.body_timeout_s,
         }[phase]
 
-    async def _receive(self, stream: trio.SocketStream, phase: Phase, deadline: float) -> bytes:
-        """The next bytes; empty at the end, or when an idle connection has been silent for long. Raises HttpError (408)."""
-        with trio.move_on_at(deadline):
-            return bytes(await stream.receive_some(_READ_BYTES))
-        if phase is Phase.IDLE:
-            return b""
-        raise HttpError(408, "the request did not arrive in time")
-
-    async def _send(self, stream: trio.SocketStream, data: bytes) -> None:
-        with trio.fail_after(self._limits.write_timeout_s):
-            await stream.send_all(data)
-
     # -- one request
 
     def _authorized(self, request: HttpRequest, peer: str) -> bool:
         return is_authorized(request.header(b"authorization"), self._config.token, peer)
 
-    async def _answer(self, request: HttpRequest, peer: str) -> bytes:
-        """Answer a whole request. Raises HttpError for one that is refused before JSON-RPC sees it."""
+    async def _call(self, lane: Lane, body: bytes | bytearray) -> bytes:
+        answer = await self._dispatcher.handle(body, lane.session)
+        return lane.nothing.answer() if answer.body is None else lane.head.answer(answer.body)
+
+    async def _follow(self, route: "Lane | _PageRoute | bytes", request: HttpRequest) -> bytes:
+        """The answer to a request that goes there."""
+        if isinstance(route, Lane):
+            return await self._call(route, request.body)
+        if isinstance(route, bytes):
+            return route
+        content_type, body = await route.page()
+        return response(200, body, content_type=content_type, headers=route.headers, keep_alive=request.keep_alive)
+
+    def _route(self, request: HttpRequest, peer: str) -> "Lane | _PageRoute | bytes":
+        """Where a whole request goes, by its head alone: to JSON-RPC, to a page, or nowhere: then that is the answer.
+
+        Raises HttpError for one that ends the connection.
+        """
         if not host_allowed(request.header(b"host"), self._config.vhosts):
             raise HttpError(403, "invalid host specified; allow it with --http.vhosts")
-        origin = request.header(b"origin")
-        headers = self._cors(origin)
+        headers = self._cors(request.header(b"origin"))
         keep_alive = request.keep_alive
         path = request.target.partition(b"?")[0]
         if request.method == b"OPTIONS":
             return response(204, headers=self._preflight(request, headers), keep_alive=keep_alive)
         if path not in (b"", b"/") or (request.method in (b"GET", b"HEAD") and "/" in self._pages):
-            return await self._page(request, path.decode("latin-1"), headers)
+            return self._page(request, path.decode("latin-1"), headers)
         if request.method in (b"GET", b"HEAD"):
             return response(200, headers=headers, keep_alive=keep_alive)  # a health check, as with geth
         if request.method != b"POST":
@@ -178,11 +249,9 @@ class Server:
             message = b"invalid content type, only application/json is supported\n"
             return response(415, message, content_type="text/plain", headers=headers, keep_alive=keep_alive)
         session = self._sessions[self._authorized(request, peer)]
-        answer = await self._dispatcher.handle(request.body, session)
-        status = 200 if answer.body is not None else 204
-        return response(status, answer.body or b"", headers=headers, keep_alive=keep_alive)
+        return make_lane(session, headers, keep_alive=keep_alive)
 
-    async def _page(self, request: HttpRequest, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    def _page(self, request: HttpRequest, path: str, headers: tuple[tuple[str, str], ...]) -> "_PageRoute | bytes":
         page = self._pages.get(path)
         if page is None:
             return response(
@@ -191,8 +260,7 @@ class Server:
         if request.method != b"GET":
             allow = ("Allow", "GET")
             return response(405, b"method not allowed\n", content_type="text/plain", headers=(allow, *headers))
-        content_type, body = await page()
-        return response(200, body, content_type=content_type, headers=headers, keep_alive=request.keep_alive)
+        return _PageRoute(page, headers)
 
     def _cors(self, origin: str | None) -> tuple[tuple[str, str], ...]:
         """The headers that let a browser read the answer; none for a foreign origin, so it can't."""

@@ -1,30 +1,37 @@
 """eth_subscribe: one reader of the node's news for the whole server, fanned out to every subscription.
 
-A block is formatted once for all who want its header. A session that can't keep up is closed by its own outbox; the hub never
-waits for anybody.
+Whatever is sent is formatted once, however many want it, and subscriptions with equal filters are matched as one, against the
+addresses and topics that the block really has: thousands of subscriptions cost a block what their matches cost. A session that
+can't keep up is closed by its own outbox; the hub never waits for anybody.
 """
 
 import secrets
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import orjson
 import trio
 
+from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, Height
 from node.interfaces import StoredBlock
+from node.rpc.attributions import AttributionFilter, inference_json, inferences
 from node.rpc.backend import Backend, Session
 from node.rpc.config import RpcLimits
 from node.rpc.errors import METHOD_NOT_FOUND, RpcError, limit_exceeded
-from node.rpc.format import data, header_json, transaction_json
-from node.rpc.logs import LogQuery
+from node.rpc.format import header_json, transaction_json
+from node.rpc.logs import BlockLogs, bloom_may_hold
+from node.rpc.params import LogFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+Asked = TypeVar("Asked")
+
 _RETRY_SECONDS: Final = 0.1
-_BACKLOG_MAX: Final = 1_024
+_BACKLOG_MAX: Final = 20_000
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +69,7 @@ class HeadSubscription(Subscription):
 class LogSubscription(Subscription):
     """Matching logs of new blocks."""
 
-    query: LogQuery
+    wanted: LogFilter
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +79,48 @@ class PendingSubscription(Subscription):
     full: bool
 
 
+@dataclass(slots=True, eq=False)
+class AttributionSubscription(Subscription):
+    """Paid inferences of new blocks, with their payments."""
+
+    wanted: AttributionFilter
+
+
+class _Groups:
+    """Subscriptions by what they ask for: equal ones are served as one."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Hashable, dict[str, Subscription]] = {}
+
+    def add(self, each: Subscription) -> None:
+        self._groups.setdefault(_asks_for(each), {})[each.id] = each
+
+    def remove(self, each: Subscription) -> None:
+        key = _asks_for(each)
+        group = self._groups.get(key, {})
+        group.pop(each.id, None)
+        if not group:
+            self._groups.pop(key, None)
+
+    def of(self, kind: type[Asked]) -> list[tuple[Asked, list[Subscription]]]:
+        """(what is asked for, by whom) for the filters that are instances of `kind`."""
+        return [(key, list(group.values())) for key, group in self._groups.items() if isinstance(key, kind)]
+
+    def get(self, key: Hashable) -> list[Subscription]:
+        return list(self._groups.get(key, {}).values())
+
+
+def _asks_for(each: Subscription) -> Hashable:
+    if isinstance(each, LogSubscription | AttributionSubscription):
+        return each.wanted
+    return (type(each), isinstance(each, PendingSubscription) and each.full)
+
+
+_HEADS: Final = (HeadSubscription, False)
+_HASHES: Final = (PendingSubscription, False)
+_WHOLE: Final = (PendingSubscription, True)
+
+
 class SubscriptionHub:
     """Follows the chain and the mempool, and tells the subscriptions."""
 
@@ -79,6 +128,7 @@ class SubscriptionHub:
         self._backend = backend
         self._limits = limits
         self._by_session: dict[Session, dict[str, Subscription]] = {}
+        self._groups = _Groups()
         self._pending_listeners: list[Callable[[bytes], None]] = []
         self._last: Height = backend.chain.tip().height
         self._new_block = trio.Event()
@@ -94,13 +144,18 @@ class SubscriptionHub:
         if len(mine) >= self._limits.subscriptions_max:
             raise limit_exceeded(f"at most {self._limits.subscriptions_max} subscriptions per connection")
         mine[subscription.id] = subscription
+        self._groups.add(subscription)
 
     def remove(self, session: Session, subscription_id: str) -> bool:
         """False if this session has no such subscription."""
-        return self._by_session.get(session, {}).pop(subscription_id, None) is not None
+        found = self._by_session.get(session, {}).pop(subscription_id, None)
+        if found is not None:
+            self._groups.remove(found)
+        return found is not None
 
     def drop_session(self, session: Session) -> None:
-        self._by_session.pop(session, None)
+        for each in self._by_session.pop(session, {}).values():
+            self._groups.remove(each)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_session.values()))
@@ -153,29 +208,46 @@ class SubscriptionHub:
                     self._tell_pending(transaction_hash)
             await trio.sleep(_RETRY_SECONDS)
 
-    def _subscriptions(self) -> list[Subscription]:
-        return [each for mine in self._by_session.values() for each in mine.values()]
-
     def _tell_block(self, stored: StoredBlock) -> None:
         self._last = stored.height
-        head: bytes | None = None
-        for each in self._subscriptions():
-            if isinstance(each, HeadSubscription):
-                head = head or orjson.dumps(header_json(stored.header))
-                each.send(head)
-            elif isinstance(each, LogSubscription):
-                for log in each.query.in_block(stored):
-                    each.send(orjson.dumps(log))
+        heads = self._groups.get(_HEADS)
+        if heads:
+            _send(heads, orjson.dumps(header_json(stored.header)))
+        self._tell_logs(stored)
+        self._tell_attributions(stored)
         self._new_block.set()
         self._new_block = trio.Event()
+
+    def _tell_logs(self, stored: StoredBlock) -> None:
+        groups = self._groups.of(LogFilter)
+        if not groups or not any(receipt.logs for receipt in stored.receipts):
+            return
+        logs = BlockLogs(stored)
+        for wanted, subscriptions in groups:
+            for log in logs.matching(wanted):
+                _send(subscriptions, log)
+
+    def _tell_attributions(self, stored: StoredBlock) -> None:
+        groups = self._groups.of(AttributionFilter)
+        if not groups or not bloom_may_hold(stored.header.bloom, ATTRIBUTION_ADDRESS):
+            return
+        for found in inferences(stored):
+            shown: bytes | None = None
+            for wanted, subscriptions in groups:
+                if wanted.matches(found):
+                    shown = shown or orjson.dumps(inference_json(found, stored))
+                    _send(subscriptions, shown)
 
     def _tell_pending(self, transaction_hash: Hash32) -> None:
         for listener in self._pending_listeners:
             listener(transaction_hash)
-        for each in self._subscriptions():
-            if isinstance(each, PendingSubscription):
-                transaction = self._backend.mempool.get(transaction_hash) if each.full else None
-                if transaction is not None:
-                    each.send(orjson.dumps(transaction_json(transaction, None)))
-                elif not each.full:
-                    each.send(orjson.dumps(data(transaction_hash)))
+        _send(self._groups.get(_HASHES), b'"0x%b"' % transaction_hash.hex().encode())
+        whole = self._groups.get(_WHOLE)
+        transaction = self._backend.mempool.get(transaction_hash) if whole else None
+        if transaction is not None:
+            _send(whole, orjson.dumps(transaction_json(transaction, None)))
+
+
+def _send(subscriptions: list[Subscription], result: bytes) -> None:
+    for each in subscriptions:
+        each.send(result)

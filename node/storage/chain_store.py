@@ -158,6 +158,28 @@ class ChainStore:
         self._tip = stored
         return stored
 
+    def rollback(self) -> StoredBlock:
+        """Take the last block back, state and indexes and all, in one synchronous batch; returns the new tip.
+
+        Raises LocalError if there is none to take back, StorageCorrupt if what is stored contradicts itself.
+        """
+        tip = self._tip
+        if tip.height == 0:
+            raise LocalError("the chain holds its genesis block alone: there is nothing to take back")
+        parent = self.block(Height(tip.height - 1))
+        if parent is None:
+            raise StorageCorrupt(f"block {tip.height - 1}, the parent of the tip, is missing")
+        state = self._live.undo_block(parent.header, parent.time_ms, tip.header, tip.block, tip.transactions)
+        written = _block_writes(tip, b"", {})
+        writes: dict[bytes, bytes | None] = {key: None for key in written if key != keys.META_TIP}
+        writes |= state_writes(state)
+        writes[keys.META_TIP] = keys.tip_bytes(parent.height, parent.hash)
+        self._database.write_batch(writes, sync=True)
+        self._blocks, self._headers = _Cache(BLOCKS_CACHED), _Cache(HEADERS_CACHED)
+        self._reading = self._snapshot_runtime()
+        self._tip = parent
+        return parent
+
     def close(self) -> None:
         """Wait for readers, then close the database."""
         self._database.close()

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [name…]`: run the named benches, or all, each in a process of its own.
+"""`python -m tests.bench [name…]`: run the named benches, or all but the long ones, each in a process of its own.
 
 A bench is a module of this folder with `run(report)`, which adds figures to the report. A process each, so that the memory one
 has filled doesn't slow the garbage collector of the next.
@@ -13,8 +13,10 @@ from pathlib import Path
 
 from tests.bench.harness import ROOT, Report
 
-HELPERS = {"__main__", "harness", "workload", "worst_cases"}
-ORDER = ("admission", "execution", "evm", "block", "worst", "attribution", "devnet")
+HELPERS = {"__main__", "harness", "rivals", "workload", "worst_cases"}
+ORDER = ("admission", "execution", "evm", "block", "attribution", "settlement", "gas", "devnet", "consensus", "rpc")
+LONG = {"memory", "worst"}
+"""Minutes each: run by name only."""
 
 
 def names() -> list[str]:
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     if unknown:
         print(f"no bench is called {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
-    wanted = list(arguments) or known
+    wanted = list(arguments) or [name for name in known if name not in LONG]
     if len(wanted) == 1:
         report = Report(wanted[0])
         importlib.import_module(f"tests.bench.{wanted[0]}").run(report)

@@ -49,7 +49,7 @@ def _measure(report: Report, devnet: DevnetProcess) -> None:
     accounts = [Sender(bytes.fromhex(account["private_key"][2:])) for account in devnet.info["accounts"]]
     client = Client(devnet.url(0))
     _reads(report, devnet.url(0), accounts[0])
-    _finality(report, client, accounts[9], chain_id)
+    measure_finality(report, client, accounts[9], chain_id)
     _load(report, devnet, accounts[:LOAD_SENDERS], chain_id)
     client.close()
 
@@ -154,7 +154,7 @@ def _reads_s(url: str, call: tuple[str, ...], connections: int) -> float:
 # ---------------------------------------------------------------- finality
 
 
-def _finality(report: Report, client: Client, account: Sender, chain_id: int) -> None:
+def measure_finality(report: Report, client: Client, account: Sender, chain_id: int) -> None:
     """Sending to receipt, one transfer at a time. A receipt exists for final blocks only."""
     took_ms = []
     for nonce in range(IDLE_TRANSFERS):

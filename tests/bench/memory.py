@@ -30,8 +30,8 @@ from tests.bench.workload import funded as funded_accounts
 from tests.unit.node.local_chain import CHAIN_ID, LocalChain, make_spec
 
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "1000000"))
-BLOCKS = int(os.environ.get("BLOCKS", "150"))
-"""More than the 128 blocks that a node keeps decoded."""
+BLOCKS = int(os.environ.get("BLOCKS", "60"))
+"""More full blocks than a node keeps decoded."""
 BLOCK_TRANSFERS = 1_428
 """As many as fit into 30,000,000 gas."""
 MAX_FEE = 100_000 * GWEI

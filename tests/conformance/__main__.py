@@ -1,10 +1,11 @@
 """`python -m tests.conformance --fixtures DIR`: run state tests through the executor, and say how many pass.
 
 The last line is `N passed, M failed`; the failing cases are listed before it. The exit code is 0 if none failed. A case that
-takes longer than the time limit fails, and so does a file that is malformed; neither ends the run.
+takes longer than its limit of processor time fails, and so does a file that is malformed; neither ends the run.
 """
 
 import argparse
+import signal
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.conformance.state_test import TIERS
 
 
 def print_folders(results: list[Result], root: Path) -> None:
-    """Passed and failed by folder and fork, and the seconds they took."""
+    """Passed and failed by folder and fork, and the seconds of processor time they took."""
     rows: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
         rows[str(result.path.parent.relative_to(root) if root.is_dir() else root.name), result.fork].append(result)
@@ -43,7 +44,7 @@ def parse_options() -> argparse.Namespace:
         help="all tiers as nodes run them, one alone, or each in turn",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--seconds", type=float, default=600, help="the time limit of a case")
+    parser.add_argument("--seconds", type=float, default=600, help="of processor time, the limit of a case")
     parser.add_argument("--folders", action="store_true", help="print the counts of each folder and the slowest cases")
     options = parser.parse_args()
     if not options.fixtures.exists():
@@ -59,10 +60,15 @@ def main() -> int:
         return 2
     tiers = [name for name in TIERS if name != "all"] if options.tier == "each" else [options.tier]
     results = []
-    for result in run_all(works, options.fork, tiers, seconds=options.seconds, jobs=options.jobs):
-        results.append(result)
-        if result.problem:
-            print(f"FAILED {result.path.name}: {result.name} {result.problem}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for result in run_all(works, options.fork, tiers, seconds=options.seconds, jobs=options.jobs):
+            results.append(result)
+            if result.problem:
+                print(f"FAILED {result.path.name}: {result.name} {result.problem}", flush=True)
+        interrupted = False
+    except KeyboardInterrupt:
+        interrupted = True
     if options.folders:
         print_folders(results, options.fixtures)
         print_slowest(results)
@@ -71,8 +77,10 @@ def main() -> int:
         print("\nfailing cases:", *failures, sep="\n  ")
     counts = Counter(result.fork for result in results if not result.problem)
     print("passed by fork:", ", ".join(f"{fork} {counts[fork]}" for fork in FORKS))
+    if interrupted:
+        print("interrupted: not every case was run")
     print(f"{len(results) - len(failures)} passed, {len(failures)} failed")
-    return 1 if failures else 0
+    return 1 if failures or interrupted else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Running chosen cases in processes of their own, each case within a time limit."""
+"""Running chosen cases in processes of their own, each within a limit of processor time: a busy machine fails none."""
 
 import multiprocessing
 import resource
@@ -36,8 +36,8 @@ class TimeLimit(BaseException):
 
 
 def run_work(work: Work, fork: str | None, tiers: list[str], seconds: float) -> list[Result]:
-    """Each chosen case of a file on each tier. For the main thread of a process: its stack is big, and alarms reach it."""
-    signal.signal(signal.SIGALRM, _on_alarm)
+    """Each chosen case of a file on each tier. For the main thread of a process: its stack is big, and signals reach it."""
+    signal.signal(signal.SIGPROF, _on_limit)
     by_name = {name: TIERS[name]() for name in tiers}
     results = []
     try:
@@ -52,35 +52,47 @@ def run_work(work: Work, fork: str | None, tiers: list[str], seconds: float) -> 
 
 
 def _run_case(path: Path, case: Case, name: str, tier: Tier | None, seconds: float) -> Result:
-    began = time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    began = time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         problem = run(read(case), case.fork, tier).problem
     except FixtureError as error:
         problem = f"malformed fixture: {error}"
     except TimeLimit:
-        problem = f"took more than {seconds:g} s"
+        problem = f"took more than {seconds:g} s of processor time"
     except Exception as error:
         problem = f"the executor raised {type(error).__name__}: {error}"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    return Result(path, case.fork, name, problem, time.monotonic() - began)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    return Result(path, case.fork, name, problem, time.process_time() - began)
 
 
-def _on_alarm(_signal: int, _frame: FrameType | None) -> None:
+def _on_limit(_signal: int, _frame: FrameType | None) -> None:
     raise TimeLimit
 
 
 def run_all(works: list[Work], fork: str | None, tiers: list[str], *, seconds: float, jobs: int) -> Iterator[Result]:
-    """Everything, as it is done, in processes of their own whose main thread has a stack that is deep enough."""
+    """Everything, as it is done, in processes of their own whose main thread has a stack that is deep enough.
+
+    A KeyboardInterrupt ends the processes and passes through.
+    """
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
     resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES if hard < 0 else min(STACK_BYTES, hard), hard))
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         futures: dict[Future[list[Result]], Work] = {
             pool.submit(run_work, work, fork, tiers, seconds): work for work in works
         }
-        for future in as_completed(futures):
-            try:
-                yield from future.result()
-            except BrokenProcessPool:
-                yield Result(futures[future].path, "", "", "not run: a process of the runner died", 0.0)
+        try:
+            for future in as_completed(futures):
+                yield from _results_of(future, futures[future])
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+
+def _results_of(future: Future[list[Result]], work: Work) -> list[Result]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return [Result(work.path, "", "", "not run: a process of the runner died", 0.0)]

@@ -22,7 +22,6 @@ from evm_runtime.source import FlatSource
 from evm_runtime.state import AccountDB
 from evm_runtime.tiers import DEFAULT_TIERS
 from evm_runtime.transaction import BLOB, SET_CODE, Transaction, decode_transaction
-from evm_runtime.work import UNLIMITED
 from genesis.chain_spec import BlockParams, ChainSpec, ForkActivation
 from genesis.codec import encode_rlp
 from genesis.errors import InvalidTransaction, WireError
@@ -145,7 +144,7 @@ def _spec(test: StateTest, fork: Fork) -> ChainSpec:
     )
     # State tests have gas limits that no chain of ours could have.
     object.__setattr__(spec.block, "gas_limit", test.header.gas_limit)
-    object.__setattr__(spec.block, "work_limit", UNLIMITED << 8)  # and each gas is work
+    object.__setattr__(spec.block, "work_limit", 1 << 128)
     return spec
 
 

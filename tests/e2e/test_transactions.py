@@ -231,6 +231,8 @@ def test_websocket_subscriptions(devnet: DevnetProcess, web3: Web3, sender: Loca
     assert heads[1]["parentHash"] == heads[0]["hash"]
 
     token = deploy_erc20(web3, sender)
+    # The node that is subscribed to may be a block behind the one that answered with the receipt.
+    wait_until("the token on node 1", lambda: rpc(devnet.url(1), "eth_getCode", token.address, "latest") != "0x")
     receiver = fresh().address
 
     def transfer() -> None:

@@ -4,6 +4,7 @@ Case n of a run has the seed S + n. A difference is printed with its seed, and s
 """
 
 import argparse
+import gc
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from collections import Counter
 from node.worker import prepare_threads
 from tests.fuzz.cases import Case, check, make_case, shrink
 
-PROGRESS_EVERY = 1_000
+PROGRESS_EVERY = 250
 
 
 def run(options: argparse.Namespace) -> int:
@@ -89,6 +90,7 @@ def main() -> int:
     parser.add_argument("--no-stock", action="store_true", help="leave stock py-evm out, which is faster")
     options = parser.parse_args()
     failed: list[int] = []
+    gc.freeze()  # modules live as long as the process: a quarter of the time would go into looking at them again
     # In a thread with the stack of the node's own: programs recurse.
     prepare_threads()
     thread = threading.Thread(target=lambda: failed.append(run(options)))

@@ -171,6 +171,7 @@ class Twin:
             yield
 
     def _put(self, state: Any, address: Address, account: Account) -> None:
+        self.rules.state.destroy_storage(state, Bytes20(address))
         for slot, value in account.storage.items():
             self.rules.state.set_storage(state, Bytes20(address), Bytes32(slot.to_bytes(32, "big")), U256(value))
         self.rules.state.set_account_balance(state, Bytes20(address), U256(account.balance))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ethereum.exceptions import EthereumException
-from ethereum.trace import OpEnd, OpException, OpStart, TransactionEnd, set_evm_trace
+from ethereum.trace import EvmStop, GasAndRefund, OpEnd, OpException, OpStart, TransactionEnd, set_evm_trace
 from ethereum_rlp import rlp
 from ethereum_types.bytes import Bytes20, Bytes32
 from ethereum_types.numeric import U64, U256, Uint
@@ -29,9 +29,6 @@ from tests.fuzz.model import (
     Step,
 )
 from tests.unit.evm_runtime.chain import CHAIN_ID
-
-_HANDING_ON = {0xF0, 0xF1, 0xF2, 0xF4, 0xF5, 0xFA}
-"""Calls and creations: the gas that is there after them says nothing of their cost."""
 
 
 class Rules:
@@ -100,8 +97,9 @@ class _Recorder:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._open: dict[int, int] = {}
-        """By depth: the place in `steps` of the opcode that is running."""
+        self._open: dict[int, tuple[int, int]] = {}
+        """By depth: the place in `steps` of the opcode that is running, and the gas that it was charged so far. (What a call
+        hands on is charged, what a creation hands on is taken away without a word: as geth counts.)"""
         self._end: TransactionEnd | None = None
         self.steps: list[Step] = []
         self._refund: int | None = None
@@ -109,16 +107,19 @@ class _Recorder:
     def __call__(self, evm: Any, event: Any, *_args: Any, **_options: Any) -> None:
         depth = int(evm.message.depth) + 1
         if isinstance(event, OpStart):
-            self._open[depth] = len(self.steps)
+            self._open[depth] = len(self.steps), 0
             self.steps.append(_step(evm, int(event.op.value), depth))
+        elif isinstance(event, GasAndRefund) and depth in self._open:
+            place, charged = self._open[depth]
+            self._open[depth] = place, charged + event.gas_cost
         elif isinstance(event, OpEnd):
-            place = self._open[depth]
-            step = self.steps[place]
-            if step.opcode not in _HANDING_ON:
-                self.steps[place] = _with_cost(step, step.gas - int(evm.gas_left))
-        elif isinstance(event, OpException) and isinstance(event.error, self._rules.errors.InvalidOpcode):
-            self.steps.append(_step(evm, evm.code[int(evm.pc)], depth))
-        elif type(event).__name__ == "EvmStop" and evm.running and evm.code:
+            place, charged = self._open.pop(depth)
+            self.steps[place] = self.steps[place]._replace(cost=charged)
+        elif isinstance(event, OpException):
+            self._open.pop(depth, None)
+            if isinstance(event.error, self._rules.errors.InvalidOpcode):
+                self.steps.append(_step(evm, evm.code[int(evm.pc)], depth))
+        elif isinstance(event, EvmStop) and evm.running and evm.code:
             self.steps.append(_step(evm, 0, depth))
         elif isinstance(event, TransactionEnd):
             self._end = event
@@ -153,7 +154,3 @@ def _step(evm: Any, opcode: int, depth: int) -> Step:
         memory=(len(evm.memory), zlib.crc32(evm.memory)),
         refund=None if evm.message.tx_env.authorizations else refund,
     )
-
-
-def _with_cost(step: Step, cost: int) -> Step:
-    return Step(step.pc, step.opcode, step.gas, step.depth, step.stack, step.memory, cost, step.refund)

@@ -1,8 +1,8 @@
 """What a case starts from, what a machine says of it, and how two machines are compared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 BASE_FEE = 7
 COINBASE = b"\xc0" * 20
@@ -23,8 +23,7 @@ class Account:
 Accounts = Mapping[bytes, Account]
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What one transaction did. None is what a machine does not tell, or tells in words of its own."""
 
     status: int
@@ -38,8 +37,7 @@ class Result:
     work: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One opcode of a struct log, before it runs; None is what a machine does not tell."""
 
     pc: int
@@ -84,11 +82,14 @@ def _first_difference(expected: Sequence[Step], found: Sequence[Step]) -> str:
     return "" if len(expected) == len(found) else f"{len(expected)} steps expected, {len(found)} found"
 
 
-def _compare(left: Any, right: Any) -> str:
+def _compare(left: Result | Step | None, right: Result | Step | None) -> str:
     """The fields that differ, but for those of which one side says nothing."""
+    if left == right:
+        return ""
     if left is None or right is None:
-        return "" if left is right else f"expected {left}, found {right}"
-    pairs = [(each.name, getattr(left, each.name), getattr(right, each.name)) for each in fields(left)]
+        return f"expected {left}, found {right}"
     return "; ".join(
-        f"{name} expected {a}, found {b}" for name, a, b in pairs if a is not None and b is not None and a != b
+        f"{name} expected {a}, found {b}"
+        for name, a, b in zip(left._fields, left, right, strict=True)
+        if a is not None and b is not None and a != b
     )

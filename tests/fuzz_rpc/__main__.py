@@ -6,6 +6,7 @@ must be a JSON-RPC answer of the declared shape and none of an internal error; a
 
 import argparse
 import logging
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,10 @@ from pathlib import Path
 import trio
 
 from tests.fuzz_rpc.campaign import run
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
 
 
 def main() -> int:
@@ -26,6 +31,10 @@ def main() -> int:
     for line in report.failures:
         print(line, flush=True)
     print(f"seed {options.seed}: {report.results} results and {report.errors} errors answered")
+    rate = report.passed / options.seconds
+    print(
+        f"{rate:,.0f} requests/s; the slowest block took {report.slowest_block_s:.2f} s; peak RSS {_peak_mb():,.0f} MB"
+    )
     print(f"{report.passed} passed, {len(report.failures)} failed")
     return 1 if report.failures else 0
 

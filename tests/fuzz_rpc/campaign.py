@@ -17,7 +17,7 @@ from node.rpc.registry import Registry
 from node.rpc.server import serve
 from tests.fuzz_rpc.requests import Requests
 from tests.unit.rpc.fakes import RESULTS
-from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, CHAIN_ID, RealNode, real_node
+from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, CHAIN_ID, KEYS, RealNode, real_node
 from tests.unit.rpc.schema_check import SchemaError, check
 from tests.unit.rpc.ws_client import WsClient
 
@@ -25,6 +25,7 @@ LOGGING = "0x60aa60bb5f5fa2602a60005260206000f3"
 """Creation code that logs two topics and returns a word as code."""
 SKIPPED = ("admin_addPeer", "eth_sendRawTransactionSync")
 FAILURES_MAX = 20
+BLOCK_INTERVAL_S = 0.5
 INTERNAL = b'"error":{"code":-32603'
 
 
@@ -37,6 +38,7 @@ class Report:
     errors: int = 0
     failures: list[str] = field(default_factory=list)
     end: float = 0.0
+    slowest_block_s: float = 0.0
 
     def goes_on(self) -> bool:
         """Clients stop by themselves: a client that is cancelled may leave its socket open, and the server with it."""
@@ -89,7 +91,8 @@ async def run(folder: Path, seed: int, seconds: float) -> Report:
         await _fill(node)
         config = RpcConfig(
             port=0,
-            namespaces=(*NAMESPACES, "debug", "admin"),
+            namespaces=(*NAMESPACES, "debug", "admin", "personal"),
+            account_keys=(bytes.fromhex(KEYS[1][2:]),),
             limits=RpcLimits(call_timeout_s=0.3, trace_timeout_s=0.3, log_timeout_s=2.0),
         )
         async with trio.open_nursery() as nursery:
@@ -101,6 +104,7 @@ async def run(folder: Path, seed: int, seconds: float) -> Report:
             async with trio.open_nursery() as clients:
                 for number, client in enumerate((over_http, over_http, over_sockets, over_websocket)):
                     clients.start_soon(client, port, _requests(node, config, seed * 1_000 + number), report)
+                clients.start_soon(_blocks_go_on, node, report)
             await _settle(quiet, report)
             async with httpx.AsyncClient() as http:
                 body = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
@@ -109,6 +113,15 @@ async def run(folder: Path, seed: int, seconds: float) -> Report:
                     report.failures.append(f"after all, the server answers {answer.content!r}")
             nursery.cancel_scope.cancel()
     return report
+
+
+async def _blocks_go_on(node: RealNode, report: Report) -> None:
+    """Blocks of what the requests sent, so that answers age; one that takes long was stalled by the requests."""
+    while report.goes_on():
+        began = trio.current_time()
+        await node.produce()
+        report.slowest_block_s = max(report.slowest_block_s, trio.current_time() - began)
+        await trio.sleep(BLOCK_INTERVAL_S)
 
 
 async def _settle(quiet: int, report: Report) -> None:

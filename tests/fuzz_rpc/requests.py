@@ -36,6 +36,14 @@ QUANTITIES = (
 )
 
 
+_TYPED_DATA: dict[str, Any] = {
+    "types": {"EIP712Domain": [{"name": "name", "type": "string"}], "Mail": [{"name": "to", "type": "address"}]},
+    "primaryType": "Mail",
+    "domain": {"name": "Post"},
+    "message": {"to": "0x" + "ab" * 20},
+}
+
+
 class Requests:
     """A stream of request bodies. `known` are addresses and hashes that mean something on the chain."""
 
@@ -82,6 +90,8 @@ class Requests:
             return self._call_object()
         if kind == "state overrides":
             return self._overrides()
+        if kind == "simulation":
+            return self._simulation()
         choices: dict[str, Any] = {
             "address": self._addresses,
             "hash": self._hashes,
@@ -90,9 +100,25 @@ class Requests:
             "uint64": QUANTITIES,
             "count": [0, 1, 2, 5, "0x1", "3", "0xffff"],
             "boolean": [True, False],
-            "text": ["newHeads", "logs", "newPendingTransactions", "0x1", "x", "/ip4/127.0.0.1/tcp/1/p2p/x"],
+            "text": [
+                "newHeads",
+                "logs",
+                "newPendingTransactions",
+                "attributions",
+                "0x1",
+                "x",
+                "/ip4/127.0.0.1/tcp/1/p2p/x",
+            ],
             "storage key": ["0x0", "0x1", "0x" + "0" * 63 + "1"],
             "storage keys": [[], ["0x0"], ["0x0", "0x" + "11" * 32]],
+            "storage requests": [{pick(self._addresses): ["0x0", "0x1"]}, {pick(self._hashes): []}, {}],
+            "attribution filter": [
+                {},
+                {"model": 1},
+                {"payout": pick(self._addresses)},
+                {"receipt": pick(self._hashes)},
+            ],
+            "typed data": [_TYPED_DATA, {**_TYPED_DATA, "message": {"to": pick(self._addresses)}}, "{}", {}],
             "percentiles": [[], [10, 50, 90], [1.5], [50, 10]],
             "log filter": [self._filter()],
             "trace options": [
@@ -148,6 +174,21 @@ class Requests:
             "stateDiff": {pick(self._hashes): pick(self._hashes)},
         }
         return {pick(self._addresses): self._some(account)}
+
+    def _simulation(self) -> dict[str, Any]:
+        pick = self.random.choice
+        blocks = [
+            self._some(
+                {
+                    "calls": [self._call_object() for _ in range(self.random.randrange(4))],
+                    "stateOverrides": self._overrides(),
+                    "blockOverrides": pick([{}, {"number": pick(QUANTITIES)}, {"gasLimit": pick(QUANTITIES)}]),
+                }
+            )
+            for _ in range(self.random.randrange(4))
+        ]
+        flags = {name: pick([True, False]) for name in ("traceTransfers", "validation", "returnFullTransactions")}
+        return {"blockStateCalls": blocks, **self._some(flags)}
 
     def _some(self, entries: dict[str, Any]) -> dict[str, Any]:
         """Some of the members, and now and then one of them wrong."""

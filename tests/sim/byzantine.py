@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from consensus.messages import RoundState
 from genesis.primitives import ZERO_HASH, Hash32, Height, Round
-from genesis.types import Block, Commit, Proposal, Vote, VoteType
+from genesis.types import Block, Commit, DuplicateVote, Proposal, Vote, VoteType
 from tests.sim.ledger import INVALID_TRANSACTION
 from tests.unit.consensus.support import make_block
+
+ONE: Final = Hash32(bytes(31) + b"\x01")
 
 if TYPE_CHECKING:
     from tests.sim.node import Message, SimNode
@@ -177,7 +179,14 @@ class InvalidProposer(Cheat):
             {"next_validators_hash": Hash32(bytes(31) + b"\x01")},
             {"last_commit": replace(commit, signatures=_spoilt(commit.signatures))},
             {"last_commit": replace(commit, signatures=_without_most(commit.signatures))},
+            {"evidence": (_slander(node),)},
+            {"evidence": (_own_fault(node, node.context.height),)},
         ]
+        if node.chain:
+            mine = _own_fault(node, Height(node.context.height - 1))
+            changes.append({"evidence": (mine, mine)})
+        else:
+            changes.append({"evidence_hash": Hash32(bytes(31) + b"\x01")})
         wrong = {"transactions": block.transactions, "time_ms": data.time_ms, "last_commit": commit}
         wrong |= node.world.rng.choice(changes)
         bad = make_block(node.context, round_=data.round, **wrong)
@@ -221,7 +230,7 @@ class Forger(Cheat):
         out_of_turn = keys.proposal(node.key, place, block.hash, validators)
         in_name = keys.proposal(node.key, place, block.hash, validators, name=node.context.proposer(Round(round_)))
         commit = _commit_of_one(node, block.hash, everywhere=True)
-        for message in [*votes, rng.choice([out_of_turn, in_name]), commit, block]:
+        for message in [*votes, rng.choice([out_of_turn, in_name]), commit, block, _slander(node)]:
             self.says_alone(node, message)
 
     def say(self, node: "SimNode", peer: "SimNode", message: "Message") -> Iterable["Message"]:
@@ -268,6 +277,27 @@ def _spoilt(signatures: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 def _without_most(signatures: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return (*signatures[:1], *(b"" for _ in signatures[1:]))
+
+
+def _slander(node: "SimNode") -> DuplicateVote:
+    """Evidence against somebody honest, signed by the cheat."""
+    validators, keys = node.context.validators, node.world.keys
+    names = [member.address for member in validators.members if member.address != keys.addresses[node.key]]
+    name = node.world.rng.choice(names or [keys.addresses[node.key]])
+    height = Height(node.world.rng.randint(1, node.context.height))
+    votes = [
+        keys.vote(node.key, VoteType.PREVOTE, (height, 0), value, validators, name=name) for value in (ZERO_HASH, ONE)
+    ]
+    return DuplicateVote(*votes)
+
+
+def _own_fault(node: "SimNode", height: Height) -> DuplicateVote:
+    """Good evidence against the cheat itself."""
+    validators = node.contexts[height - 1].validators
+    votes = [
+        node.world.keys.vote(node.key, VoteType.PREVOTE, (height, 0), value, validators) for value in (ZERO_HASH, ONE)
+    ]
+    return DuplicateVote(*votes)
 
 
 def _commit_of_one(node: "SimNode", value: Hash32, *, everywhere: bool = False) -> Commit:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from consensus.application import HeightContext
-from genesis.primitives import Address, Height, Power
+from genesis.primitives import Address, Hash32, Height, Power
 from genesis.proposers import advance
 from genesis.types import Block, Commit, Validator, ValidatorSet
 from tests.sim.plan import HONEST, Plan
@@ -21,6 +21,8 @@ class Ledger:
     def __init__(self, plan: Plan, addresses: list[Address], rng: random.Random) -> None:
         members = zip(addresses, plan.powers, strict=False)
         self.genesis_set = _set_of(dict(members))
+        self.punished: dict[Hash32, frozenset[Address]] = {}
+        """By a block's hash: whom the chain up to it has punished."""
         self._sets = [self.genesis_set]
         while plan.changing and len(self._sets) < CANDIDATES:
             drawn = _draw(plan, addresses, rng)
@@ -32,7 +34,9 @@ class Ledger:
 
     def after(self, context: HeightContext, block: Block, commit: Commit) -> HeightContext:
         """The context of the next height: its set was known already, the block chooses the set of the one after."""
-        chosen = self._sets[block.hash[0] % len(self._sets)]
+        punished = self.punished_before(context) | {item.offender for item in block.evidence}
+        self.punished[block.hash] = punished
+        chosen = _without(self._sets[block.hash[0] % len(self._sets)], punished)
         raised, _ = advance(context.validators, context.priorities)
         known = dict(zip((m.address for m in context.validators.members), raised, strict=True))
         return replace(
@@ -47,12 +51,22 @@ class Ledger:
             priorities=tuple(known.get(m.address, 0) for m in context.next_validators.members),
         )
 
-    def executes(self, block: Block) -> bool:
-        return INVALID_TRANSACTION not in block.transactions
+    def punished_before(self, context: HeightContext) -> frozenset[Address]:
+        return self.punished.get(context.parent_hash, frozenset())
+
+    def executes(self, context: HeightContext, block: Block) -> bool:
+        again = self.punished_before(context) & {item.offender for item in block.evidence}
+        return INVALID_TRANSACTION not in block.transactions and not again
 
 
 def _set_of(powers: dict[Address, int]) -> ValidatorSet:
     return ValidatorSet(tuple(Validator(address, Power(power), address) for address, power in powers.items()))
+
+
+def _without(validators: ValidatorSet, punished: frozenset[Address]) -> ValidatorSet:
+    """A punished validator is in no later set; a set of none but punished stays."""
+    left = tuple(member for member in validators.members if member.address not in punished)
+    return ValidatorSet(left) if left else validators
 
 
 def _draw(plan: Plan, addresses: list[Address], rng: random.Random) -> ValidatorSet | None:

@@ -10,6 +10,7 @@ from consensus.application import HeightContext
 from consensus.driver import EARLY_BLOCKS_MAX, HeightDriver
 from consensus.events import ProposalReceived, VoteReceived
 from consensus.messages import Step
+from consensus.observer import SilentObserver
 from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD
 from consensus.vote_set import FUTURE_ROUNDS_PER_VALIDATOR, PAST_ROUNDS_KEPT
 from consensus.wal import HeldBlock, PolkaSeen, encode_record, read_records
@@ -23,6 +24,8 @@ from tests.sim.plan import Plan
 from tests.unit.consensus.support import BLOCK_PARAMS, CHAIN, PARAMS, check_body
 
 _Position = tuple[int, int]
+PUNISHED_WITHIN = 10
+"""Heights, with at most ten validators, within which an honest one proposes that has heard of an equivocation."""
 
 
 class Violation(AssertionError):
@@ -44,8 +47,13 @@ class Monitor:
         self.plan = plan
         self.decided: dict[int, Hash32] = {}
         self.sets: dict[int, ValidatorSet] = {}
+        self.times: dict[int, int] = {}
         self.max_round = 0
         self.evidence_seen = 0
+        self.accused: dict[Address, int] = {}
+        """Who equivocated before the eyes of an honest node, and the height at which the first of them decided then."""
+        self.punished: dict[Hash32, frozenset[Address]] = {}
+        """By block hash: whom the chain up to it punishes."""
         self._powers: dict[tuple[int, VoteType, int, Hash32], int] = defaultdict(int)
         self._known: set[tuple[int, VoteType, int, Hash32, Address]] = set()
         self._signed: dict[tuple[object, ...], tuple[object, ...]] = {}
@@ -100,7 +108,7 @@ class Monitor:
         if vote.kind is VoteType.PREVOTE:
             self._check_lock(node, vote)
             block = node.driver.blocks.get(vote.block_hash)
-            if not again and (block is None or (fault := fault_of(block, node.driver.context))):
+            if not again and (block is None or (fault := self.fault_of(block, node.driver.context))):
                 raise Violation(f"{node.name} prevoted a block that is {'not held' if block is None else fault}")
             return
         if not self.has_quorum(VoteType.PREVOTE, vote.height, vote.round, vote.block_hash):
@@ -142,7 +150,8 @@ class Monitor:
         for (validator, height, round_, _), said in values.items():
             if len(said) > 1:
                 self.evidence_seen += 1
-                if validator not in accused:
+                self.accused.setdefault(validator, height)
+                if validator not in accused and validator not in self._punished_before(node.driver.context):
                     raise Violation(f"{node.name} overlooked an equivocation at {height}/{round_}")
 
     # ------------------------------------------------------------ where they stand
@@ -198,11 +207,59 @@ class Monitor:
             raise Violation(f"FORK: {node.name} decides {block.hash.hex()[:6]} at height {context.height}")
         if (commit.height, commit.block_hash) != (context.height, block.hash):
             raise Violation(f"{node.name} decides a block with a commit of something else")
-        fault = fault_of(block, context) or fault_of_commit(commit, context.validators)
+        fault = self.fault_of(block, context) or fault_of_commit(commit, context.validators)
         if fault:
             raise Violation(f"{node.name} decided a block at height {context.height} that is {fault}")
         if block.consensus.time_ms > now_ms + PARAMS.precision_ms + self.plan.skew_ms:
             raise Violation(f"{node.name} decided a block from the future at height {context.height}")
+        self.times[context.height] = block.consensus.time_ms
+        self.punished[block.hash] = self._punished_before(context) | {item.offender for item in block.evidence}
+        self._check_punishment(context)
+
+    def _punished_before(self, context: HeightContext) -> frozenset[Address]:
+        return self.punished.get(context.parent_hash, frozenset())
+
+    def _check_punishment(self, context: HeightContext) -> None:
+        """In a healed network an equivocation is in a block once all members could propose since; then the cheat is out."""
+        if self._settled is None:
+            return
+        since = max(self._settled, default=0)
+        for who, height in self.accused.items():
+            waited = context.height - max(height, since)
+            if waited > PUNISHED_WITHIN and who not in self._punished_before(context):
+                raise Violation(f"{who.hex()[:4]} equivocated at {height} and is not punished {waited} heights later")
+        for who in self._punished_before(context):
+            by = next((h for h in range(1, context.height) if self._punished_at(h, who)), context.height)
+            if context.height > by + 2 and who in context.validators and len(context.validators) > 1:
+                raise Violation(f"{who.hex()[:4]} was punished at {by} and still votes at {context.height}")
+
+    def _punished_at(self, height: int, who: Address) -> bool:
+        return who in self.punished.get(self.decided.get(height, ZERO_HASH), frozenset())
+
+    def fault_of(self, block: Block, context: HeightContext) -> str:
+        return fault_of(block, context) or self._fault_of_evidence(block, context)
+
+    def _fault_of_evidence(self, block: Block, context: HeightContext) -> str:
+        """Two good signatures of one validator of a past height, accused once and never before."""
+        offenders = [item.offender for item in block.evidence]
+        if len(set(offenders)) < len(offenders) or len(offenders) > 16:
+            return "accusing somebody twice"
+        if self._punished_before(context) & set(offenders):
+            return "punishing somebody again"
+        for item in block.evidence:
+            validators = self.sets.get(item.height)
+            if item.height >= context.height or validators is None or not _power(validators, item.offender):
+                return "with evidence of no height before it"
+            if block.consensus.time_ms - self.times[item.height] > context.evidence_age_ms:
+                return "with evidence that is too old"
+            for said in (item.first, item.second):
+                try:
+                    genuine = recover(said.digest(CHAIN, validators.hash()), said.signature) == item.offender
+                except WireError:
+                    genuine = False
+                if not genuine:
+                    return "with forged evidence"
+        return ""
 
 
 def fault_of(block: Block, context: HeightContext) -> str:
@@ -219,7 +276,7 @@ def fault_of(block: Block, context: HeightContext) -> str:
         "of other validators": data.validators_hash == context.validators.hash(),
         "of other next validators": data.next_validators_hash == context.next_validators.hash(),
         "too early": data.time_ms >= context.parent_time_ms + interval,
-        "with evidence": not block.evidence and data.evidence_hash == evidence_hash(()),
+        "with another evidence_hash": data.evidence_hash == evidence_hash(block.evidence),
     }
     for fault, holds in facts.items():
         if not holds:
@@ -259,7 +316,7 @@ def _own_proposal(node: Watched, proposal: Proposal) -> ProposalReceived | None:
     return None if block is None else ProposalReceived(proposal, block.consensus.time_ms)
 
 
-class RoundObserver:
+class RoundObserver(SilentObserver):
     """Tells the monitor of the rounds of an honest node; the rest is nobody's business here."""
 
     def __init__(self, monitor: Monitor, node: Watched) -> None:
@@ -270,12 +327,6 @@ class RoundObserver:
         if step is not Step.NEW and (height, round_) != self._last:
             self._last = (height, round_)
             self._monitor.enters(self._node, height, round_)
-
-    def decided(self, commit: Commit, validators: ValidatorSet) -> None:
-        pass
-
-    def equivocation(self, evidence: Evidence) -> None:
-        pass
 
     def signing_refused(self, reason: str) -> None:
         raise Violation(f"the signer of {self._node.name} refused: {reason}")

@@ -15,6 +15,7 @@ import pytest
 
 import consensus.block_rules
 import consensus.driver
+import consensus.evidence
 import consensus.state_machine as rules
 import consensus.vote_set
 from consensus import recovery
@@ -27,11 +28,13 @@ from consensus.signer import Signer
 from consensus.state_machine import RoundsState
 from consensus.vote_set import HeightVotes, VoteSet
 from consensus.wal import Wal
+from genesis.errors import InvalidBlock
 from genesis.primitives import NO_ROUND, ZERO_HASH, Round
-from genesis.types import ValidatorSet, VoteType
+from genesis.types import Evidence, ValidatorSet, VoteType
 from tests.sim.cluster import Cluster
 from tests.sim.keys import toy_signatures
 from tests.sim.monitor import Violation
+from tests.sim.node import SimNode
 from tests.sim.plan import ROUGH, Plan
 
 Patch = pytest.MonkeyPatch
@@ -42,6 +45,7 @@ TWIN: Final = replace(ROUGH, byzantine=("twin",), heights=3)
 LOST: Final = replace(TWIN, loss=0.5)
 DYING: Final = replace(ROUGH, crashes=0.9, hazard=0.02, heights=3)
 CALM: Final = Plan(heights=3)
+LONG: Final = replace(ROUGH, heal_ms=4_000, powers=(10,) * 5, byzantine=("twin",), heights=16)
 LIVENESS: Final = ("healed", "no decision")
 
 
@@ -342,13 +346,13 @@ def signatures_beyond_the_quorum_are_not_checked(patch: Patch) -> None:
 def the_validator_set_of_a_block_is_not_checked(patch: Patch) -> None:
     correct = consensus.block_rules.check_block
 
-    def broken(chain: object, params: object, context: object, block: object) -> None:
+    def broken(chain: object, context: object, block: object, past: object) -> None:
         sets = replace(
             block.consensus,
             validators_hash=context.validators.hash(),
             next_validators_hash=context.next_validators.hash(),
         )
-        correct(chain, params, context, replace(block, consensus=sets))
+        correct(chain, context, replace(block, consensus=sets), past)
 
     import tests.sim.node as judge
 
@@ -358,6 +362,34 @@ def the_validator_set_of_a_block_is_not_checked(patch: Patch) -> None:
 @mutant(cheat("splitter"), "overlooked")
 def evidence_is_ignored(patch: Patch) -> None:
     patch.setattr(EvidencePool, "add", lambda self, evidence: False)
+
+
+@mutant(LONG, "not punished")
+def evidence_is_never_put_into_a_block(patch: Patch) -> None:
+    patch.setattr(EvidencePool, "choose", lambda self, *facts: ())
+
+
+@mutant(LONG, "punishing somebody again", "stops", *LIVENESS)
+def evidence_is_put_into_every_block(patch: Patch) -> None:
+    """And everybody takes it: who was punished before is not asked for."""
+    patch.setattr(EvidencePool, "close", lambda self, who: None)
+    patch.setattr("tests.sim.ledger.Ledger.executes", lambda self, context, block: True)
+    patch.setattr("tests.sim.ledger.Ledger.punished_before", lambda self, context: frozenset())
+
+
+@mutant(cheat("invalid proposer", LONG), "evidence", "accusing")
+def evidence_is_not_checked(patch: Patch) -> None:
+    patch.setattr(consensus.block_rules, "check_block_evidence", lambda chain, context, block, past: None)
+
+
+@mutant(cheat("forger"), "evidence")
+def evidence_is_not_signed_by_whom_it_accuses(patch: Patch) -> None:
+    def broken(chain: object, validators: ValidatorSet, item: Evidence, proposer: object = None) -> None:
+        if item.offender not in validators:
+            raise InvalidBlock("nobody")
+
+    for module in (consensus.evidence, sys.modules[SimNode.__module__]):
+        patch.setattr(module, "check_evidence", broken)
 
 
 # ---------------------------------------------------------------- crashes

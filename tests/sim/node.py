@@ -4,18 +4,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from consensus.application import HeightContext
+from consensus.application import HeightContext, PastHeight
 from consensus.block_rules import check_block, check_committed_block, verify_commit
 from consensus.driver import HeightDriver, Node
-from consensus.evidence import EvidencePool
+from consensus.evidence import EvidencePool, check_evidence
 from consensus.inbox import FutureBuffer
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState
 from consensus.observer import Observer, SilentObserver
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
 from consensus.wal import Wal
 from genesis.errors import InvalidBlock, PeerFault
-from genesis.primitives import Hash32, Round
-from genesis.types import Block, Commit, Proposal, Vote
+from genesis.primitives import Hash32, Height, Round
+from genesis.types import Block, Commit, DuplicateProposal, DuplicateVote, Evidence, Proposal, Vote
 from tests.sim.byzantine import Behaviour
 from tests.sim.disk import Crash, SimLog, SimRecord
 from tests.sim.monitor import RoundObserver, Violation
@@ -143,6 +143,9 @@ class SimNode:
             self.world.monitor.follows(self)
         self.world.send_all(self, self.driver.round_state())
         peers = [peer for peer in self.world.nodes if peer is not self]
+        item = self._evidence.next_to_tell()
+        if item is not None:
+            self.world.send_all(self, item)
         for request in self.driver.missing_blocks():
             if peers:
                 self.world.send(self, self.world.rng.choice(peers), request)
@@ -180,12 +183,17 @@ class SimNode:
         self.world.send_all(self, message)
 
     def _build(self, round_: Round) -> None:
+        time_ms = max(self.clock_ms(), self.context.parent_time_ms + BLOCK_PARAMS.interval_ms)
+        waiting = self._evidence.items()
+        punished = self.world.ledger.punished_before(self.context)
+        punishable = [item.offender for item in waiting if item.offender not in punished]
         block = make_block(
             self.context,
             round_=round_,
             transactions=(b"%s %d" % (self.name.encode(), self.world.rng.getrandbits(32)),),
-            time_ms=max(self.clock_ms(), self.context.parent_time_ms + BLOCK_PARAMS.interval_ms),
+            time_ms=time_ms,
             last_commit=self.driver.last_commit.commit(),
+            evidence=self._evidence.choose(self.context, time_ms, self._past(waiting), punishable),
         )
         self.obey(self.driver.built(round_, self.behaviour.block(self, block)))
 
@@ -196,8 +204,8 @@ class SimNode:
             self.obey(self.driver.body_refused(block))
             return
         try:
-            check_block(CHAIN, BLOCK_PARAMS, self.context, block)
-            valid = self.world.ledger.executes(block)
+            check_block(CHAIN, self.context, block, self._past(block.evidence))
+            valid = self.world.ledger.executes(self.context, block)
         except InvalidBlock:
             valid = False
         self.obey(self.driver.judged(block, valid=valid or self.behaviour.likes(block)))
@@ -218,6 +226,8 @@ class SimNode:
         self.chain.append((block, commit))
         self.contexts.append(self.world.ledger.after(self.context, block, commit))
         self._hazard("after the batch")
+        for item in block.evidence:
+            self._evidence.close(item.offender)
 
     # ------------------------------------------------------------ what comes in
 
@@ -234,6 +244,8 @@ class SimNode:
             self._take_round_state(sender, message)
         elif isinstance(message, BlockRequest):
             self._serve(sender, message.block_hash)
+        elif isinstance(message, DuplicateVote | DuplicateProposal):
+            self._take_evidence(message)
         elif message.height == height:
             self.obey(self._hand_over(sender, message))
         elif message.height == height + 1:
@@ -250,6 +262,22 @@ class SimNode:
             self.world.send(self, sender, self.driver.round_state())
         else:
             self.obey(self.driver.answer(sender.name, message))
+
+    def _past(self, evidence: tuple[Evidence, ...]) -> dict[Height, PastHeight]:
+        """What the application tells of final heights."""
+        heights = {item.height for item in evidence if 0 < item.height <= len(self.chain)}
+        return {h: PastHeight(self.chain[h - 1][0].consensus.time_ms, self.contexts[h - 1].validators) for h in heights}
+
+    def _take_evidence(self, item: Evidence) -> None:
+        """What the engine's desk does, at once."""
+        if item.height > self.context.height or self._evidence.accuses(item.offender):
+            return
+        try:
+            check_evidence(CHAIN, self.contexts[item.height - 1].validators, item)
+        except InvalidBlock as error:
+            raise PeerFault(str(error)) from None
+        if self._evidence.add(item):
+            self.world.send_all(self, item)
 
     def _serve(self, peer: "SimNode", wanted: Hash32) -> None:
         known = self.driver.blocks.get(wanted)
@@ -288,7 +316,7 @@ class SimNode:
                 verify_commit(CHAIN, self.context.validators, commit, self.context.height, commit.block_hash)
                 check_committed_block(block, commit)
                 check_body(block)
-                check_block(CHAIN, BLOCK_PARAMS, self.context, block)
+                check_block(CHAIN, self.context, block, self._past(block.evidence))
             except InvalidBlock as fault:
                 if source.honest:
                     raise Violation(f"{self.name} refuses a block of the honest {source.name}: {fault}") from fault

@@ -62,6 +62,29 @@ def test_a_cheat_breaks_nothing(behaviour: str, powers: tuple[int, ...]) -> None
         Cluster(seed, replace(ROUGH, powers=powers, byzantine=(behaviour,), heights=3)).run()
 
 
+@pytest.mark.parametrize("behaviour", ["twin", "equivocator", "splitter"])
+def test_an_equivocator_ends_up_punished_in_the_chain_and_out_of_the_set(behaviour: str) -> None:
+    punished = 0
+    for seed in range(4):
+        cluster = Cluster(seed, replace(ROUGH, heal_ms=8_000, powers=(10,) * 5, byzantine=(behaviour,), heights=16))
+        cluster.run()
+        cheat, tip = cluster.keys.addresses[0], cluster.honest[0].chain[-1][0]
+        assert cluster.monitor.punished[tip.hash] <= {cheat}
+        if cluster.monitor.punished[tip.hash]:
+            punished += 1
+            assert cheat not in cluster.honest[0].context.next_validators
+    assert punished > 2, f"a {behaviour} was punished in {punished} of 4 runs"
+
+
+def test_nobody_is_punished_who_does_not_sign_twice() -> None:
+    """A forger slanders the honest, and votes twice in its own name on the way."""
+    for behaviour in ("silent", "withholder", "liar", "forger"):
+        cluster = Cluster(1, replace(ROUGH, byzantine=(behaviour,), heights=4))
+        cluster.run()
+        guilty = {cluster.keys.addresses[0]} if behaviour == "forger" else set()
+        assert set().union(*cluster.monitor.punished.values()) == guilty, behaviour
+
+
 def test_sets_change_while_the_network_is_rough() -> None:
     plan = replace(ROUGH, changing=True, spare=2, byzantine=("twin",), heights=8)
     seen = set()

@@ -4,7 +4,7 @@ import hashlib
 from collections import deque
 
 from consensus.messages import BlockRequest, RoundState
-from genesis.types import Block, Commit, Proposal, Vote
+from genesis.types import Block, Commit, DuplicateProposal, DuplicateVote, Proposal, Vote
 
 LINES_KEPT = 60
 
@@ -46,6 +46,8 @@ def words(message: object) -> str:
             return f"block {message.height} {message.hash.hex()[:6]}"
         case RoundState():
             return f"at {message.height}/{message.round} {message.step.name.lower()}"
+        case DuplicateVote() | DuplicateProposal():
+            return f"evidence of {message.height} against {message.offender.hex()[:4]}"
         case BlockRequest():
             return f"wants block {message.height} {message.block_hash.hex()[:6]}"
     return type(message).__name__

@@ -60,3 +60,9 @@ def raw_transaction(context: Context, transaction_hash: Hash32) -> str | None:
     """A final transaction as it stands on the wire."""
     found = transaction_at(context.chain, transaction_hash)
     return None if found is None else data(found[0].transactions[found[1]].raw)
+
+
+@method("debug_getBadBlocks", result="anything[]")
+def bad_blocks(context: Context) -> list[str]:
+    """Empty: a proposal that breaks a rule is never voted for, and this node keeps none."""
+    return []

@@ -5,7 +5,7 @@ from node.rpc.backend import Context
 from node.rpc.format import Json, block_json, quantity, receipt_json
 from node.rpc.lookup import block_at
 from node.rpc.params import BLOCK_NUMBER, BLOCK_REF, BOOLEAN, HASH, UINT64, BlockRef
-from node.rpc.registry import Param, Runs, method
+from node.rpc.registry import Keeps, Param, Runs, method
 
 _NUMBER = Param("block", BLOCK_NUMBER)
 _HASH = Param("hash", HASH)
@@ -37,20 +37,34 @@ def syncing(context: Context) -> bool | Json:
     }
 
 
-@method("eth_getBlockByNumber", _NUMBER, Param("full", BOOLEAN, default=False), result="block or null", runs=Runs.READ)
+@method(
+    "eth_getBlockByNumber",
+    _NUMBER,
+    Param("full", BOOLEAN, default=False),
+    result="block or null",
+    runs=Runs.READ,
+    keeps=Keeps.FINAL,
+)
 def block_by_number(context: Context, ref: BlockRef, full: bool) -> Json | None:
     """A block by height or tag, with its transactions whole or as hashes."""
     stored = block_at(context.chain, ref)
     return None if stored is None else block_json(stored, full=full)
 
 
-@method("eth_getBlockByHash", _HASH, Param("full", BOOLEAN, default=False), result="block or null", runs=Runs.READ)
+@method(
+    "eth_getBlockByHash",
+    _HASH,
+    Param("full", BOOLEAN, default=False),
+    result="block or null",
+    runs=Runs.READ,
+    keeps=Keeps.FINAL,
+)
 def block_by_hash(context: Context, block_hash: Hash32, full: bool) -> Json | None:
     """A block by hash."""
     return block_by_number(context, BlockRef(hash=block_hash), full)
 
 
-@method("eth_getHeaderByNumber", _NUMBER, result="header or null", runs=Runs.READ)
+@method("eth_getHeaderByNumber", _NUMBER, result="header or null", runs=Runs.READ, keeps=Keeps.FINAL)
 def header_by_number(context: Context, ref: BlockRef) -> Json | None:
     """A header by height or tag."""
     block = block_by_number(context, ref, False)
@@ -60,27 +74,27 @@ def header_by_number(context: Context, ref: BlockRef) -> Json | None:
     return block
 
 
-@method("eth_getHeaderByHash", _HASH, result="header or null", runs=Runs.READ)
+@method("eth_getHeaderByHash", _HASH, result="header or null", runs=Runs.READ, keeps=Keeps.FINAL)
 def header_by_hash(context: Context, block_hash: Hash32) -> Json | None:
     """A header by hash."""
     return header_by_number(context, BlockRef(hash=block_hash))
 
 
-@method("eth_getBlockReceipts", Param("block", BLOCK_REF), result="receipts or null", runs=Runs.READ)
+@method("eth_getBlockReceipts", Param("block", BLOCK_REF), result="receipts or null", runs=Runs.READ, keeps=Keeps.FINAL)
 def block_receipts(context: Context, ref: BlockRef) -> list[Json] | None:
     """All receipts of a block, in order."""
     stored = block_at(context.chain, ref)
     return None if stored is None else [receipt_json(stored, place) for place in range(len(stored.transactions))]
 
 
-@method("eth_getBlockTransactionCountByNumber", _NUMBER, result="quantity or null", runs=Runs.READ)
+@method("eth_getBlockTransactionCountByNumber", _NUMBER, result="quantity or null", runs=Runs.READ, keeps=Keeps.TIP)
 def transaction_count_by_number(context: Context, ref: BlockRef) -> str | None:
     """How many transactions a block has."""
     stored = block_at(context.chain, ref)
     return None if stored is None else quantity(len(stored.transactions))
 
 
-@method("eth_getBlockTransactionCountByHash", _HASH, result="quantity or null", runs=Runs.READ)
+@method("eth_getBlockTransactionCountByHash", _HASH, result="quantity or null", runs=Runs.READ, keeps=Keeps.TIP)
 def transaction_count_by_hash(context: Context, block_hash: Hash32) -> str | None:
     """How many transactions a block has, by its hash."""
     return transaction_count_by_number(context, BlockRef(hash=block_hash))

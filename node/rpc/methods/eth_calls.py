@@ -21,7 +21,7 @@ from node.rpc.errors import server_error
 from node.rpc.format import Json, access_list_json, data, quantity
 from node.rpc.lookup import header_at
 from node.rpc.params import BLOCK_REF, LATEST, PENDING, BlockRef
-from node.rpc.registry import Param, Runs, method
+from node.rpc.registry import Keeps, Param, Runs, method
 from node.rpc.reverts import reverted
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _AROUND = Param("block overrides", BLOCK_OVERRIDES, default=None)
 StateArgs = dict[Address, AccountOverrideArgs] | None
 
 
-@method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL)
+@method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL, keeps=Keeps.TIP)
 def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None) -> str:
     """Run a message on the state after a block, and forget it; answers what it returns."""
     header, runtime = surroundings(context, ref, next_block=ref.is_pending), context.chain.runtime
@@ -54,7 +54,7 @@ def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, arou
     return data(_output(result))
 
 
-@method("eth_estimateGas", _CALL, _NEXT, _STATE, _AROUND, result="quantity", runs=Runs.CALL)
+@method("eth_estimateGas", _CALL, _NEXT, _STATE, _AROUND, result="quantity", runs=Runs.CALL, keeps=Keeps.TIP)
 def estimate_gas(
     context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
 ) -> str:
@@ -70,7 +70,7 @@ def estimate_gas(
     return quantity(found)
 
 
-@method("eth_createAccessList", _CALL, _NEXT, _STATE, result="access list", runs=Runs.CALL)
+@method("eth_createAccessList", _CALL, _NEXT, _STATE, result="access list", runs=Runs.CALL, keeps=Keeps.TIP)
 def create_access_list(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs) -> Json:
     """The accounts and slots that a message touches, and its gas with that list; `error` if it fails."""
     header, runtime = surroundings(context, ref, next_block=ref.tag not in (None, "earliest")), context.chain.runtime

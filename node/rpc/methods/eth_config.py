@@ -55,6 +55,15 @@ def config(context: Context) -> Json:
     return {"current": current, "next": None, "last": None}
 
 
+@method("eth_capabilities", result="capabilities")
+def capabilities(context: Context) -> Json:
+    """What this node can answer: it keeps every block with its state since genesis, and deletes nothing."""
+    tip = context.chain.tip()
+    whole = {"disabled": False, "oldestBlock": "0x0"}
+    kinds = ("state", "tx", "logs", "receipts", "blocks", "stateproofs")
+    return {"head": {"number": hex(tip.height), "hash": data(tip.hash)}, **dict.fromkeys(kinds, whole)}
+
+
 def _name(address: "Address") -> str:
     number = int.from_bytes(address, "big")
     return _PRECOMPILES.get(number, f"PRECOMPILE_{number:X}")

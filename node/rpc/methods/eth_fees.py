@@ -7,27 +7,27 @@ from node.rpc.errors import server_error
 from node.rpc.fees import rewards_at, suggested_tip
 from node.rpc.format import Json, quantity
 from node.rpc.params import BLOCK_NUMBER, COUNT, PERCENTILES, BlockRef
-from node.rpc.registry import Param, Runs, method
+from node.rpc.registry import Keeps, Param, Runs, method
 
 _HISTORY_BLOCKS_MAX = 1_024
 _BLOB_BASE_FEE = 1
 """Wei per blob gas: the minimum of EIP-4844, for ever, as the chain has no blobs."""
 
 
-@method("eth_gasPrice", result="quantity", runs=Runs.READ)
+@method("eth_gasPrice", result="quantity", runs=Runs.READ, keeps=Keeps.TIP)
 def gas_price(context: Context) -> str:
     """A gas price for legacy transactions: the next block's base fee and the suggested tip."""
     chain = context.chain
     return quantity(chain.runtime.next_base_fee(chain.tip().header) + suggested_tip(chain))
 
 
-@method("eth_maxPriorityFeePerGas", result="quantity", runs=Runs.READ)
+@method("eth_maxPriorityFeePerGas", result="quantity", runs=Runs.READ, keeps=Keeps.TIP)
 def max_priority_fee(context: Context) -> str:
     """The suggested tip."""
     return quantity(suggested_tip(context.chain))
 
 
-@method("eth_baseFee", result="quantity", runs=Runs.READ)
+@method("eth_baseFee", result="quantity", runs=Runs.READ, keeps=Keeps.TIP)
 def base_fee(context: Context) -> str:
     """The base fee of the next block."""
     return quantity(context.chain.runtime.next_base_fee(context.chain.tip().header))
@@ -46,6 +46,7 @@ def blob_base_fee(context: Context) -> str:
     Param("percentiles", PERCENTILES, default=()),
     result="fee history",
     runs=Runs.READ,
+    keeps=Keeps.TIP,
 )
 def fee_history(context: Context, count: int, newest: BlockRef, percentiles: tuple[float, ...]) -> Json:
     """Base fees, how full the blocks were, and tips at percentiles of gas, for up to 1,024 blocks."""

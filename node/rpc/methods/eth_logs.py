@@ -7,20 +7,27 @@ from typing import Any
 from genesis.errors import InvariantError
 from genesis.primitives import Height
 from node.interfaces import ChainReader
+from node.rpc.attributions import attribution_filter
 from node.rpc.backend import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.filters import BlockPoll, LogPoll, PendingPoll
 from node.rpc.format import Json, data
 from node.rpc.logs import LogQuery, search, search_some
 from node.rpc.params import ANYTHING, LOG_FILTER, TEXT, BadParam, BlockRef, LogFilter, boolean, log_filter
-from node.rpc.registry import Param, Runs, method
-from node.rpc.subscriptions import HeadSubscription, LogSubscription, PendingSubscription, Subscription
+from node.rpc.registry import Keeps, Param, Runs, method
+from node.rpc.subscriptions import (
+    AttributionSubscription,
+    HeadSubscription,
+    LogSubscription,
+    PendingSubscription,
+    Subscription,
+)
 
 _FILTER = Param("filter", LOG_FILTER)
 _ID = Param("id", TEXT)
 
 
-@method("eth_getLogs", _FILTER, result="logs", runs=Runs.CALL)
+@method("eth_getLogs", _FILTER, result="logs", runs=Runs.CALL, keeps=Keeps.FINAL)
 def get_logs(context: Context, wanted: LogFilter) -> list[Json]:
     """The logs that match, of one block by hash or of a range of heights."""
     chain, query = context.chain, LogQuery(wanted)
@@ -137,7 +144,7 @@ def uninstall_filter(context: Context, filter_id: str) -> bool:
 
 @method("eth_subscribe", Param("kind", TEXT), Param("options", ANYTHING, default=None), result="subscription id")
 def subscribe(context: Context, kind: str, options: Any) -> str:
-    """Be notified of `newHeads`, `logs` (with a filter) or `newPendingTransactions` (hashes, or whole with `true`)."""
+    """Be notified of `newHeads`, `logs`, `newPendingTransactions` (whole ones with `true`) or `attributions`."""
     make = _SUBSCRIPTIONS.get(kind)
     if make is None:
         raise invalid_params(f'no "{kind[:64]}" subscription in eth namespace')
@@ -166,15 +173,20 @@ def _logs(context: Context, options: Any) -> Subscription:
     wanted = log_filter(options if options is not None else {})
     if wanted.block_hash is not None:
         raise BadParam("a subscription is to blocks to come, not to one by hash")
-    return LogSubscription(context.session, LogQuery(wanted))
+    return LogSubscription(context.session, wanted)
 
 
 def _pending(context: Context, options: Any) -> Subscription:
     return PendingSubscription(context.session, full=boolean(options) if options is not None else False)
 
 
+def _attributions(context: Context, options: Any) -> Subscription:
+    return AttributionSubscription(context.session, attribution_filter(options if options is not None else {}))
+
+
 _SUBSCRIPTIONS: dict[str, Callable[[Context, Any], Subscription]] = {
     "newHeads": _new_heads,
     "logs": _logs,
     "newPendingTransactions": _pending,
+    "attributions": _attributions,
 }

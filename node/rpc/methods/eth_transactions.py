@@ -13,7 +13,7 @@ from node.rpc.errors import SYNC_TIMEOUT, RpcError, invalid_params, server_error
 from node.rpc.format import Json, data, quantity, receipt_json, transaction_json
 from node.rpc.lookup import block_at, transaction_at
 from node.rpc.params import ADDRESS, BLOCK_NUMBER, COUNT, DATA, HASH, UINT64, BlockRef
-from node.rpc.registry import Param, Runs, method
+from node.rpc.registry import Keeps, Param, Runs, method
 
 if TYPE_CHECKING:
     from evm_runtime.transaction import Transaction
@@ -63,7 +63,7 @@ async def by_hash(context: Context, transaction_hash: Hash32) -> Json | None:
     """A transaction, final or waiting."""
     waiting, found = await _find(context, transaction_hash)
     if found is not None:
-        return transaction_json(found[0].transactions[found[1]], found[0], found[1])
+        return transaction_json(found[0].transactions[found[1]], found[0].header, found[1])
     return None if waiting is None else transaction_json(waiting, None)
 
 
@@ -84,21 +84,35 @@ async def _find(
     return waiting, await context.read(transaction_at, context.chain, transaction_hash)
 
 
-@method("eth_getTransactionReceipt", _HASH, result="receipt or null", runs=Runs.READ)
+@method("eth_getTransactionReceipt", _HASH, result="receipt or null", runs=Runs.READ, keeps=Keeps.FINAL)
 def receipt(context: Context, transaction_hash: Hash32) -> Json | None:
     """The receipt of a final transaction."""
     found = transaction_at(context.chain, transaction_hash)
     return None if found is None else receipt_json(*found)
 
 
-@method("eth_getTransactionByBlockNumberAndIndex", _NUMBER, _INDEX, result="transaction or null", runs=Runs.READ)
+@method(
+    "eth_getTransactionByBlockNumberAndIndex",
+    _NUMBER,
+    _INDEX,
+    result="transaction or null",
+    runs=Runs.READ,
+    keeps=Keeps.FINAL,
+)
 def by_number_and_index(context: Context, ref: BlockRef, index: int) -> Json | None:
     """The transaction at a place of a block."""
     stored = _holding(context, ref, index)
-    return None if stored is None else transaction_json(stored.transactions[index], stored, index)
+    return None if stored is None else transaction_json(stored.transactions[index], stored.header, index)
 
 
-@method("eth_getTransactionByBlockHashAndIndex", _HASH, _INDEX, result="transaction or null", runs=Runs.READ)
+@method(
+    "eth_getTransactionByBlockHashAndIndex",
+    _HASH,
+    _INDEX,
+    result="transaction or null",
+    runs=Runs.READ,
+    keeps=Keeps.FINAL,
+)
 def by_block_hash_and_index(context: Context, block_hash: Hash32, index: int) -> Json | None:
     """The transaction at a place of a block, by the block's hash."""
     return by_number_and_index(context, BlockRef(hash=block_hash), index)
@@ -123,6 +137,7 @@ def raw_by_block_hash_and_index(context: Context, block_hash: Hash32, index: int
     Param("nonce", UINT64),
     result="transaction or null",
     runs=Runs.READ,
+    keeps=Keeps.TIP,
 )
 def by_sender_and_nonce(context: Context, sender: Address, nonce: int) -> Json | None:
     """The final transaction that a sender signed with a nonce."""
@@ -138,6 +153,7 @@ def by_sender_and_nonce(context: Context, sender: Address, nonce: int) -> Json |
     Param("limit", COUNT, default=PAGE_DEFAULT),
     result="page of transactions",
     runs=Runs.READ,
+    keeps=Keeps.TIP,
 )
 def of_sender(context: Context, sender: Address, cursor: int, limit: int) -> Json:
     """The final transactions of a sender by nonce, `cursor` being the first; `next` is the cursor of the page after it."""
@@ -152,7 +168,7 @@ def transaction_at_place(chain: ChainReader, height: Height, place: int) -> Json
     stored = chain.block(height)
     if stored is None or place >= len(stored.transactions):
         raise StorageCorrupt(f"the index places a transaction in block {height}, which does not hold it")
-    return transaction_json(stored.transactions[place], stored, place)
+    return transaction_json(stored.transactions[place], stored.header, place)
 
 
 def _holding(context: Context, ref: BlockRef, index: int) -> StoredBlock | None:

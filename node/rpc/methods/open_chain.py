@@ -1,5 +1,6 @@
 """open: the chain itself, where Ethereum has no word for it: validators, commits, consensus data, supply, this node."""
 
+from genesis.emission import EMISSION_PERIOD_MS, EMISSION_TOTAL, VALIDATORS_EMISSION_BPS, emitted
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Height, Round
 from genesis.proposers import proposer
@@ -147,6 +148,22 @@ def supply(context: Context, ref: BlockRef) -> Json:
         "reserve": quantity(found.reserve),
         "pendingRewards": quantity(found.pending_rewards),
         "emissionClockMs": quantity(found.emission_clock_ms),
+    }
+
+
+@method("open_emission", _BLOCK, result="emission", runs=Runs.READ)
+def emission(context: Context, ref: BlockRef) -> Json:
+    """The emission schedule at a block: its clock, what it has allocated and what is left, and what the next second brings."""
+    clock_ms = state_at(context.chain, ref).supply().emission_clock_ms
+    allocated = emitted(clock_ms)
+    return {
+        "clockMs": quantity(clock_ms),
+        "allocated": quantity(allocated),
+        "remaining": quantity(EMISSION_TOTAL - allocated),
+        "nextSecond": quantity(emitted(clock_ms + 1_000) - allocated),
+        "period": quantity(clock_ms // EMISSION_PERIOD_MS),
+        "periodMs": quantity(EMISSION_PERIOD_MS),
+        "validatorsBps": quantity(VALIDATORS_EMISSION_BPS),
     }
 
 

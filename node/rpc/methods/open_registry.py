@@ -45,7 +45,7 @@ def queries(context: Context, ref: BlockRef) -> "Queries":
     return Queries(ContractReader(state_at(context.chain, ref)), context.chain.spec.chain_id)
 
 
-def _page(read: Callable[[int, int], Iterator[T]], show: Callable[[T], Json], cursor: int, limit: int) -> Json:
+def page(read: Callable[[int, int], Iterator[T]], show: Callable[[T], Json], cursor: int, limit: int) -> Json:
     """At most `limit` items from `cursor` on; one more is asked for to see whether there is a next page."""
     if not 1 <= limit <= PAGE_MAX:
         raise invalid_params(f"limit is 1 to {PAGE_MAX}")
@@ -80,7 +80,7 @@ def datanet(context: Context, datanet_id: int, ref: BlockRef) -> Json | None:
 @method("open_datanets", _CURSOR, _LIMIT, _BLOCK, result="page of datanets", runs=Runs.READ)
 def datanets(context: Context, cursor: int, limit: int, ref: BlockRef) -> Json:
     """All datanets, by id."""
-    return _page(queries(context, ref).datanets, _datanet_json, cursor, limit)
+    return page(queries(context, ref).datanets, _datanet_json, cursor, limit)
 
 
 def _datanet_json(found: "DatanetInfo") -> Json:
@@ -121,7 +121,7 @@ def version(context: Context, datanet_id: int, number: int, ref: BlockRef) -> Js
 def versions(context: Context, datanet_id: int, cursor: int, limit: int, ref: BlockRef) -> Json:
     """All published versions of a datanet."""
     found = queries(context, ref)
-    return _page(lambda first, count: found.versions_of(datanet_id, first, count), _version_json, cursor, limit)
+    return page(lambda first, count: found.versions_of(datanet_id, first, count), _version_json, cursor, limit)
 
 
 def _version_json(found: "VersionInfo") -> Json:
@@ -142,13 +142,13 @@ def _version_json(found: "VersionInfo") -> Json:
 def contribution(context: Context, contribution_id: int, ref: BlockRef) -> Json | None:
     """A contribution: who, what root, how much, and its status."""
     found = queries(context, ref).contribution(contribution_id)
-    return None if found is None else _contribution_json(found)
+    return None if found is None else contribution_json(found)
 
 
 @method("open_contributions", _CURSOR, _LIMIT, _BLOCK, result="page of contributions", runs=Runs.READ)
 def contributions(context: Context, cursor: int, limit: int, ref: BlockRef) -> Json:
     """All contributions of the chain, by id."""
-    return _page(queries(context, ref).contributions, _contribution_json, cursor, limit)
+    return page(queries(context, ref).contributions, contribution_json, cursor, limit)
 
 
 @method(
@@ -163,9 +163,7 @@ def contributions(context: Context, cursor: int, limit: int, ref: BlockRef) -> J
 def contributions_of(context: Context, datanet_id: int, cursor: int, limit: int, ref: BlockRef) -> Json:
     """The contributions of one datanet, by their place in it."""
     found = queries(context, ref)
-    return _page(
-        lambda first, count: found.contributions_of(datanet_id, first, count), _contribution_json, cursor, limit
-    )
+    return page(lambda first, count: found.contributions_of(datanet_id, first, count), contribution_json, cursor, limit)
 
 
 @method("open_content", _ID, _BLOCK, result="segments or null", runs=Runs.CALL)
@@ -175,7 +173,7 @@ def content(context: Context, contribution_id: int, ref: BlockRef) -> list[str] 
     return None if found is None else [data(piece) for piece in found]
 
 
-def _contribution_json(found: "ContributionInfo") -> Json:
+def contribution_json(found: "ContributionInfo") -> Json:
     return {
         "id": quantity(found.id),
         "datanet": quantity(found.datanet_id),
@@ -205,7 +203,7 @@ def model(context: Context, model_id: int, ref: BlockRef) -> Json | None:
 @method("open_models", _CURSOR, _LIMIT, _BLOCK, result="page of models", runs=Runs.READ)
 def models(context: Context, cursor: int, limit: int, ref: BlockRef) -> Json:
     """All models, by id."""
-    return _page(queries(context, ref).models, _model_json, cursor, limit)
+    return page(queries(context, ref).models, _model_json, cursor, limit)
 
 
 def _model_json(found: "ModelInfo") -> Json:
@@ -243,7 +241,7 @@ def receipt(context: Context, receipt_id: Hash32, ref: BlockRef) -> Json | None:
 @method("open_receipts", _CURSOR, _LIMIT, _BLOCK, result="page of inference receipts", runs=Runs.READ)
 def receipts(context: Context, cursor: int, limit: int, ref: BlockRef) -> Json:
     """All inference receipts, in the order of inference."""
-    return _page(queries(context, ref).receipts, _receipt_json, cursor, limit)
+    return page(queries(context, ref).receipts, _receipt_json, cursor, limit)
 
 
 def _receipt_json(found: "ReceiptInfo") -> Json:
@@ -285,7 +283,9 @@ def trace(context: Context, model_id: int, output: bytes, ref: BlockRef) -> Json
     header = header_at(context.chain, ref)
     reader = ContractReader(context.chain.runtime.state(header))
     try:
-        found = explain(reader, context.services.span_index, model_id, output, tokens_max=limit.output_tokens_max)
+        found = explain(
+            reader, context.services.backend.span_index, model_id, output, tokens_max=limit.output_tokens_max
+        )
     except (TraceError, TextError) as error:
         raise server_error(str(error)) from None
     return {
@@ -293,11 +293,11 @@ def trace(context: Context, model_id: int, output: bytes, ref: BlockRef) -> Json
         "tokens": quantity(found.tokens),
         "unmatched": quantity(found.unmatched),
         "scores": [{"contribution": quantity(who), "tokens": quantity(tokens)} for who, tokens in found.scores],
-        "spans": [_span_json(span) for span in found.spans],
+        "spans": [span_json(span) for span in found.spans],
     }
 
 
-def _span_json(span: Any) -> Json:
+def span_json(span: Any) -> Json:
     return {
         "startToken": quantity(span.start_token),
         "tokens": quantity(span.length),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from genesis.primitives import Address
 from node.rpc.backend import Context
-from node.rpc.format import Json, data, transaction_json
+from node.rpc.format import Json, checksum, data, transaction_json
 from node.rpc.params import ADDRESS
 from node.rpc.registry import Param, method
 
@@ -50,7 +50,7 @@ def _all(context: Context, show: Callable[["Transaction"], Any]) -> Json:
 
 
 def _by_sender(group: Waiting, show: Callable[["Transaction"], Any]) -> Json:
-    return {data(sender): {str(tx.nonce): show(tx) for tx in txs} for sender, txs in group.items()}
+    return {checksum(sender): {str(tx.nonce): show(tx) for tx in txs} for sender, txs in group.items()}
 
 
 def _summary(tx: "Transaction") -> str:

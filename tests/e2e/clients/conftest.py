@@ -15,7 +15,7 @@ from packages import NotAvailableError, installed
 
 import attribution_precompile
 
-ACCOUNTS = {"ethers": 4, "viem": 5, "cast": 6, "metamask": 8}
+ACCOUNTS = {"ethers": 4, "viem": 5, "cast": 6, "forge": 7, "metamask": 8}
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,9 @@ async function create2() {
 
 async function errors() {
   const attribution = new ethers.Contract(setting.attribution, setting.attributionAbi, wallet);
-  for (const attempt of [attribution.quote.staticCall(ABSENT, 0, 0), attribution.quote.estimateGas(ABSENT, 0, 0)]) {
+  // Functions, not promises: one that fails while another is awaited would end the process.
+  const { quote } = attribution;
+  for (const attempt of [() => quote.staticCall(ABSENT, 0, 0), () => quote.estimateGas(ABSENT, 0, 0)]) {
     await assert.rejects(attempt, (error) => {
       assert.equal(error.code, "CALL_EXCEPTION");
       assert.equal(error.revert?.name ?? attribution.interface.parseError(error.data).name, "UnknownModel");
@@ -150,4 +152,23 @@ async function polling() {
   assert.equal(batch[4].number, 1);
 }
 
-await main({ token, permit, transactions, delegation, create2, errors, subscriptions, polling });
+async function nodeAccounts() {
+  const signer = await provider.getSigner(wallet.address);
+  const sent = await signer.sendTransaction({ to: ethers.Wallet.createRandom().address, value: 1n });
+  assert.equal((await sent.wait()).status, 1);
+  assert.equal(ethers.verifyMessage("hello", await signer.signMessage("hello")), wallet.address);
+  const types = { Mail: [{ name: "to", type: "address" }, { name: "lines", type: "string[]" }] };
+  const value = { to: wallet.address, lines: ["a", "b"] };
+  const signature = await signer.signTypedData({ name: "Post" }, types, value);
+  assert.equal(ethers.verifyTypedData({ name: "Post" }, types, value, signature), wallet.address);
+  await assert.rejects(provider.getSigner("0x" + "77".repeat(20)));
+}
+
+async function attributions() {
+  const socket = new ethers.WebSocketProvider(setting.ws);
+  assert.match(await socket.send("eth_subscribe", ["attributions", { model: "0x1" }]), /^0x/);
+  await assert.rejects(socket.send("eth_subscribe", ["attributions", { models: "0x1" }]));
+  await socket.destroy();
+}
+
+await main({ nodeAccounts, attributions, token, permit, transactions, delegation, create2, errors, subscriptions, polling });

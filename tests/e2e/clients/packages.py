@@ -19,13 +19,18 @@ class NotAvailableError(Exception):
     """Why the clients can't be run here."""
 
 
-@cache
 def installed() -> Path:
-    """The folder that holds node_modules. Raises NotAvailableError without npm, or without a registry that answers."""
+    """The folder that holds the clients' node_modules. Raises NotAvailableError as `install`."""
+    return install(HERE / "package.json")
+
+
+@cache
+def install(manifest_path: Path) -> Path:
+    """A folder with the packages of a package.json. Raises NotAvailableError without npm, or a registry that answers."""
     for tool in ("node", "npm"):
         if shutil.which(tool) is None:
-            raise NotAvailableError(f"{tool} is not installed: ethers, viem and cast are not tested")
-    manifest = (HERE / "package.json").read_text()
+            raise NotAvailableError(f"{tool} is not installed: ethers, viem, cast and forge are not tested")
+    manifest = manifest_path.read_text()
     folder = CACHE / hashlib.sha256(manifest.encode()).hexdigest()[:16]
     if (folder / "complete").exists():
         return folder

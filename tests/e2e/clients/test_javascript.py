@@ -9,7 +9,8 @@ from packages import run_script
 pytestmark = pytest.mark.e2e
 
 ETHERS = ["token", "permit", "transactions", "delegation", "create2", "errors", "subscriptions", "polling"]
-VIEM = ["token", "multicall", "fees", "delegation", "errors", "subscriptions", "sync"]
+ETHERS += ["nodeAccounts", "attributions"]
+VIEM = ["token", "multicall", "fees", "delegation", "errors", "subscriptions", "sync", "simulate", "nodeAccounts"]
 
 
 @pytest.mark.parametrize("scenario", ETHERS)

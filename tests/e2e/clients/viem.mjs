@@ -88,7 +88,8 @@ async function delegation() {
 
 async function errors() {
   const call = { address: setting.attribution, abi: setting.attributionAbi, functionName: "quote", args: [2n ** 40n, 0, 0] };
-  for (const attempt of [reader.readContract(call), reader.estimateContractGas({ ...call, account })]) {
+  // Functions, not promises: one that fails while another is awaited would end the process.
+  for (const attempt of [() => reader.readContract(call), () => reader.estimateContractGas({ ...call, account })]) {
     await assert.rejects(attempt, (error) => {
       const revert = error.walk((each) => each instanceof viem.ContractFunctionRevertedError);
       assert.equal(revert?.data?.errorName, "UnknownModel");
@@ -121,4 +122,45 @@ async function sync() {
   assert.equal(receipt.status, "0x1");
 }
 
-await main({ token, multicall, fees, delegation, errors, subscriptions, sync });
+async function simulate() {
+  const address = await deploy(TOKEN, [10n]);
+  const [to, other] = [fresh().address, fresh().address];
+  const blocks = await reader.simulateBlocks({
+    traceTransfers: true,
+    blocks: [
+      {
+        stateOverrides: [{ address: to, balance: viem.parseEther("2") }],
+        calls: [
+          { account: to, to: other, value: 5n },
+          { account, to: address, abi: TOKEN.abi, functionName: "transfer", args: [other, 3n] },
+        ],
+      },
+      { blockOverrides: { baseFeePerGas: 0n },
+        calls: [{ to: address, abi: TOKEN.abi, functionName: "balanceOf", args: [other] },
+                { account: other, to: address, abi: TOKEN.abi, functionName: "transfer", args: [to, 100n] }] },
+    ],
+  });
+  assert.deepEqual(blocks[0].calls.map((call) => call.status), ["success", "success"]);
+  assert.equal(blocks[0].calls[0].logs[0].address, "0xeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee");
+  const last = blocks.at(-1);
+  assert.equal(last.calls[0].result, 3n);
+  assert.equal(last.calls[1].status, "failure");
+  const { results } = await reader.simulateCalls({ account, calls: [
+    { to: address, abi: TOKEN.abi, functionName: "transfer", args: [other, 1n] }] });
+  assert.equal(results[0].status, "success");
+  assert.equal(await reader.readContract({ address, abi: TOKEN.abi, functionName: "balanceOf", args: [other] }), 0n);
+}
+
+async function nodeAccounts() {
+  const addresses = await viem.createWalletClient({ chain, transport: viem.http() }).getAddresses();
+  const own = addresses.find((each) => each === account.address);
+  const client = viem.createWalletClient({ chain, account: own, transport: viem.http() });
+  assert.equal((await mined(await client.sendTransaction({ to: fresh().address, value: 1n }))).status, "success");
+  const signature = await client.signMessage({ message: "hello" });
+  assert.ok(await viem.verifyMessage({ address: own, message: "hello", signature }));
+  const data = { domain: { name: "Post", chainId: setting.chainId }, primaryType: "Mail", message: { to: own },
+    types: { Mail: [{ name: "to", type: "address" }] } };
+  assert.ok(await viem.verifyTypedData({ ...data, address: own, signature: await client.signTypedData(data) }));
+}
+
+await main({ token, multicall, fees, delegation, errors, subscriptions, sync, simulate, nodeAccounts });

@@ -1,24 +1,28 @@
 """The contract's real handlers on a plain dictionary state, without py-evm: fast enough for tens of thousands of steps."""
 
+from collections import Counter
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
-from evm_runtime.native import Frame
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from evm_runtime.native import Frame, gas
+from evm_runtime.native.reserve import DRAWN
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS
 from genesis.primitives import Address, Hash32, keccak256
 from tests.unit.attribution.world import make_spec
 from tests.unit.native.harness import CHAIN_ID, START_TIME
 
 
 class DictState:
-    """A journaled state of one contract's slots, balances and blobs. Satisfies NativeState."""
+    """A journaled state of slots, balances and blobs. Satisfies NativeState."""
 
     def __init__(self) -> None:
         self.block_number, self.timestamp = 1, START_TIME
         self.slots: dict[int, int] = {}
+        self.elsewhere: dict[tuple[bytes, int], int] = {}
+        """Slots of other accounts."""
         self.balances: dict[bytes, int] = {}
         self.blobs: dict[bytes, bytes] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -38,11 +42,16 @@ class DictState:
             else:
                 where[key] = value
 
-    def get_storage(self, _address: bytes, slot: int) -> int:
-        return self.slots.get(slot, 0)
+    def get_storage(self, address: bytes, slot: int) -> int:
+        if address == ATTRIBUTION_ADDRESS:
+            return self.slots.get(slot, 0)
+        return self.elsewhere.get((address, slot), 0)
 
-    def set_storage(self, _address: bytes, slot: int, value: int) -> None:
-        self._set(self.slots, slot, value)
+    def set_storage(self, address: bytes, slot: int, value: int) -> None:
+        if address == ATTRIBUTION_ADDRESS:
+            self._set(self.slots, slot, value)
+        else:
+            self._set(self.elsewhere, (address, slot), value)
 
     def is_storage_warm(self, _address: bytes, _slot: int) -> bool:
         return True
@@ -81,26 +90,43 @@ class Direct:
         self.state = DictState()
         self.contract = AttributionContract(make_spec(), CHAIN_ID, SpanIndex(nullcontext()))
         self.logs: list[Any] = []
+        self.done: Counter[str] = Counter()
+        """How often each method was called with success."""
+        self.gas_used = 0
+        """Of the last call, but for its calldata; every slot counts as warm."""
         self._handlers = {found.signature.name: found for found in self.contract.methods.values()}
+
+    def _consume(self, amount: int, _reason: str) -> None:
+        self.gas_used += amount
 
     def next_block(self, seconds: int = 1) -> None:
         self.state.block_number += 1
         self.state.timestamp += seconds
+
+    def receive_drawn(self) -> None:
+        """What the end of a block does for what was drawn from the reserve: it arrives."""
+        state = self.state
+        drawn = state.get_storage(STAKING_ADDRESS, DRAWN.slot)
+        state.set_storage(STAKING_ADDRESS, DRAWN.slot, 0)
+        state.set_balance(ATTRIBUTION_ADDRESS, state.get_balance(ATTRIBUTION_ADDRESS) + drawn)
 
     def call(self, sender: bytes, name: str, *arguments: Any, value: int = 0) -> Any:
         state, found = self.state, self._handlers[name]
         mark = state.mark()
         state.set_balance(sender, state.get_balance(sender) - value)
         state.set_balance(ATTRIBUTION_ADDRESS, state.get_balance(ATTRIBUTION_ADDRESS) + value)
+        self.gas_used = gas.CALL_BASE + found.gas(*arguments)
         computation = SimpleNamespace(
             msg=SimpleNamespace(sender=sender, value=value),
             state=state,
-            consume_gas=lambda _amount, _reason: None,
+            consume_gas=self._consume,
             add_log_entry=lambda *entry: self.logs.append(entry),
         )
         frame = Frame(computation, ATTRIBUTION_ADDRESS, read_only=found.view)  # type: ignore[arg-type]  # a stand-in
         try:
-            return found.handler(self.contract, frame, *arguments)
+            result = found.handler(self.contract, frame, *arguments)
         except Exception:
             state.undo(mark)
             raise
+        self.done[name] += 1
+        return result

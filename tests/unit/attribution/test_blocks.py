@@ -10,6 +10,7 @@ from evm_runtime.genesis_block import build_genesis
 from evm_runtime.kv import MemoryStore
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.emission import emitted, validators_part
 from genesis.primitives import WEI_PER_OPEN, Address, Hash32
 from tests.unit.attribution.world import NONE, ZERO32, World, params, words
 from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, Chain, make_spec, signed
@@ -24,6 +25,13 @@ class Reader:
 
     def get_blob(self, blob_hash: Hash32) -> bytes | None:
         raise AssertionError("not asked here")
+
+
+def reserve_part(chain: Chain) -> int:
+    """What the last block added to the reserve."""
+    clock = chain.runtime.state().supply().emission_clock_ms
+    emission = emitted(clock) - emitted(clock - chain.spec.block.empty_interval_ms)
+    return emission - validators_part(emission)
 
 
 def new_contract() -> AttributionContract:
@@ -54,7 +62,12 @@ def test_a_paid_inference_in_blocks() -> None:
 
     fee = 25 * WEI_PER_OPEN
     found = Queries(Reader(chain), CHAIN_ID)
-    assert found.claimable(ADDRESSES[1]) == fee * 5_500 // 10_000 * 20 // 25
+    matched = fee * 250 // 10_000
+    assert found.claimable(ADDRESSES[1]) == (fee * 5_500 // 10_000 + matched) * 20 // 25
+    assert before.reserve - after.reserve + reserve_part(chain) == matched
+    arrived = [w for w in chain.blocks[-1].block.withdrawals if w.address == ATTRIBUTION_ADDRESS]
+    assert [w.amount_gwei * 10**9 for w in arrived] == [matched]
+    assert after.minted - before.minted >= matched
     assert found.claimable(ADDRESSES[3]) == 5 * WEI_PER_OPEN
     money = found.money()
     assert (money.burned, money.stakers) == (fee * 300 // 10_000, 0), "the stakers' part left at the end of the block"

@@ -157,7 +157,7 @@ def test_nodes_keep_window_ids_in_place_of_erased_content(world: World) -> None:
     del blobs[found[0].content_hash]
     with pytest.raises(StorageCorrupt, match="missing"):
         owners(world)
-    blobs[keccak256(found[0].window_ids)] = found[0].window_ids
+    blobs[keccak256(found[0].instead)] = found[0].instead
     third = world.give(1, CAROL, words(3, 12))
     world.accept(third)
     assert owners(world) == {} == owners(world, next_version(world))
@@ -165,12 +165,26 @@ def test_nodes_keep_window_ids_in_place_of_erased_content(world: World) -> None:
     assert list(redactions(ReaderSlots(reader), reader, 1)) == []
 
 
+def test_erasing_a_copy_drops_nothing_that_others_need(world: World) -> None:
+    """Neither a living contribution's text, nor the ids that stand for an erased one, given as content and erased."""
+    reader = Reader(world)
+    copy = world.give(1, CAROL, TEXT)
+    world.erase(copy, sender=CAROL)
+    assert list(redactions(ReaderSlots(reader), reader, copy)) == [], "Alice's is alive and has the same bytes"
+    world.erase(1, sender=ALICE)
+    [found] = redactions(ReaderSlots(reader), reader, 1)
+    raw = world.datanet(tokenizer=b"\x09" * 32)
+    trap = world.give(raw, CAROL, found.instead)
+    world.erase(trap, sender=CAROL)
+    assert list(redactions(ReaderSlots(reader), reader, trap)) == []
+
+
 def test_what_is_hidden_can_be_erased_too(world: World) -> None:
     hidden = int(world.contribute(1, words(800, 20).encode(), bytes(32), CAROL, b"s" * 32, sender=CAROL))
     world.erase(hidden, sender=CAROL)
     reader = Reader(world)
     [found] = redactions(ReaderSlots(reader), reader, hidden)
-    assert found.window_ids == b"" and world.getContribution(hidden)[7] == 4
+    assert found.instead == b"" and world.getContribution(hidden)[7] == 4
     refused(world, "WrongStatus", lambda: world.finalizeContent(hidden, sender=CAROL), hidden, 4)
 
 

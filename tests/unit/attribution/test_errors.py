@@ -57,7 +57,7 @@ def refused(world: World, name: str, act: Any, *values: Any) -> None:
     ("changes", "name", "about"),
     [
         ({"uri": "x" * 1_025}, "TooLong", "uri"),
-        ({"commit_only": True}, "NotSupported", "commit-only datanets"),
+        ({"commit_only": True, "min_span": 15}, "InvalidParameter", "minSpan"),
         ({"tokenizer": ZERO32}, "InvalidParameter", "tokenizer"),
         ({"min_span": 7}, "InvalidParameter", "minSpan"),
         ({"min_span": 33}, "InvalidParameter", "minSpan"),
@@ -197,8 +197,6 @@ def test_models(ready: World) -> None:
     full = [(1, 1, 0, 10_000)]
     cases = [
         (("u" * 1_025, ZERO32, 0, NOBODY, 0, 0, 0, [], full), "TooLong"),
-        (("", ZERO32, 1, NOBODY, 0, 0, 0, [], full), "NotSupported"),
-        (("", ZERO32, 3, NOBODY, 0, 0, 0, [], full), "NotSupported"),
         (("", ZERO32, 0, NOBODY, 0, 0, 5_001, [], full), "InvalidParameter"),
         (("", ZERO32, 0, NOBODY, 0, 0, 0, [], []), "InvalidParameter"),
         (("", ZERO32, 0, NOBODY, 0, 0, 0, [], [(1, 1, 0, 9_999)]), "InvalidParameter"),

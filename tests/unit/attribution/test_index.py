@@ -98,6 +98,26 @@ def test_versions_decide_who_owns(world: World) -> None:
         assert scores(world, model, text) == owner
 
 
+def test_who_was_displaced_owns_again_when_the_earlier_one_leaves(world: World) -> None:
+    """The later contribution is accepted first; the earlier one takes its windows over, and gives them back."""
+    datanet = world.datanet()
+    text = words(0, 20)
+    early, late = world.give(datanet, ALICE, text), world.give(datanet, BOB, text)
+    world.accept(late)
+    world.publish(datanet)
+    world.accept(early)
+    world.publish(datanet)
+    world.withdrawConsent(early, 31, sender=ALICE)
+    world.publish(datanet)
+    world.withdrawConsent(late, 31, sender=BOB)
+    world.publish(datanet)
+    models = [world.model([(datanet, version, 0, 10_000)]) for version in (1, 2, 3, 4)]
+    expected: list[dict[int, int]] = [{late: 20}, {early: 20}, {late: 20}, {}]
+    assert [scores(world, model, text) for model in models] == expected
+    world.contract.index = SpanIndex(nullcontext())
+    assert [scores(world, model, text) for model in reversed(models)] == expected[::-1]
+
+
 def test_unreviewed_content_is_in_from_its_deadline_without_weight(world: World) -> None:
     datanet = world.datanet(min_fee_per_1k=WEI_PER_OPEN)
     contribution = world.give(datanet, ALICE, words(0, 20))

@@ -54,7 +54,7 @@ def test_a_raised_floor_holds_from_the_next_inference(ready: World) -> None:
     [
         ({"tokenizer": OTHER_TOKENIZER}, "InvalidParameter", "tokenizer"),
         ({"min_span": 9}, "InvalidParameter", "minSpan"),
-        ({"commit_only": True}, "NotSupported", "commit-only datanets"),
+        ({"commit_only": True, "min_span": 16}, "InvalidParameter", "minSpan"),
         ({"uri": "x" * 1_025}, "TooLong", "uri"),
         ({"curator_bps": 2_001}, "InvalidParameter", "curatorBps"),
         ({"use_mask": 32}, "InvalidParameter", "useMask"),

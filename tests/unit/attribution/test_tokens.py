@@ -64,6 +64,13 @@ def test_windows_are_equal_when_their_tokens_are() -> None:
     assert tokenize(b"ab c", WORDS_V1).window_ids(2) != tokenize(b"a bc", WORDS_V1).window_ids(2)
 
 
+@pytest.mark.parametrize("points", [range(128), range(256), range(0x2000, 0x3100)])
+def test_every_character_between_two_others(points: range) -> None:
+    for point in points:
+        for text in (chr(point), f"a{chr(point)}B", f" {chr(point)} ", chr(point) * 3):
+            assert as_words(text) == list(reference.tokens_of(text.encode(), False)), f"U+{point:04X}"
+
+
 def test_random_text_equals_the_reference_and_offsets_point_at_the_tokens() -> None:
     rng = random.Random(6)
     edges = [

@@ -2,25 +2,64 @@
 
 import contextlib
 import random
+from typing import Any, TypeVar
 
 from attribution_precompile import layout
 from attribution_precompile.commitments import commitment_hash
 from attribution_precompile.contributions import next_content_root
-from attribution_precompile.declarations import Call, DatanetParams, Method, Parent, Signed, Use
+from attribution_precompile.declarations import (
+    Call,
+    DatanetParams,
+    DisputeKind,
+    DisputeState,
+    Method,
+    Parent,
+    Score,
+    Signed,
+    Use,
+)
 from attribution_precompile.layout import Pool
+from attribution_precompile.merkle import leaf_of, tree
 from attribution_precompile.pool import SCALE_BITS
 from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.tokens import WORDS_V1
-from evm_runtime.native import ContractRevert
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from attribution_precompile.tokens import WORDS_V1, tokenize
+from evm_runtime.native import ContractRevert, Records, mapping_slot, reserve
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS
 from genesis.primitives import Address, Hash32, keccak256
-from tests.unit.attribution.direct import Direct
-from tests.unit.attribution.world import TREASURY
+from tests.unit.attribution.direct import DictState, Direct
+from tests.unit.attribution.world import COUNCIL, TREASURY
 from tests.unit.native.harness import address
 
 ZERO32 = Hash32(bytes(32))
 SALT = Hash32(b"\x05" * 32)
 FUNDS = 10**30
+RESERVE = 10**20
+"""So little that a walk empties it."""
+LONG_SECONDS = 15 * 24 * 3_600
+"""Beyond every time-out of a dispute."""
+OPENING = bytes(32) + b" ".join([b"w"] * 16)
+T = TypeVar("T")
+
+
+class Memo:
+    """Records of a state, decoded once for the same words: a step changes few of those that a check adds up."""
+
+    def __init__(self, state: DictState) -> None:
+        self._state = state
+        self._places: dict[tuple[Any, ...], int] = {}
+        self._decoded: dict[tuple[Any, ...], Any] = {}
+
+    def load(self, records: Records[T], *keys: int | bytes) -> T:
+        where = (records.slot, *keys)
+        at = self._places.get(where)
+        if at is None:
+            at = self._places[where] = mapping_slot(records.slot, *keys)
+        get = self._state.slots.get
+        words = tuple(get(at + i, 0) for i in range(records.size))
+        known = self._decoded.get(where)
+        if known is None or known[0] != words:
+            known = self._decoded[where] = words, records.load(ReaderSlots(self._state), *keys)
+        return known[1]  # type: ignore[no-any-return]  # what this type of record decodes to
 
 
 class Walk:
@@ -32,6 +71,11 @@ class Walk:
         self.people = [address(1_000 + i) for i in range(8)]
         for who in self.people:
             self.direct.state.balances[who] = FUNDS
+        self.direct.state.elsewhere[STAKING_ADDRESS, reserve.RESERVE.slot] = RESERVE
+        self.memo = Memo(self.direct.state)
+        self.disputes: list[int] = []
+        self.attested: list[tuple[Hash32, list[tuple[int, int]]]] = []
+        self.claims = self.committed_datanet = 0
         self.datanets: list[int] = []
         self.contributions: list[int] = []
         self.models: list[int] = []
@@ -49,7 +93,10 @@ class Walk:
             (self._append, 6), (self._withdraw_bond, 6), (self._change_terms, 2), (self._change_model, 2),
             (self._commit, 3), (self._reveal, 3),
             (self._register_agent, 2), (self._fund_agent, 6), (self._withdraw_agent, 3),
-            (self._leave, 2),
+            (self._leave, 2), (self._commit_vectors, 3), (self._infer_vector, 5),
+            (self._bond, 3), (self._attest, 5), (self._claim_scored, 8), (self._dispute_scores, 6), (self._resolve, 5),
+            (self._contribute_committed, 1), (self._challenge_committed, 2), (self._reveal_window, 2),
+            (self._dispute_contribution, 1), (self._challenge_priority, 2),
         ]  # fmt: skip
         [action] = self.rng.choices([a for a, _ in actions], [w for _, w in actions])
         with contextlib.suppress(ContractRevert):  # a refused call changes nothing, which check() sees
@@ -58,30 +105,38 @@ class Walk:
             self.direct.next_block(self.rng.choice([0, 1, 5]))
 
     def check(self) -> None:
-        slots = ReaderSlots(self.direct.state)
+        slots, load = ReaderSlots(self.direct.state), self.memo.load
         claimable = sum(layout.CLAIMABLE.get(slots, who) for who in (*self.people, TREASURY))
         burned, stakers = layout.BURNED.get(slots), layout.STAKERS.get(slots)
-        pooled = self._pooled(slots)
-        held = sum(layout.UPLOADS.load_field(slots, "bond", contribution) for contribution in self.contributions)
-        held += sum(layout.AGENTS.load_field(slots, "deposit", agent) for agent in self.agents)
+        pooled = self._pooled()
+        held = sum(load(layout.UPLOADS, contribution).bond for contribution in self.contributions)
+        held += sum(load(layout.AGENTS, agent).deposit for agent in self.agents)
+        held += sum(load(layout.DISPUTES, dispute).bond for dispute in self.disputes)
+        bonds = [load(layout.BONDS, who) for who in self.people]
+        attested = [load(layout.ATTESTATIONS, receipt) for receipt, _ in self.attested]
+        held += sum(bond.free + bond.locked for bond in bonds)
+        held += sum(a.held - a.held * a.claimed_weight // a.total_weight for a in attested)
+        assert sum(bond.locked for bond in bonds) == sum(a.bond for a in attested), "each lock is a receipt's"
         balance = self.direct.state.balances.get(ATTRIBUTION_ADDRESS, 0)
-        assert balance == claimable + stakers + pooled + held, "the balance covers the books"
-        assert self.paid_in == self.paid_out + claimable + pooled + held + burned + stakers + self.drained, "in == out"
+        drawn = self.direct.state.get_storage(STAKING_ADDRESS, reserve.DRAWN.slot)
+        left = self.direct.state.get_storage(STAKING_ADDRESS, reserve.RESERVE.slot)
+        assert balance + drawn == claimable + stakers + pooled + held, "the balance and what is drawn cover the books"
+        came_in = self.paid_in + RESERVE - left
+        assert came_in == self.paid_out + claimable + pooled + held + burned + stakers + self.drained, "in == out"
 
-    def _pooled(self, slots: ReaderSlots) -> int:
+    def _pooled(self) -> int:
         """Wei in the pools: remainders, and what entries are owed and not yet paid, summed up exactly."""
-        scaled = 0
-        pools: dict[int, Pool] = {d: layout.POOLS.load(slots, d) for d in self.datanets}
-        for pool in pools.values():
-            scaled += pool.remainder
+        load = self.memo.load
+        pools: dict[int, Pool] = {d: load(layout.POOLS, d) for d in self.datanets}
+        scaled = sum(pool.remainder for pool in pools.values())
         for contribution in self.contributions:
-            record = layout.CONTRIBUTIONS.load(slots, contribution)
+            record = load(layout.CONTRIBUTIONS, contribution)
             owned, now = min(record.owned_windows, 1_000_000), pools[record.datanet_id].accumulator
-            entry = layout.POOL_ENTRIES.load(slots, contribution)
-            version = layout.VERSIONS.load(slots, record.datanet_id, record.accepted_version)
+            entry = load(layout.POOL_ENTRIES, contribution)
+            version = load(layout.VERSIONS, record.datanet_id, record.accepted_version)
             if not version.block_number:
                 continue
-            turn = layout.VERSIONS.load(slots, record.datanet_id, entry.until_version)
+            turn = load(layout.VERSIONS, record.datanet_id, entry.until_version)
             settled_at = entry.settled_at if entry.started else version.pool_accumulator
             turned_at = now if entry.until_version and not turn.block_number else turn.pool_accumulator
             if not entry.until_version:
@@ -218,7 +273,8 @@ class Walk:
         prices = self.rng.choice([(0, 0), (1, 1), (10**15, 123_456_789), (0, 10**21 + 7)])
         parents = self.rng.sample(self.models, min(len(self.models), self.rng.choice([0, 0, 1, 2])))
         owed = tuple(Parent(parent, self.rng.choice([1, 100, 777])) for parent in parents)
-        arguments = ("", ZERO32, Method.SPAN, Address(bytes(20)), *prices, 0, owed, uses)
+        kind = self.rng.choice([Method.SPAN, Method.SPAN, Method.DOT, Method.ATTESTED, Method.POOL])
+        arguments = ("", ZERO32, kind, Address(bytes(20)), *prices, 0, owed, uses)
         self.models.append(self.direct.call(self._who(), "registerModel", *arguments))
 
     def _infer(self) -> None:
@@ -263,4 +319,120 @@ class Walk:
             self.direct.call(self._contributor(contribution), "setPayout", contribution, self._who())
 
     def _end_block(self) -> None:
+        self.direct.receive_drawn()
         self.drained += self.direct.contract.end_block(self.direct.state)
+
+    # ---------------------------------------------------------------- vectors, attested scores, disputes
+
+    def _models_by(self, kind: Method) -> list[int]:
+        return [m for m in self.models if self.memo.load(layout.MODELS, m).method == kind]
+
+    def _commit_vectors(self) -> None:
+        if self.contributions:
+            contribution = self.rng.choice(self.contributions[-6:])
+            vectors = bytes(self.rng.choice([1, 7, 255, 128]) for _ in range(3 * self.rng.randint(1, 3)))
+            self.direct.call(self._contributor(contribution), "commitVectors", contribution, 3, vectors)
+
+    def _infer_vector(self) -> None:
+        models = self._models_by(Method.DOT)
+        if models:
+            value, query = self.rng.choice([0, 10**18, 10**20]), bytes(self.rng.choice([1, 200]) for _ in range(3))
+            arguments = (self.rng.choice(models), 0, ZERO32, 5, self.rng.randint(1, 50), query, Signed(0, 0, b""))
+            self.direct.call(self._who(), "inferVector", *arguments, value=value)
+            self.paid_in += value
+
+    def _bond(self) -> None:
+        if self.rng.random() < 0.5:
+            self.direct.call(self._who(), "unbond", self.rng.choice([1, 10**18]))
+            return
+        value = self.rng.choice([10**19, 10**21])
+        self.direct.call(self._who(), "bond", value=value)
+        self.paid_in += value
+
+    def _attest(self) -> None:
+        models = self._models_by(Method.ATTESTED)
+        if models and self.contributions and len(self.attested) < 12:
+            model, value = self.rng.choice(models), 10**20
+            chosen = self.rng.sample(self.contributions, min(len(self.contributions), self.rng.randint(1, 5)))
+            scores = [(contribution, self.rng.randint(1, 10**6)) for contribution in chosen]
+            total = sum(weight for _, weight in scores) + self.rng.choice([0, 0, 5, -1])
+            arguments = (model, 0, ZERO32, 5, self.rng.randint(1, 50), tree([leaf_of(*s) for s in scores])[0], total)
+            owner = self.memo.load(layout.MODELS, model).owner
+            self.attested.append((self.direct.call(owner, "inferAttested", *arguments, value=value), scores))
+            self.paid_in += value
+
+    def _claim_scored(self) -> None:
+        if self.attested:
+            receipt, scores = self.rng.choice(self.attested)
+            if self.rng.random() < 0.1:
+                self.direct.next_block(LONG_SECONDS)
+            place = self.rng.randrange(len(scores))
+            proof = tree([leaf_of(*score) for score in scores])[1][place]
+            self.direct.call(self._who(), "claimScored", receipt, Score(*scores[place]), tuple(proof))
+            self.claims += 1
+
+    def _dispute_scores(self) -> None:
+        if self.attested:
+            value = self.rng.choice([0, 10**19, 10**19 + 3])
+            receipt, _ = self.rng.choice(self.attested)
+            self.disputes.append(self.direct.call(self._who(), "disputeScores", receipt, ZERO32, value=value))
+            self.paid_in += value
+
+    def _resolve(self) -> None:
+        if self.disputes:
+            if self.rng.random() < 0.2:
+                self.direct.next_block(LONG_SECONDS)
+            who = self.rng.choice([COUNCIL, COUNCIL, *self.people])
+            self.direct.call(who, "resolve", self.rng.choice(self.disputes[-6:]), self.rng.random() < 0.5)
+
+    def _contribute_committed(self) -> None:
+        if not self.committed_datanet:
+            terms = self._terms()._replace(commit_only=True, min_span=16)
+            self.committed_datanet = self.direct.call(self.people[0], "createDatanet", terms)
+            self.datanets.append(self.committed_datanet)
+        elif len(self.contributions) < 80:
+            ids = b"".join(tokenize(b" ".join([b"w"] * 16), WORDS_V1).window_ids(16))
+            root, value = leaf_of(0, keccak256(OPENING)), 20_000
+            arguments = (self.committed_datanet, root, 16, ids, self._who())
+            self.contributions.append(self.direct.call(self._who(), "contributeCommitted", *arguments, value=value))
+            self.paid_in += value
+
+    def _challenge_committed(self) -> None:
+        committed = [
+            contribution
+            for contribution in self.contributions
+            if self.memo.load(layout.CONTRIBUTIONS, contribution).datanet_id == self.committed_datanet
+        ]
+        if committed:
+            value = 10**19
+            contribution = self.rng.choice(committed)
+            self.disputes.append(self.direct.call(self._who(), "challengeCommitted", contribution, 0, value=value))
+            self.paid_in += value
+
+    def _reveal_window(self) -> None:
+        for dispute in self.disputes[-6:]:
+            found = self.memo.load(layout.DISPUTES, dispute)
+            if found.kind == DisputeKind.COMMITTED and found.state == DisputeState.OPEN:
+                contributor = self._contributor(int.from_bytes(found.subject, "big"))
+                self.direct.call(contributor, "reveal", dispute, OPENING, ())
+
+    def _dispute_contribution(self) -> None:
+        if self.contributions:
+            arguments = (self.rng.choice(self.contributions), ZERO32)
+            self.disputes.append(self.direct.call(self._who(), "disputeContribution", *arguments, value=10**19))
+            self.paid_in += 10**19
+
+    def _challenge_priority(self) -> None:
+        """Somebody's whole text, given again by another, and challenged."""
+        if 0 < len(self.contributions) < 60:
+            text = self._text(20).encode()
+            earlier, later = self.rng.sample(self.people, 2)
+            net, value = self.rng.choice(self.datanets[:3]), 20_000
+            given = []
+            for who in (earlier, later):
+                given.append(self.direct.call(who, "contribute", net, text, ZERO32, who, ZERO32, value=value))
+                self.contributions.append(given[-1])
+                self.paid_in += value
+            last = layout.SEGMENTS.length(ReaderSlots(self.direct.state), net) - 1
+            dispute = self.direct.call(earlier, "challengePriority", given[1], last, 0, given[0], last - 1, 0)
+            self.disputes.append(dispute)

@@ -5,9 +5,11 @@ from contextlib import nullcontext
 from typing import Any
 
 from attribution_precompile.contract import AttributionContract
+from attribution_precompile.declarations import Method
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.tokens import WORDS_V1
-from genesis.chain_spec import AttributionParams, ChainSpec
+from evm_runtime.native.reserve import DRAWN, RESERVE
+from genesis.chain_spec import STAKING_ADDRESS, AttributionParams, ChainSpec
 from genesis.primitives import WEI_PER_OPEN, Address, Power
 from genesis.types import Validator
 from tests.unit.native.harness import CHAIN_ID, Bound, Chain, address
@@ -18,11 +20,10 @@ NONE = (0, 0, b"")
 REVIEW_SECONDS = 1_000
 
 
-def make_spec() -> ChainSpec:
+def make_spec(**changes: Any) -> ChainSpec:
     validator = Validator(address(0x99), Power(1), address(0x98))
-    return ChainSpec(
-        "test", CHAIN_ID, 1, (validator,), treasury=TREASURY, attribution=AttributionParams(council=COUNCIL)
-    )
+    attribution = AttributionParams(**{"council": COUNCIL, **changes})
+    return ChainSpec("test", CHAIN_ID, 1, (validator,), treasury=TREASURY, attribution=attribution)
 
 
 def params(**changes: Any) -> tuple[Any, ...]:
@@ -46,11 +47,11 @@ def params(**changes: Any) -> tuple[Any, ...]:
 class World(Bound):
     """`world.infer(…)` and the like call the contract; the helpers below are combinations of calls."""
 
-    def __init__(self) -> None:
-        contract = AttributionContract(make_spec(), CHAIN_ID, SpanIndex(nullcontext()))
+    def __init__(self, **params: Any) -> None:
+        contract = AttributionContract(make_spec(**params), CHAIN_ID, SpanIndex(nullcontext()))
         chain = Chain(contract)
         super().__init__(chain, contract, OWNER)
-        for who in (OWNER, CURATOR, ADMIN, ALICE, BOB, CAROL, DEV, USER):
+        for who in (OWNER, CURATOR, ADMIN, ALICE, BOB, CAROL, DEV, USER, COUNCIL):
             chain.fund(who, 1_000_000 * WEI_PER_OPEN)
 
     def datanet(self, **changes: Any) -> int:
@@ -80,15 +81,28 @@ class World(Bound):
         sender: Address = DEV,
         parents: Sequence[tuple[int, int]] = (),
         min_royalty: int = 0,
+        kind: Method = Method.SPAN,
     ) -> int:
         prices = (input_price, output_price, min_royalty)
-        arguments = ("hf://model", b"\x02" * 32, 0, signer, *prices, list(parents), list(uses))
+        arguments = ("hf://model", b"\x02" * 32, int(kind), signer, *prices, list(parents), list(uses))
         return int(self.registerModel(*arguments, sender=sender))
 
     def run(self, model: int, output: str | bytes, value: int, signed: Any = NONE, **options: Any) -> bytes:
         content = output.encode() if isinstance(output, str) else output
         call = (model, 0, ZERO32, options.pop("input_tokens", 0), content, signed)
         return bytes(self.infer(call, sender=options.pop("sender", USER), value=value, **options))
+
+    def fill_reserve(self, wei: int) -> None:
+        """As if that much emission had been allotted to attribution."""
+        self.chain.state.set_storage(STAKING_ADDRESS, RESERVE.slot, wei)
+
+    def end_block(self) -> int:
+        """What the end of a block does for this contract: drawn wei arrive, the stakers' part leaves (and is returned)."""
+        state = self.chain.state
+        drawn = state.get_storage(STAKING_ADDRESS, DRAWN.slot)
+        state.set_storage(STAKING_ADDRESS, DRAWN.slot, 0)
+        state.set_balance(self.contract.address, state.get_balance(self.contract.address) + drawn)
+        return int(self.contract.end_block(state))
 
     def balance(self, who: bytes) -> int:
         return int(self.claimable(who)[0])

@@ -18,6 +18,7 @@ from genesis.types import (
     ChainIdentity,
     Commit,
     ConsensusData,
+    Evidence,
     Proposal,
     Validator,
     ValidatorSet,
@@ -31,6 +32,7 @@ CHAIN = ChainIdentity(1337, keccak256(b"test genesis"))
 PARAMS = ConsensusParams()
 BLOCK_PARAMS = BlockParams()
 GENESIS_TIME_MS = 1_700_000_000_000
+EVIDENCE_AGE_MS = 1_000_000
 PREVOTE, PRECOMMIT = VoteType.PREVOTE, VoteType.PRECOMMIT
 
 
@@ -58,7 +60,7 @@ def validator_set(count: int, powers: tuple[int, ...] = ()) -> ValidatorSet:
     )
 
 
-def first_context(validators: ValidatorSet) -> HeightContext:
+def first_context(validators: ValidatorSet, block_params: BlockParams = BLOCK_PARAMS) -> HeightContext:
     return HeightContext(
         height=Height(1),
         parent_hash=CHAIN.genesis_hash,
@@ -68,6 +70,8 @@ def first_context(validators: ValidatorSet) -> HeightContext:
         last_validators=None,
         last_commit=EMPTY_COMMIT,
         priorities=initial_priorities(validators),
+        block_params=block_params,
+        evidence_age_ms=EVIDENCE_AGE_MS,
     )
 
 
@@ -95,20 +99,21 @@ def make_block(
     transactions: tuple[bytes, ...] = (b"tx",),
     time_ms: int | None = None,
     last_commit: Commit | None = None,
+    evidence: tuple[Evidence, ...] = (),
     **changes: object,
 ) -> Block:
     commit = context.last_commit if last_commit is None else last_commit
     data = ConsensusData(
-        time_ms=context.parent_time_ms + BLOCK_PARAMS.interval_ms if time_ms is None else time_ms,
+        time_ms=context.parent_time_ms + context.block_params.interval_ms if time_ms is None else time_ms,
         round=Round(round_),
         proposer=context.proposer(Round(round_)),
         last_commit_hash=commit.hash(),
-        evidence_hash=evidence_hash(()),
+        evidence_hash=evidence_hash(evidence),
         validators_hash=context.validators.hash(),
         next_validators_hash=context.next_validators.hash(),
     )
     data = replace(data, **changes)  # type: ignore[arg-type]  # tests change any field
-    return Block(header_of(data, transactions, context.parent_hash), transactions, (), data, commit, ())
+    return Block(header_of(data, transactions, context.parent_hash), transactions, (), data, commit, evidence)
 
 
 def check_body(block: Block) -> None:
@@ -117,6 +122,8 @@ def check_body(block: Block) -> None:
         raise InvalidBlock("the header does not commit to this body")
     if block.consensus.last_commit_hash != block.last_commit.hash():
         raise InvalidBlock("the header does not commit to this last commit")
+    if block.consensus.evidence_hash != evidence_hash(block.evidence):
+        raise InvalidBlock("the header does not commit to this evidence")
 
 
 def vote(

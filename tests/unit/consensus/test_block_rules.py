@@ -7,7 +7,7 @@ import pytest
 
 from consensus.application import HeightContext
 from consensus.block_rules import check_block, check_committed_block, check_polka, verify_commit
-from consensus.evidence import EvidencePool, check_evidence, duplicate_proposal, offender
+from consensus.evidence import EvidencePool, check_evidence, duplicate_proposal
 from consensus.messages import Step
 from consensus.timing import is_timely, message_delay_ms, timeout_ms
 from genesis.crypto import SECP256K1_N
@@ -39,7 +39,7 @@ A = Hash32(b"\xaa" * 32)
 
 
 def check(context: HeightContext, block: Block) -> None:
-    check_block(CHAIN, BLOCK_PARAMS, context, block)
+    check_block(CHAIN, context, block)
 
 
 def test_good_blocks_pass() -> None:
@@ -60,7 +60,7 @@ def test_good_blocks_pass() -> None:
         ("next_validators_hash", lambda: make_block(SECOND, next_validators_hash=A)),
         ("not the proposer", lambda: make_block(SECOND, proposer=Address(A[:20]))),
         ("not the proposer", lambda: make_block(SECOND, proposer=SECOND.proposer(Round(1)))),
-        ("no evidence", lambda: make_block(SECOND, evidence_hash=A)),
+        ("evidence_hash", lambda: make_block(SECOND, evidence_hash=A)),
         ("last_commit_hash", lambda: make_block(SECOND, last_commit_hash=A)),
         ("earliest", lambda: make_block(SECOND, time_ms=SECOND.parent_time_ms + BLOCK_PARAMS.interval_ms - 1)),
         ("an empty block", lambda: make_block(SECOND, transactions=())),
@@ -187,7 +187,7 @@ def test_evidence_is_proven_by_signatures_alone() -> None:
     with pytest.raises(InvalidBlock):
         check_evidence(CHAIN, VALIDATORS, found, lambda _: VALIDATORS.members[0].address[::-1])  # type: ignore[arg-type,return-value]
     pool = EvidencePool()
-    assert pool.add(found) and not pool.add(found) and pool.accuses(offender(found))
+    assert pool.add(found) and not pool.add(found) and pool.accuses(found.offender)
 
 
 def test_timeliness_at_its_edges() -> None:

@@ -11,7 +11,7 @@ from consensus.driver import HeightDriver, Node
 from consensus.events import EnterHeight, TimeoutExpired, VoteReceived
 from consensus.evidence import EvidencePool
 from consensus.messages import BlockRequest, RoundState, Step, VoteBits, decode_message, encode_message
-from consensus.observer import SilentObserver, missing_power
+from consensus.observer import SilentObserver, VoteIgnored, missing_power
 from consensus.orders import Broadcast, Build, Finalize, Judge, Order, Send
 from consensus.wal import HeldBlock, PolkaSeen, Wal, encode_record, read_records
 from genesis.crypto import sign
@@ -51,6 +51,19 @@ H = Height(1)
 class Recorder(SilentObserver):
     def __init__(self) -> None:
         self.refusals: list[str] = []
+        self.seen: list[tuple[object, ...]] = []
+
+    def proposal_taken(self, height: Height, round_: Round, *, own: bool) -> None:
+        self.seen.append(("proposal", round_, own))
+
+    def polka_seen(self, height: Height, round_: Round) -> None:
+        self.seen.append(("polka", round_))
+
+    def timed_out(self, height: Height, round_: Round, step: Step) -> None:
+        self.seen.append(("timeout", round_, step))
+
+    def vote_ignored(self, why: VoteIgnored) -> None:
+        self.seen.append(("ignored", why))
 
     def signing_refused(self, reason: str) -> None:
         self.refusals.append(reason)
@@ -395,3 +408,22 @@ def test_a_polka_of_the_largest_set_fits_a_message() -> None:
     many = tuple(vote(big, i, PREVOTE, 0, A, height=(1 << 62) - 1) for i in range(256))
     largest = Proposal(Height((1 << 62) - 1), Round(5), Round(0), A, big.members[0].address, many[0].signature, many)
     assert decode_message(encode_message(largest)) == largest
+
+
+def test_the_observer_is_told_what_is_worth_measuring() -> None:
+    disk = Disk()
+    driver, _ = disk.start()
+    to_precommit(driver)
+    driver.take_vote(votes(PREVOTE, A, OTHERS[:1])[0])
+    assert disk.observer.seen == [("proposal", 0, False), ("polka", 0), ("ignored", VoteIgnored.DUPLICATE)]
+    other = Disk()
+    driver, _ = other.start()
+    driver.enter()
+    driver.expire(TimeoutExpired(H, Round(0), Step.PROPOSE))
+    driver.expire(TimeoutExpired(H, Round(0), Step.PROPOSE))  # it prevotes by now: this one does not matter
+    assert other.observer.seen == [("timeout", 0, Step.PROPOSE)]
+    own = Disk()
+    driver, _ = own.start(PROPOSER)
+    driver.enter()
+    driver.built(Round(0), BLOCK)
+    assert ("proposal", 0, True) in own.observer.seen

@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import trio
 
-from consensus.application import HeightContext, ProposalRequest
+from consensus.application import HeightContext, PastHeight, ProposalRequest
 from consensus.engine import Engine
 from consensus.messages import BlockRequest, ConsensusMessage
 from consensus.wal import Wal
 from genesis.chain_spec import BlockParams, ConsensusParams
 from genesis.errors import InvalidBlock, InvariantError, PeerFault
-from genesis.primitives import Hash32
+from genesis.primitives import Address, Hash32, Height
 from genesis.types import Block, Commit, VoteType
 from tests.unit.consensus.support import (
     CHAIN,
@@ -70,6 +70,7 @@ class FakeApp:
             time_ms=request.time_ms,
             last_commit=request.last_commit,
             transactions=(b"tx",) if self.transactions else (),
+            evidence=request.evidence,
         )
 
     async def check_body(self, block: Block) -> None:
@@ -88,6 +89,14 @@ class FakeApp:
         self.chain.append((block, commit))
         self.context = next_context(self.context, block, commit)
         self.grew()
+
+    async def past_height(self, height: Height) -> PastHeight | None:
+        if not 0 < height <= len(self.chain):
+            return None
+        return PastHeight(self.chain[height - 1][0].consensus.time_ms, self.context.validators)
+
+    async def is_punishable(self, validator: Address) -> bool:
+        return validator not in {item.offender for block, _ in self.chain for item in block.evidence}
 
     def has_transactions(self) -> bool:
         return self.transactions
@@ -161,7 +170,6 @@ class Machine:
         return Engine(
             CHAIN,
             PARAMS,
-            BLOCKS,
             self.app,
             signer,
             Wal(self.log),
@@ -189,7 +197,7 @@ def machines(count: int, *, followers: int = 0, transactions: bool = True) -> li
     names = [f"v{i}" for i in range(count)] + [f"f{i}" for i in range(followers)]
     keys: list[bytes | None] = [*keys_in_set_order(count), *[None] * followers]
     return [
-        Machine(name, wires, FakeApp(first_context(validators), transactions), key)
+        Machine(name, wires, FakeApp(first_context(validators, BLOCKS), transactions), key)
         for name, key in zip(names, keys, strict=True)
     ]
 

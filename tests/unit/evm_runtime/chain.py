@@ -68,6 +68,8 @@ class Chain:
 
     spec: ChainSpec = field(default_factory=make_spec)
     natives: tuple[Any, ...] = ()
+    validator_keys: list[bytes] = field(default_factory=lambda: list(VALIDATOR_KEYS))
+    """Whoever may be in a validator set."""
 
     def __post_init__(self) -> None:
         genesis = build_genesis(self.spec)
@@ -111,7 +113,7 @@ class Chain:
 
     def commit_of(self, executed: ExecutedBlock, absent: frozenset[int] = frozenset()) -> Commit:
         voters = self.runtime.state().validators().current
-        keys = {address_of_private_key(key): key for key in VALIDATOR_KEYS}
+        keys = {address_of_private_key(key): key for key in self.validator_keys}
         header = executed.header
         digest = sign_digest(self.identity, VoteType.PRECOMMIT, header.number, Round(0), header.hash, voters.hash())
         signatures = tuple(

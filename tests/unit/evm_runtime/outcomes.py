@@ -15,7 +15,7 @@ from tests.fuzz.machines import TIERS, run_ours
 from tests.unit.evm_runtime.chain import Chain, signed
 
 INFINITY = b"\xc0" + bytes(47)
-CASES, CHAINS = 8, 2
+CASES, CHAINS = 5, 2
 
 
 def digest(value: Any) -> str:

@@ -25,7 +25,7 @@ EXECUTED = {
 }
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(7), 510])  # in 510 a slot of the staking contract becomes empty
 def test_random_blocks_are_what_eels_makes_of_them(seed: int) -> None:
     found, chain = check(seed)
     assert not found, f"seed {seed}: {found}"

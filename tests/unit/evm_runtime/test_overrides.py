@@ -1,6 +1,8 @@
 """State and block overrides of calls, as geth has them: precompiles that move or vanish, hashes and fees that are made up."""
 
+import contextlib
 import hashlib
+import random
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from evm_runtime.runtime import CallRequest
 from genesis.chain_spec import ForkActivation
 from genesis.errors import InvalidTransaction
 from genesis.primitives import Address, Hash32
+from tests.fuzz.messages import NATIVE, Ledger
 from tests.unit.evm_runtime.chain import ADDRESSES, Chain, contract, make_spec, signed
 from tests.unit.evm_runtime.programs import asm
 from tests.unit.evm_runtime.test_calls import CAP, CODE, COUNTER, FRESH, OTHER, call, chain_of, value, word
@@ -61,6 +64,13 @@ def test_impossible_moves_are_refused(overrides: Any, message: str) -> None:
         call(chain_of(b""), FRESH, state_overrides=overrides)
 
 
+def test_no_precompile_takes_the_place_of_a_native_contract() -> None:
+    chain = Chain(make_spec(), natives=(Ledger(),))
+    overrides = {SHA256: AccountOverride(move_precompile_to=NATIVE)}
+    with pytest.raises(InvalidTransaction, match="is a native contract"):
+        call(chain, FRESH, state_overrides=overrides)
+
+
 def test_a_precompile_can_take_the_place_of_another() -> None:
     overrides = {SHA256: AccountOverride(move_precompile_to=IDENTITY)}
     assert call(chain_of(b""), IDENTITY, data=b"OpenLedger", state_overrides=overrides).output == DIGEST
@@ -101,3 +111,34 @@ def test_access_lists_and_estimates_take_overrides() -> None:
     gas = chain.runtime.estimate_gas(chain.tip, request, gas_cap=CAP, state_overrides=overrides)
     assert call(chain, FRESH, sender=ADDRESSES[0], gas=gas, state_overrides=overrides).status == "success"
     assert call(chain, FRESH, sender=ADDRESSES[0], gas=gas - 1, state_overrides=overrides).status == "error"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_overrides_make_a_call_raise_anything_else(seed: int) -> None:
+    rng = random.Random(seed)
+    chain = chain_of(asm(0, 0, "REVERT"))
+    accounts = [*(Address(bytes(19) + bytes([number])) for number in range(20)), CODE, FRESH]
+    words = [None, None, 0, 1, (1 << 64) - 1, 1 << 255, (1 << 256) - 1]
+    for _ in range(150):
+        overrides = {
+            rng.choice(accounts): AccountOverride(
+                balance=rng.choice(words),
+                nonce=rng.choice(words[:5]),
+                code=rng.choice([None, b"", b"\x5b\x5f\x56", b"\xef\x01\x00" + rng.choice(accounts)]),
+                state=rng.choice([None, {}, {1: 2}]),
+                move_precompile_to=rng.choice([None, None, rng.choice(accounts)]),
+            )
+            for _ in range(rng.randrange(4))
+        }
+        small = {name: rng.choice(words[:5]) for name in ("number", "time", "gas_limit")}
+        around = BlockOverrides(**small, base_fee=rng.choice(words), blob_base_fee=rng.choice(words))
+        with contextlib.suppress(InvalidTransaction):
+            call(
+                chain,
+                rng.choice(accounts),
+                sender=rng.choice(accounts),
+                value=rng.choice([0, 1]),
+                gas=50_000,
+                state_overrides=overrides,
+                block_overrides=around,
+            )

@@ -124,3 +124,14 @@ def test_a_missing_node_is_storage_corruption() -> None:
         trie.get(store.read, root, keccak256(b"\0"))
     with pytest.raises(StorageCorrupt, match="missing"):
         trie.update(store.read, root, {keccak256(b"\0"): b"x"})
+
+
+def test_an_extension_stays_one_when_what_would_split_it_is_deleted_and_not_there() -> None:
+    """The branch that the split begins with has one child, and must not be left so."""
+    store = Nodes()
+    model = {b"\x11\x10": b"a" * 40, b"\x11\x1f": b"b" * 40}
+    root = store.update(trie.EMPTY_ROOT, model)
+    root = store.update(root, {b"\x11\x10": b"c" * 40, b"\x12\x00": None})
+    assert root == reference_root({**model, b"\x11\x10": b"c" * 40})
+    root = store.update(root, {b"\x11\x10": None, b"\x12\x00": None})
+    assert root == reference_root({b"\x11\x1f": b"b" * 40})

@@ -12,8 +12,18 @@ from evm_runtime.runtime import BuildRequest, ExecutedBlock
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.chain_spec import BlockParams, ChainSpec, GenesisAccount
 from genesis.crypto import address_of_private_key, sign
-from genesis.primitives import WEI_PER_OPEN, Address, Height, Power, Round, Wei
-from genesis.types import EMPTY_COMMIT, Block, Commit, Validator, VoteType, sign_digest
+from genesis.primitives import WEI_PER_OPEN, Address, Hash32, Height, Power, Round, Wei
+from genesis.types import (
+    EMPTY_COMMIT,
+    Block,
+    Commit,
+    DuplicateVote,
+    Evidence,
+    Validator,
+    Vote,
+    VoteType,
+    sign_digest,
+)
 from node.node import runtime_factory
 from node.storage.chain_store import ChainStore, open_chain
 from node.storage.database import LevelDatabase
@@ -76,7 +86,7 @@ class LocalChain:
         self.database = LevelDatabase(self.path, create=True)
         self.store: ChainStore = open_chain(self.database, self.spec, runtime_factory())
 
-    def build(self, *transactions: Transaction) -> ExecutedBlock:
+    def build(self, *transactions: Transaction, evidence: tuple[Evidence, ...] = ()) -> ExecutedBlock:
         store, tip = self.store, self.store.tip()
         validators = store.live_runtime.state().validators()
         proposer = proposer_of(validators, Round(0))
@@ -87,7 +97,7 @@ class LocalChain:
             proposer=proposer,
             coinbase=payout_of(validators, proposer),
             last_commit=tip.commit or EMPTY_COMMIT,
-            evidence=(),
+            evidence=evidence,
             gas_target=self.spec.block.gas_limit,
         )
         return store.live_runtime.build_block(tip.header, tip.time_ms, request, list(transactions))
@@ -99,8 +109,21 @@ class LocalChain:
         )
         return Commit(block.height, Round(0), block.hash, (sign(VALIDATOR_KEY, digest),))
 
-    def extend(self, *transactions: Transaction) -> Block:
-        executed = self.build(*transactions)
+    def double_vote(self, height: int) -> DuplicateVote:
+        """The validator's own fault, signed as it has to be."""
+        header = self.store.header(Height(height))
+        assert header is not None
+        voters = self.store.runtime.state(header).validators().last
+        assert voters is not None
+        votes = []
+        for value in (Hash32(bytes(32)), header.hash):
+            digest = sign_digest(self.store.identity, VoteType.PREVOTE, Height(height), Round(0), value, voters.hash())
+            signature = sign(VALIDATOR_KEY, digest)
+            votes.append(Vote(VoteType.PREVOTE, Height(height), Round(0), value, VALIDATOR, signature))
+        return DuplicateVote(*votes)
+
+    def extend(self, *transactions: Transaction, evidence: tuple[Evidence, ...] = ()) -> Block:
+        executed = self.build(*transactions, evidence=evidence)
         self.store.append(executed, self.commit_for(executed.block))
         return executed.block
 

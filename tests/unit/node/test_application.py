@@ -102,9 +102,7 @@ async def running(path: Path, these: Parts) -> AsyncIterator[Engine]:
         SignRecordFile(record, create=not record.exists()),
     )
     wal = WalFile(path / "wal")
-    engine = Engine(
-        store.identity, store.spec.consensus, store.spec.block, these.app, signer, Wal(wal), NoPeers(), WallClock()
-    )
+    engine = Engine(store.identity, store.spec.consensus, these.app, signer, Wal(wal), NoPeers(), WallClock())
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(engine.run)
@@ -231,7 +229,7 @@ async def test_each_round_packs_half_as_much_and_the_seventh_nothing(tmp_path: P
             await these.app.process_proposal(block)
             packed.append(len(block.transactions))
     assert packed == [4, 2, 1, 0, 0, 0, 0, 0]
-    assert [gas_target(make_spec(), Round(r)) for r in (0, 1, 5, 6, 1_000)] == [30_000_000, 15_000_000, 937_500, 0, 0]
+    assert [gas_target(BlockParams(), Round(r)) for r in (0, 1, 5, 6, 1_000)] == [30_000_000, 15_000_000, 937_500, 0, 0]
 
 
 async def test_a_transaction_that_turns_out_impossible_does_not_hold_up_the_proposer(tmp_path: Path) -> None:
@@ -278,3 +276,27 @@ async def test_a_stranger_cannot_propose(tmp_path: Path) -> None:
     async with parts(tmp_path, make_spec()) as these:
         with pytest.raises(InvariantError, match="without being a validator"):
             await these.app.prepare_proposal(replace(these.request(), proposer=ADDRESSES[0]))
+
+
+async def test_evidence_from_a_peer_ends_up_in_a_block_and_punishes_on_disk(tmp_path: Path) -> None:
+    spec = make_spec(genesis_time_ms=NOW_MS, block=QUICK)
+    async with parts(tmp_path, spec) as these, these.feed.subscribe() as blocks:
+        assert await these.app.past_height(Height(0)) is None and await these.app.past_height(Height(1)) is None
+        async with running(tmp_path, these) as engine:
+            while (await blocks.receive()).height < 2:
+                pass
+            past = await these.app.past_height(Height(1))
+            block = these.chain.store.block(Height(1))
+            assert past is not None and block is not None
+            assert (past.time_ms, past.validators) == (block.time_ms, spec.validator_set)
+            assert await these.app.is_punishable(VALIDATOR) and not await these.app.is_punishable(ADDRESSES[0])
+            engine.receive("peer", these.chain.double_vote(1))
+            with trio.fail_after(60):
+                while not (stored := await blocks.receive()).block.evidence:
+                    pass
+            assert [item.offender for item in stored.block.evidence] == [VALIDATOR]
+            for _ in range(3):
+                assert not (await blocks.receive()).block.evidence
+        state = these.chain.store.runtime.state()
+        assert state.validator_record(VALIDATOR).tombstoned and not await these.app.is_punishable(VALIDATOR)
+        assert state.stake_books().slashed == spec.genesis_stake // 20

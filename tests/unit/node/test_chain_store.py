@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 
 from evm_runtime.keys import STATE_ROOT
+from evm_runtime.native.abi import encode
+from evm_runtime.staking.contract import StakingContract
+from evm_runtime.transaction import Transaction
+from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvariantError, LocalError, StorageCorrupt
 from genesis.primitives import Hash32, Height
 from node.node import open_store, recent_commits, runtime_factory
 from node.storage import keys
 from node.storage.chain_store import _Cache, open_chain
 from node.storage.database import LevelDatabase
-from tests.unit.node.local_chain import ADDRESSES, KEYS, LocalChain, make_spec, transfer
+from tests.unit.node.local_chain import ADDRESSES, KEYS, VALIDATOR, LocalChain, make_spec, transfer
 
 
 @pytest.fixture
@@ -185,3 +189,60 @@ def test_a_cache_is_bounded_in_number_and_bytes() -> None:
     assert [cache.get(key) for key in (2, 5, 6)] == ["2", "5 again", "6"]
     cache.put(7, "too large for its limit, but the newest", 1_000)
     assert [cache.get(key) for key in (2, 5, 6, 7)] == [None, None, None, "too large for its limit, but the newest"]
+
+
+# ---------------------------------------------------------------- taking the last block back
+
+
+def everything(chain: LocalChain) -> dict[bytes, bytes]:
+    """What the database holds, but for what is addressed by its own hash: code, blobs, trie nodes."""
+    content = tuple(keys.STATE_PREFIX + kind for kind in (b"c", b"b", b"n"))
+    return {key: value for key, value in chain.database.iterate(b"") if not key.startswith(content)}
+
+
+def delegation(key: int, nonce: int) -> Transaction:
+    contract = {name: found for found in StakingContract.methods.values() for name in [found.signature.name]}
+    signature = contract["delegate"].signature
+    data = signature.selector + encode([p.type for p in signature.inputs], (VALIDATOR,))
+    return transfer(key, nonce, to="0x" + STAKING_ADDRESS.hex(), data=data, value=10**18, gas=1_000_000)
+
+
+def test_a_rollback_leaves_what_was_there_before_the_block(chain: LocalChain) -> None:
+    chain.extend(transfer(0, 0), delegation(2, 0))
+    for height in range(2, 5):
+        before = everything(chain)
+        logging = {"to": "", "data": EMITTER, "gas": 100_000, "value": 0}
+        wanted = (transfer(0, height - 1), transfer(1, height - 2, **logging), delegation(2, height - 1))
+        block = chain.extend(*wanted)
+        after = everything(chain)
+        assert chain.store.rollback().height == height - 1
+        assert everything(chain) == before
+        assert chain.store.runtime.state().nonce(ADDRESSES[0]) == height - 1
+        assert chain.store.block(Height(height)) is None and chain.store.height_of(block.hash) is None
+        assert chain.extend(*wanted) == block and everything(chain) == after
+    chain.close()
+    again = LocalChain(chain.path, chain.spec)
+    assert again.store.tip().height == 4
+    again.close()
+
+
+def test_all_can_be_taken_back_but_genesis(chain: LocalChain) -> None:
+    genesis = everything(chain)
+    for height in range(3):
+        chain.extend(transfer(0, height))
+    for _ in range(3):
+        chain.store.rollback()
+    assert everything(chain) == genesis
+    with pytest.raises(LocalError, match="nothing to take back"):
+        chain.store.rollback()
+
+
+def test_a_block_that_executes_otherwise_is_not_taken_back(chain: LocalChain) -> None:
+    chain.extend(transfer(0, 0))
+    chain.extend(transfer(0, 1))
+    tip = chain.store.tip()
+    chain.store._tip = replace(tip, transactions=())
+    before = everything(chain)
+    with pytest.raises(StorageCorrupt, match="executing block 2 again"):
+        chain.store.rollback()
+    assert everything(chain) == before

@@ -15,8 +15,12 @@ from unittest import mock
 
 import pytest
 
+from evm_runtime.staking.proof import possession_digest
+from genesis.crypto import recover
+from genesis.primitives import Address
 from node.cli import main
 from node.storage.lock import DirectoryLock
+from tests.unit.node.local_chain import LocalChain, make_spec, transfer
 
 OPENLEDGER = [sys.executable, "-c", "from node.cli import main; main()"]
 KEY = "0x" + "11" * 32
@@ -235,7 +239,7 @@ def test_a_node_runs_until_its_halt_height_and_until_sigterm(datadir: Path) -> N
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "block 2 " in line:
+        if "height 2 round" in line and "commit: block" in line:
             break
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -243,3 +247,45 @@ def test_a_node_runs_until_its_halt_height_and_until_sigterm(datadir: Path) -> N
     assert process.wait(60) == 0, rest
     assert "stopped at block" in rest, f"after {time.monotonic() - began:.1f} s"
     process.stderr.close()
+
+
+def test_the_last_block_is_taken_back_and_the_log_set_aside(tmp_path: Path) -> None:
+    fails("holds no chain yet", "rollback", "--datadir", tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+    spec = make_spec()
+    (tmp_path / "genesis.json").write_bytes(spec.to_json())
+    fails("holds no chain yet", "rollback", "--datadir", tmp_path)
+    chain = LocalChain(tmp_path / "chain", spec)
+    first, second = chain.extend(transfer(0, 0)), chain.extend(transfer(0, 1))
+    chain.close()
+    log = tmp_path / "consensus" / "wal"
+    log.parent.mkdir()
+    log.write_bytes(b"records")
+    with DirectoryLock(tmp_path):
+        fails("in use", "rollback", "--datadir", tmp_path)
+    done = run("rollback", "--datadir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"took back block 2 ({second.hash.hex()}); the tip is block 1 ({first.hash.hex()})" in done.stdout
+    assert not log.exists() and (log.parent / "wal.before-rollback-of-2").read_bytes() == b"records"
+    chain = LocalChain(tmp_path / "chain", spec)
+    assert chain.store.tip().hash == first.hash and chain.extend(transfer(0, 1)) == second
+    chain.close()
+    for _ in range(2):
+        assert run("rollback", "--datadir", tmp_path).returncode == 0
+    fails("nothing to take back", "rollback", "--datadir", tmp_path)
+
+
+def test_a_proof_of_a_consensus_key_is_for_one_owner_and_chain(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("p\n")
+    secret.chmod(0o600)
+    data = ("--datadir", tmp_path / "v", "--password-file", secret)
+    assert run("init", *data, "--validator", "--chain-id", 77).returncode == 0
+    done = run("keys", "prove", *data, "--owner", ADDRESS)
+    assert done.returncode == 0, done.stderr
+    validator, proof = (Address(bytes.fromhex(word[2:])) for word in done.stdout.split())
+    owner = Address(bytes.fromhex(ADDRESS[2:]))
+    assert recover(possession_digest(77, validator, owner), proof) == validator
+    assert recover(possession_digest(78, validator, owner), proof) != validator
+    fails("is not an address", "keys", "prove", *data, "--owner", "0x12")
+    fails("validator2.json", "keys", "prove", *data, "--owner", ADDRESS, "--name", "validator2")

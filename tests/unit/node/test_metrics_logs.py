@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 import trio
 
 from consensus.messages import Step
+from consensus.observer import VoteIgnored
 from genesis.errors import InvariantError, LocalError, StorageCorrupt
-from genesis.primitives import Address, Height, Round
-from genesis.types import Commit, Validator, ValidatorSet
+from genesis.primitives import Address, Hash32, Height, Power, Round, Signature
+from genesis.types import Commit, DuplicateVote, Validator, ValidatorSet, Vote, VoteType
 from node.feed import Feed
 from node.interfaces import NodeStatus, PeerStatus, SyncStatus
 from node.logs import JsonFormatter, TextFormatter
@@ -122,6 +124,39 @@ async def test_metrics_are_served_and_a_bad_client_harms_nobody(tmp_path: Path) 
         "openledger_consensus_block_interval_seconds_count 1.0",
     ):
         assert line in lines, line
+
+
+def test_consensus_is_measured_and_its_log_lines_say_where(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = NodeMetrics()
+    members = ValidatorSet((Validator(Address(bytes([1]) * 20), Power(7), Address(bytes(20))),))
+    commit = Commit(Height(3), Round(1), Hash32(b"\x01" * 32), (bytes(65),))
+    caplog.set_level(logging.DEBUG, "node.metrics")
+    metrics.polka_seen(Height(3), Round(0))  # of a proposal that never came: nothing to measure from
+    metrics.proposal_taken(Height(3), Round(1), own=True)
+    metrics.polka_seen(Height(3), Round(1))
+    metrics.decided(commit, members)
+    metrics.timed_out(Height(3), Round(0), Step.PROPOSE)
+    metrics.step_entered(Height(3), Round(1), Step.PREVOTE)
+    metrics.signing_refused("no")
+    for why in VoteIgnored:
+        metrics.vote_ignored(why)
+    lines = metrics.page().decode().splitlines()
+    for line in (
+        "openledger_consensus_quorum_prevote_delay_seconds_count 1.0",
+        "openledger_consensus_quorum_precommit_delay_seconds_count 1.0",
+        'openledger_consensus_timeouts_total{step="propose"} 1.0',
+        'openledger_consensus_votes_ignored_total{why="duplicate"} 1.0',
+        'openledger_consensus_votes_ignored_total{why="late"} 1.0',
+    ):
+        assert line in lines, line
+    first, second = (
+        Vote(VoteType.PREVOTE, Height(2), Round(0), Hash32(bytes([i]) * 32), Address(bytes(20)), Signature(bytes(65)))
+        for i in (1, 2)
+    )
+    metrics.equivocation(DuplicateVote(first, second))
+    assert len(caplog.records) >= 5
+    for message in (each.getMessage() for each in caplog.records):
+        assert re.match(r"height \d+ round \d+ (propose|prevote|precommit): ", message), message
 
 
 def record(message: str, error: Exception | None = None) -> logging.LogRecord:

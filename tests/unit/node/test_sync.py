@@ -26,9 +26,11 @@ from node.sync import (
     SyncServer,
 )
 from node.worker import WorkerThread
-from tests.unit.node.local_chain import LocalChain, make_spec, transfer, with_other_time
+from tests.unit.node.local_chain import VALIDATOR, LocalChain, make_spec, transfer, with_other_time
 
 LENGTH = 9
+GUILTY_AFTER = 5
+"""The block after this height carries evidence."""
 
 Lie = Callable[[list[tuple[Block, Commit]]], list[tuple[Block, Commit]]]
 
@@ -37,7 +39,8 @@ Lie = Callable[[list[tuple[Block, Commit]]], list[tuple[Block, Commit]]]
 def source(tmp_path_factory: pytest.TempPathFactory) -> LocalChain:
     chain = LocalChain(tmp_path_factory.mktemp("source") / "chain", make_spec())
     for nonce in range(LENGTH):
-        chain.extend(transfer(0, nonce), transfer(1, nonce))
+        evidence = (chain.double_vote(2),) if nonce == GUILTY_AFTER else ()
+        chain.extend(transfer(0, nonce), transfer(1, nonce), evidence=evidence)
     return chain
 
 
@@ -143,6 +146,7 @@ async def test_a_node_catches_up_and_has_the_same_chain(source: LocalChain, tmp_
         node.peers.servers["a"] = honest(source, at_once=4)
         await node.follow(("a", LENGTH + 1))
         assert node.chain.store.tip() == source.store.tip()
+        assert node.chain.store.runtime.state().validator_record(VALIDATOR).tombstoned
         assert node.pauses == [0]
         assert node.peers.faults == {}
         assert node.sync.status() is None
@@ -185,6 +189,10 @@ def _other_body(items: list[tuple[Block, Commit]]) -> list[tuple[Block, Commit]]
     return [(with_other_time(block), commit) for block, commit in items]
 
 
+def _without_evidence(items: list[tuple[Block, Commit]]) -> list[tuple[Block, Commit]]:
+    return [(replace(block, evidence=()), commit) for block, commit in items]
+
+
 def _without_transactions(items: list[tuple[Block, Commit]]) -> list[tuple[Block, Commit]]:
     return [(replace(block, transactions=()), commit) for block, commit in items]
 
@@ -215,6 +223,15 @@ async def test_a_liar_is_found_out_before_execution_and_the_honest_peer_serves(
         await node.follow(("honest", LENGTH + 1))
         assert node.chain.store.tip() == source.store.tip()
         assert "honest" not in node.peers.faults
+
+
+async def test_who_leaves_evidence_out_is_blamed_at_that_block(source: LocalChain, tmp_path: Path) -> None:
+    async with follower(tmp_path) as node:
+        node.peers.servers = {"liar": liar(source, _without_evidence), "honest": honest(source)}
+        await node.follow(("liar", LENGTH + 2), ("honest", LENGTH + 1))
+        assert node.peers.faults["liar"] >= 100 and "honest" not in node.peers.faults
+        assert node.pauses == [0, GUILTY_AFTER]
+        assert node.chain.store.tip() == source.store.tip()
 
 
 @pytest.mark.parametrize("response", [b"", b"\x00", bytes(10_000), encode(BlocksResponse(()))[:-1]])

@@ -12,11 +12,14 @@ import trio
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 
+from attribution_precompile.span_index import SpanIndex
 from evm_runtime.header import EMPTY_OMMERS_HASH, EMPTY_REQUESTS_HASH, EMPTY_TRIE_ROOT, Header
 from evm_runtime.receipt import ExecutedTransaction, Log, Receipt, bloom_of, bloom_union
-from evm_runtime.staking import SupplyState, ValidatorsState
+from evm_runtime.staking.layout import VALIDATORS, ValidatorRecord
+from evm_runtime.staking.sets import ValidatorsState
+from evm_runtime.staking.supply import StakeBooks, SupplyState
 from evm_runtime.transaction import Transaction, decode_transaction
-from genesis.chain_spec import ChainSpec, GenesisAccount
+from genesis.chain_spec import ChainSpec, GenesisAccount, Parameters
 from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_HASH, Address, Hash32, Height, Power, Round, Wei
 from genesis.proposers import initial_priorities
@@ -29,6 +32,7 @@ from genesis.types import (
     Validator,
     Withdrawal,
 )
+from node.fair_lock import FairLock
 from node.feed import Feed
 from node.interfaces import MempoolContent, MempoolStats, PeerStatus, StoredBlock, SyncStatus
 from node.rpc.backend import Backend
@@ -156,10 +160,27 @@ class FakeState:
     def supply(self) -> SupplyState:
         return SupplyState(*(Wei(0) for _ in dataclasses.fields(SupplyState)))
 
+    def stake_books(self) -> StakeBooks:
+        return StakeBooks(*(Wei(0) for _ in dataclasses.fields(StakeBooks)))
+
+    def validator_record(self, validator: Address) -> ValidatorRecord:
+        return VALIDATORS.load(DictSlots(), validator)
+
+
+class DictSlots:
+    def load(self, slot: int) -> int:
+        return 0
+
+    def store(self, slot: int, value: int) -> None:
+        raise AssertionError("a reader writes")
+
 
 class FakeRuntime:
     def state(self, header: Header | None = None) -> FakeState:
         return FakeState()
+
+    def parameters(self, header: Header | None = None) -> Parameters:
+        return SPEC.parameters
 
     def next_base_fee(self, header: Header) -> int:
         return header.base_fee_per_gas + 1
@@ -297,7 +318,7 @@ class FakeNode:
 
     @property
     def backend(self) -> Backend:
-        return Backend(self.chain, self.mempool, self.feed, self.status)
+        return Backend(self.chain, self.mempool, self.feed, self.status, SpanIndex(FairLock()))
 
     def finalize(self, raws: Sequence[bytes] = (), logs: Sequence[tuple[Log, ...]] = ()) -> StoredBlock:
         """One more block, and the news of it."""

@@ -1,6 +1,5 @@
 """A chain of one validator with everything real but consensus and the network: LevelDB, runtime, native contracts, mempool."""
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,11 @@ from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.runtime import BuildRequest, Runtime
-from genesis.chain_spec import BlockParams, ChainSpec, GenesisAccount
+from genesis.chain_spec import AttributionParams, BlockParams, ChainSpec, GenesisAccount
 from genesis.crypto import address_of_private_key, sign
 from genesis.primitives import ZERO_ADDRESS, Address, Height, Power, Round, Signature, Wei
 from genesis.types import EMPTY_COMMIT, ChainIdentity, Commit, Validator, Vote, VoteType
+from node.fair_lock import FairLock
 from node.feed import Feed
 from node.interfaces import StoredBlock
 from node.mempool import TransactionPool
@@ -40,14 +40,16 @@ SPEC = ChainSpec(
     treasury=Address(b"\x52" * 20),
     alloc=tuple(GenesisAccount(address, Wei(10**22)) for address in ADDRESSES),
     block=BlockParams(interval_ms=250),
+    attribution=AttributionParams(council=ADDRESSES[2]),
 )
 
 
 class RealNode:
     """Finalizes a block whenever `produce` is called; `produce_forever` does so when transactions wait."""
 
-    def __init__(self, store: ChainStore) -> None:
+    def __init__(self, store: ChainStore, index: SpanIndex) -> None:
         self.chain = store
+        self.index = index
         self.feed = Feed()
         tip = store.tip()
         pool = TransactionPool(SPEC, store.runtime.state(), store.runtime.next_base_fee(tip.header))
@@ -56,7 +58,7 @@ class RealNode:
 
     @property
     def backend(self) -> Backend:
-        return Backend(self.chain, self.mempool, self.feed, self.status)
+        return Backend(self.chain, self.mempool, self.feed, self.status, self.index)
 
     async def produce(self) -> StoredBlock:
         """Build a block from the mempool and make it final."""
@@ -94,14 +96,14 @@ class RealNode:
 
 @contextmanager
 def real_node(folder: Path) -> Iterator[RealNode]:
-    index = SpanIndex(threading.RLock())
+    index = SpanIndex(FairLock())
 
     def runtime(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
         return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, index),))
 
     store = open_chain(LevelDatabase(folder / "chain", create=True), SPEC, runtime)
     try:
-        yield RealNode(store)
+        yield RealNode(store, index)
     finally:
         store.close()
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from trio.testing import MockClock, trio_test
 
@@ -205,7 +206,7 @@ async def test_transactions_and_receipts_by_hash_and_place() -> None:
 @trio_test
 async def test_sending_and_what_waits() -> None:
     node = busy_node()
-    account = hexed(SENDER)
+    account, shown = hexed(SENDER), to_checksum_address(SENDER)
     async with running(node) as client:
         raw = signed(5)
         sent = await client.call("eth_sendRawTransaction", hexed(raw))
@@ -220,10 +221,10 @@ async def test_sending_and_what_waits() -> None:
         assert await client.call("eth_getTransactionCount", account, "pending") == "0x4"
         assert await client.call("eth_getTransactionCount", account) == "0x3"
         assert await client.call("txpool_status") == {"pending": "0x1", "queued": "0x0"}
-        assert await client.call("txpool_content") == {"pending": {account: {"5": waiting}}, "queued": {}}
+        assert await client.call("txpool_content") == {"pending": {shown: {"5": waiting}}, "queued": {}}
         assert await client.call("txpool_contentFrom", account) == {"pending": {"5": waiting}, "queued": {}}
         inspected = await client.call("txpool_inspect")
-        assert inspected["pending"][account]["5"] == f"{hexed(TARGET)}: 7 wei + 100000 gas × 2000000000 wei"
+        assert inspected["pending"][shown]["5"] == f"{hexed(TARGET)}: 7 wei + 100000 gas × 2000000000 wei"
 
 
 @pytest.mark.parametrize(

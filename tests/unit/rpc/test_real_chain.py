@@ -15,7 +15,10 @@ from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractCustomError, ContractLogicError, ContractPanicError, Web3RPCError
 from web3.logs import DISCARD
 
+from attribution_precompile.span_index import SpanIndex
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from node.fair_lock import FairLock
+from node.index_warmer import IndexWarmer
 from tests.unit.rpc.fakes import Client, running
 from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, KEYS, SPEC, VALIDATOR, RealNode, real_node
 from tests.unit.rpc.test_jsonrpc import check_answer, mutated
@@ -339,7 +342,21 @@ async def test_validators_supply_and_treasury(node: RealNode) -> None:
         assert supply["minted"] > 0 and supply["genesis"] == SPEC.genesis_supply
         treasury = await client.call("open_treasury")
         assert treasury == {"address": hexed(SPEC.treasury), "balance": "0x0"}
-        for method in ("open_validators", "open_supply", "open_treasury", "open_counts"):
+        record = await client.call("open_validator", hexed(VALIDATOR))
+        assert record["candidate"] and record["selfStake"] == hex(SPEC.genesis_stake)
+        assert await client.call("open_validator", "0x" + "11" * 20) is None
+        assert (await client.call("open_stake"))["bonded"] == hex(SPEC.genesis_stake)
+        assert await client.call("open_evidence", "0x1") == []
+        found = {each["name"]: each for each in await client.call("open_parameters", "0x1")}
+        assert found["block.gas_limit"]["value"] == found["block.gas_limit"]["genesis"] == hex(SPEC.block.gas_limit)
+        for method in (
+            "open_validators",
+            "open_supply",
+            "open_treasury",
+            "open_counts",
+            "open_stake",
+            "open_parameters",
+        ):
             assert await client.error(method, "0x99") == (-32000, "header not found")
 
 
@@ -423,6 +440,39 @@ async def test_the_registry_over_open_methods(node: RealNode) -> None:
         assert (await client.error("open_trace", 1, "0x" + "61" * 25_000))[0] == -32602
         for limit in (0, 1_001):
             assert (await client.error("open_datanets", 1, limit))[0] == -32602
+
+
+class NobodysTurn:
+    """A lock that is never given."""
+
+    def __enter__(self) -> None:
+        raise AssertionError("a look-up asked for the lock")
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@trio_test
+async def test_traces_share_the_index_of_block_execution_and_need_no_lock(node: RealNode) -> None:
+    async with live(node) as (client, w3):
+        output, _ = await in_thread(lambda: fill_registry(w3))
+        node.index._lock = NobodysTurn()  # the inference has built what is needed
+        assert (await client.call("open_trace", 1, hexed(output)))["scores"]
+        assert await in_thread(lambda: attribution(w3).functions.trace(1, output).call())
+
+
+@trio_test
+async def test_a_started_node_warms_its_index_and_stops_after_a_step(node: RealNode) -> None:
+    async with live(node) as (_, w3):
+        await in_thread(lambda: fill_registry(w3))
+    index, stopped = SpanIndex(FairLock()), SpanIndex(FairLock())
+    IndexWarmer(node.chain, index).warm_all()
+    warm = index._datanets[1]
+    assert warm.versions == 1 and len(warm.tables.owners) == len(TEXT.split()) - 7
+    warmer = IndexWarmer(node.chain, stopped)
+    warmer.stop()
+    warmer.warm_all()
+    assert stopped._datanets == {}, "the store may be closed now"
 
 
 @trio_test

@@ -1,51 +1,32 @@
-"""The staking account 0x…0A01: everything of consensus and supply that lives in state.
+"""Validator sets in state: who votes when, in which order they propose, and how a set follows from the candidates.
 
-Storage (slots of the account; arrays and mappings where Solidity would put them):
-
-     0  hash of the chain spec                      8  burned, wei
-     1  hash of the last validator set              9  reserve for attribution payments, wei (a counter, not minted)
-     2  hash of the current validator set          10  escrow: wei on this account's balance that rewards are owed from
-     3  hash of the next validator set             11  pending: sum of all payees' rewards not yet paid, wei
-     4  emission clock, milliseconds               12  carry: rewards that nobody has earned yet, wei
-     5  genesis supply, wei                        13  payment queue: place of the first payee
-     6  minted, wei                                14  payment queue: place behind the last payee
-     7  next withdrawal index                      15  payment queue: mapping place => payee
-    16  mapping payee => pending reward, wei       17  priorities of the current set, array of int256
-    18  mapping set hash => array of (address, payout ‖ power): two slots per validator
-
-A validator set is written once under its hash, and the three places of 1..3 point to sets. In the state after block H,
+A set is written once under its hash, and the three places LAST, CURRENT, NEXT point to sets. In the state after block H,
 *current* votes at H + 1, *next* at H + 2, and *last* voted at H (it signs the commit that H + 1 carries; zero in genesis).
+So what a block changes among the candidates acts two heights later, all at once. A set that nothing points to any more is
+cleared: who votes at an old height stands in the state of that height.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-from evm_runtime.native.storage import Slots, Value, array_slot, mapping_slot
-from genesis.chain_spec import ChainSpec
+from evm_runtime.native.storage import Slots, array_slot, mapping_slot
+from evm_runtime.staking.layout import (
+    CANDIDATES_CHANGED,
+    CURRENT_SET,
+    LAST_SET,
+    NEXT_SET,
+    PRIORITIES,
+    SETS,
+    VALIDATORS,
+    ValidatorRecord,
+    candidate,
+    candidate_count,
+)
+from genesis.chain_spec import StakingParams
 from genesis.errors import InvariantError, StorageCorrupt
-from genesis.primitives import Address, Hash32, Power, Wei
-from genesis.proposers import Priorities, advance, initial_priorities
+from genesis.primitives import Address, Hash32, Power
+from genesis.proposers import Priorities, advance
 from genesis.types import Validator, ValidatorSet
-
-SPEC_HASH: Final = 0
-LAST_SET: Final = 1
-CURRENT_SET: Final = 2
-NEXT_SET: Final = 3
-EMISSION_CLOCK_MS: Final = Value(4)
-GENESIS_SUPPLY: Final = Value(5)
-MINTED: Final = Value(6)
-WITHDRAWAL_INDEX: Final = Value(7)
-BURNED: Final = Value(8)
-RESERVE: Final = Value(9)
-ESCROW: Final = Value(10)
-PENDING_TOTAL: Final = Value(11)
-CARRY: Final = Value(12)
-QUEUE_HEAD: Final = Value(13)
-QUEUE_TAIL: Final = Value(14)
-QUEUE: Final = Value(15)
-PENDING: Final = Value(16)
-PRIORITIES: Final = 17
-SETS: Final = 18
 
 _SIGN_BIT: Final = 1 << 255
 _POWER_BITS: Final = 64
@@ -64,51 +45,12 @@ class ValidatorsState:
     """Who signs the commit that the next block carries; None in genesis."""
 
 
-@dataclass(frozen=True, slots=True)
-class SupplyState:
-    """Wei, and the emission clock in milliseconds. `total` equals the sum of all balances."""
-
-    genesis: Wei
-    minted: Wei
-    burned: Wei
-    total: Wei
-    reserve: Wei
-    """Allotted to attribution payments and not minted."""
-    emission_clock_ms: int
-    pending_rewards: Wei
-    """Earned or rolled over, and not yet paid by a withdrawal."""
-
-
-def write_genesis(slots: Slots, spec: ChainSpec) -> None:
-    """The account's storage in the genesis state: the spec's validators vote at heights 1 and 2."""
-    slots.store(SPEC_HASH, int.from_bytes(spec.hash(), "big"))
-    GENESIS_SUPPLY.set(slots, spec.genesis_supply)
-    validators = spec.validator_set
-    write_set(slots, validators)
-    for place in (CURRENT_SET, NEXT_SET):
-        slots.store(place, int.from_bytes(validators.hash(), "big"))
-    write_priorities(slots, initial_priorities(validators))
-
-
 def read_validators(slots: Slots) -> ValidatorsState:
     current = _read_set(slots, CURRENT_SET)
     following = _read_set(slots, NEXT_SET)
     if current is None or following is None:
         raise InvariantError("the state names no validator set")
     return ValidatorsState(current, following, read_priorities(slots, len(current)), _read_set(slots, LAST_SET))
-
-
-def read_supply(slots: Slots) -> SupplyState:
-    genesis, minted, burned = GENESIS_SUPPLY.get(slots), MINTED.get(slots), BURNED.get(slots)
-    return SupplyState(
-        genesis=Wei(genesis),
-        minted=Wei(minted),
-        burned=Wei(burned),
-        total=Wei(genesis + minted - burned),
-        reserve=Wei(RESERVE.get(slots)),
-        emission_clock_ms=EMISSION_CLOCK_MS.get(slots),
-        pending_rewards=Wei(PENDING_TOTAL.get(slots) + CARRY.get(slots)),
-    )
 
 
 def read_priorities(slots: Slots, count: int) -> Priorities:
@@ -127,25 +69,61 @@ def write_priorities(slots: Slots, priorities: Priorities) -> None:
         slots.store(start + place, value % (2 * _SIGN_BIT))
 
 
-def end_height(slots: Slots) -> None:
-    """One step of proposer rotation; then who voted becomes last, and next becomes current."""
+def end_height(slots: Slots, params: StakingParams) -> frozenset[Address]:
+    """One step of proposer rotation; who voted becomes last, next becomes current, and next is chosen anew if need be.
+
+    Returns who voted here and not at the height before: their downtime is counted from here.
+    """
     state = read_validators(slots)
     priorities, _ = advance(state.current, state.priorities)
     if state.next != state.current:
         priorities = _carry_over(state.current, priorities, state.next)
     write_priorities(slots, priorities)
-    slots.store(LAST_SET, slots.load(CURRENT_SET))
-    slots.store(CURRENT_SET, slots.load(NEXT_SET))
+    changed = CANDIDATES_CHANGED.get(slots)
+    chosen = choose(slots, params) if changed else state.next
+    CANDIDATES_CHANGED.set(slots, max(changed - 1, 0))
+    pointers = (state.current, state.next, chosen)
+    if state.last is not None and state.last not in pointers:
+        _clear_set(slots, state.last)
+    if chosen not in pointers[:2]:
+        write_set(slots, chosen)
+    for place, members in zip((LAST_SET, CURRENT_SET, NEXT_SET), pointers, strict=True):
+        slots.store(place, int.from_bytes(members.hash(), "big"))
+    if state.last is None or state.last == state.current:
+        return frozenset()
+    return frozenset(member.address for member in state.current.members if member.address not in state.last)
+
+
+def choose(slots: Slots, params: StakingParams) -> ValidatorSet:
+    """The candidates of most power, ties by address. Without any candidate everything stays as it is."""
+    found: list[Validator] = []
+    for place in range(candidate_count(slots)):
+        address = candidate(slots, place)
+        record = VALIDATORS.load(slots, address)
+        if record.self_stake >= params.min_self_stake:  # the minimum may have been raised since it became a candidate
+            found.append(Validator(address, power_of(record, params), record.payout))
+    found.sort(key=lambda member: (-member.power, member.address))
+    if not found:
+        return read_validators(slots).next
+    return ValidatorSet(tuple(found[: params.validators_max]))
+
+
+def power_of(record: ValidatorRecord, params: StakingParams) -> Power:
+    """Whole units of stake; a candidate has at least one."""
+    return Power(record.tokens // params.stake_per_power)
 
 
 def _carry_over(before: ValidatorSet, priorities: Priorities, after: ValidatorSet) -> Priorities:
     """Priorities of a changed set: members keep theirs, who joins starts at -9/8 of the total power (so that leaving and
-    joining again wins nothing), and all are shifted so that they sum to about zero."""
+    joining again wins nothing). They are scaled into twice the total power, or a large validator that left would leave turns
+    behind that nobody could make up for in a long time, and shifted so that they sum to about zero."""
     old = {member.address: priority for member, priority in zip(before.members, priorities, strict=True)}
     joining = -(after.total_power + after.total_power // 8)
     raw = [old.get(member.address, joining) for member in after.members]
-    mean = sum(raw) // len(raw)
-    return tuple(priority - mean for priority in raw)
+    scale = max(1, -(-(max(raw) - min(raw)) // (2 * after.total_power)))
+    scaled = [priority // scale for priority in raw]
+    mean = sum(scaled) // len(scaled)
+    return tuple(priority - mean for priority in scaled)
 
 
 def write_set(slots: Slots, validators: ValidatorSet) -> None:
@@ -156,6 +134,14 @@ def write_set(slots: Slots, validators: ValidatorSet) -> None:
     for place, member in enumerate(validators.members):
         slots.store(start + 2 * place, int.from_bytes(member.address, "big"))
         slots.store(start + 2 * place + 1, int.from_bytes(member.payout, "big") << _POWER_BITS | member.power)
+
+
+def _clear_set(slots: Slots, validators: ValidatorSet) -> None:
+    at = mapping_slot(SETS, validators.hash())
+    slots.store(at, 0)
+    start = array_slot(at)
+    for place in range(2 * len(validators)):
+        slots.store(start + place, 0)
 
 
 _known_sets: dict[Hash32, ValidatorSet] = {}

@@ -1,0 +1,40 @@
+"""How a contribution's windows die: erased, or lost in a dispute (rule 5)."""
+
+from dataclasses import replace
+
+from attribution_precompile import declarations as d
+from attribution_precompile.base import CHAIN_STATUS, extend_chain, require_datanet
+from attribution_precompile.declarations import Status
+from attribution_precompile.layout import CONTRIBUTIONS, DEPARTED, DEPARTURES, UPLOADS, Contribution
+from attribution_precompile.membership import is_in
+from attribution_precompile.money import drop_weight
+from evm_runtime.native import Frame
+
+
+def kill(frame: Frame, contribution_id: int, record: Contribution, status: Status, windows_max: int) -> None:
+    """From the next block on the contribution's windows are nobody's, and it has no weight from now on.
+
+    Where no version has it yet it also goes: it was never anybody's. Refuses what is dead already.
+    """
+    slots = frame.storage
+    departure = DEPARTURES.load(slots, contribution_id)
+    if departure.died_block:
+        raise d.WRONG_STATUS(contribution_id, record.status)
+    versions = require_datanet(slots, record.datanet_id).versions
+    departed_before = departure.gone
+    if not departed_before:
+        upload = UPLOADS.load(slots, contribution_id)
+        included = versions > 0 and is_in(slots, versions, record, upload, departure)
+        departure = replace(departure, gone=not included, left=0 if included else versions)
+    DEPARTURES.store(slots, replace(departure, died_block=frame.block_number), contribution_id)
+    if record.status != Status.REJECTED:
+        record = drop_weight(frame, contribution_id, record, versions, windows_max)
+        depart(frame, contribution_id, replace(record, status=status), again=departed_before)
+
+
+def depart(frame: Frame, contribution_id: int, record: Contribution, *, again: bool = False) -> None:
+    """Store the record of a contribution that leaves, and count it among those that have (once)."""
+    CONTRIBUTIONS.store(frame.storage, record, contribution_id)
+    if not again:
+        DEPARTED.append(frame.storage, contribution_id, record.datanet_id)
+    extend_chain(frame, record.datanet_id, CHAIN_STATUS, contribution_id, int(record.status))

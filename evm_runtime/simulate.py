@@ -1,0 +1,404 @@
+"""eth_simulateV1: blocks that are made up on top of a real one, run and forgotten.
+
+Each block has overrides of its context and of the state, and calls that see what the calls before them did. Without validation
+calls are as free as in eth_call (base fee zero, any nonce, any sender); with it they obey what a real transaction must, but for
+the signature and EIP-3607. Defaults and error codes are those of the Ethereum execution-apis ("eth_simulate" notes), wording is
+geth's. A block number that is left out is one more than the last, gaps are filled with empty blocks, and time goes on by
+`seconds_between`, at least one second, from block to block.
+
+Ether that moves can be logged as ERC-20 transfers are (`TRANSFER_LOGS`); such logs are in the answer only, never in a bloom.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
+
+from eth.exceptions import Revert
+
+from evm_runtime import keys, transition
+from evm_runtime.block import execution_context
+from evm_runtime.block_rules import next_base_fee
+from evm_runtime.calls import CallEnvironment, CallRequest, ExecutionInterrupted, interrupter
+from evm_runtime.fields import UINT64_MAX
+from evm_runtime.fork import Computation, State
+from evm_runtime.header import (
+    EMPTY_BLOOM,
+    EMPTY_OMMERS_HASH,
+    EMPTY_REQUESTS_HASH,
+    EMPTY_TRIE_ROOT,
+    ZERO_NONCE,
+    Header,
+)
+from evm_runtime.kv import KeyValueReader, WriteSet
+from evm_runtime.overrides import AccountOverride, BlockOverrides, override_accounts
+from evm_runtime.receipt import Log, Receipt, bloom_of, bloom_union
+from evm_runtime.signing import encoded
+from evm_runtime.source import TrieSource
+from evm_runtime.state import AccountDB
+from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
+from evm_runtime.tracing.frames import Ending, Frame
+from evm_runtime.tracing.tracer import Recorder, Tracer, traced_class
+from evm_runtime.transaction import ACCESS_LIST, DYNAMIC_FEE, LEGACY, SET_CODE, GasTooLow, Transaction, check_gas
+from evm_runtime.trie import root_of_list
+from evm_runtime.vm_errors import error_text
+from genesis.errors import InvalidTransaction, LocalError
+from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Height
+
+BLOCKS_MAX: Final = 256
+"""From the base to the last block, gaps included: as far as BLOCKHASH sees."""
+TRANSFER_LOGS: Final = Address(b"\xee" * 20)
+TRANSFER_TOPIC: Final = Hash32(bytes.fromhex("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"))
+
+NONCE_TOO_LOW, NONCE_TOO_HIGH, FEE_TOO_LOW, GAS_TOO_LOW, NO_FUNDS, BLOCK_GAS = range(-38010, -38016, -1)
+NUMBER_ORDER, TIME_ORDER = -38020, -38021
+INITCODE_SIZE, LIMIT_EXCEEDED = -38025, -38026
+INTERNAL: Final = -32603
+
+
+class SimulationRefused(LocalError):
+    """No simulation comes of it; `code` is the JSON-RPC error code that the specification gives the reason."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code: Final = code
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedCalls:
+    """One block as it is asked for."""
+
+    calls: tuple[CallRequest, ...] = ()
+    block: BlockOverrides = field(default_factory=BlockOverrides)
+    accounts: Mapping[Address, AccountOverride] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationOptions:
+    """`gas_cap` bounds all calls together; `seconds_between` is what a block's time is after the last by default."""
+
+    validation: bool = False
+    trace_transfers: bool = False
+    gas_cap: int = 50_000_000
+    seconds_between: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """What one call did. `error` is None for success, else the VM's words; `reverted` says that `output` is revert data."""
+
+    output: bytes
+    gas_used: int
+    gas_peak: int
+    logs: tuple[Log, ...]
+    error: str | None
+    reverted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedBlock:
+    """A block as it would have been; transactions carry no signature."""
+
+    header: Header
+    transactions: tuple[Transaction, ...]
+    outcomes: tuple[CallOutcome, ...]
+
+
+def simulate(
+    environment: CallEnvironment, base: Header, blocks: Sequence[SimulatedCalls], options: SimulationOptions
+) -> list[SimulatedBlock]:
+    """Run `blocks` on the state after `base`. Raises SimulationRefused, and ExecutionInterrupted as calls do."""
+    return _Simulation(environment, base, options).run(list(_whole_chain(base, blocks, options)))
+
+
+def _whole_chain(
+    base: Header, blocks: Sequence[SimulatedCalls], options: SimulationOptions
+) -> Iterator[SimulatedCalls]:
+    """The blocks with number and time settled, and empty ones in the gaps."""
+    number, time = int(base.number), base.timestamp
+    for each in blocks:
+        wanted = number + 1 if each.block.number is None else each.block.number
+        if wanted <= number:
+            raise SimulationRefused(NUMBER_ORDER, f"block numbers must be in order: {wanted} <= {number}")
+        if wanted - base.number > BLOCKS_MAX:
+            raise SimulationRefused(LIMIT_EXCEEDED, "too many blocks")
+        for between in range(number + 1, wanted):
+            time += options.seconds_between
+            yield SimulatedCalls(block=BlockOverrides(number=between, time=time))
+        later = time + options.seconds_between if each.block.time is None else each.block.time
+        if later <= time:
+            raise SimulationRefused(TIME_ORDER, f"block timestamps must be in order: {later} <= {time}")
+        number, time = wanted, later
+        yield replace(each, block=replace(each.block, number=number, time=time))
+
+
+class _Simulation:
+    """The state that goes from block to block."""
+
+    def __init__(self, environment: CallEnvironment, base: Header, options: SimulationOptions) -> None:
+        self._spec = environment.spec
+        self._store = environment.store
+        self._computation = environment.computation
+        self._options = options
+        self._interrupt = environment.interrupt
+        self._gas_left = options.gas_cap
+        self._last = base
+        self._made: WriteSet = {}
+        """What the blocks so far wrote: contents and trie nodes by hash, and flat entries that nobody reads here."""
+
+    def run(self, blocks: Sequence[SimulatedCalls]) -> list[SimulatedBlock]:
+        return [self._block(each) for each in blocks]
+
+    def _block(self, wanted: SimulatedCalls) -> SimulatedBlock:
+        if self._interrupt is not None and self._interrupt():
+            raise ExecutionInterrupted("execution aborted: the simulation took too long")
+        draft, root = self._draft(wanted.block), self._last.state_root
+        db = AccountDB(_MadeUpSource(self._store, root, self._made), root)
+        state = State(db, execution_context(draft, self._spec.chain_id), self._computation)
+        if self._interrupt is not None:
+            state.poll = interrupter(self._interrupt)
+        override_accounts(db, wanted.accounts)
+        for address in wanted.accounts:
+            if not db.account_exists(address):
+                db.touch_account(address)  # storage that was given to nobody needs an account to be kept with
+        transition.system_call(state, BEACON_ROOTS_ADDRESS, draft.parent_beacon_block_root)
+        transition.system_call(state, HISTORY_ADDRESS, draft.parent_hash)
+        run = _BlockOfCalls(state, draft, self._options)
+        for request in wanted.calls:
+            self._gas_left -= run.apply(request, self._gas_left)
+        state_root, writes = db.finalize()
+        self._made.update(writes)
+        block = run.finish(state_root)
+        self._last = block.header
+        return block
+
+    def _draft(self, overrides: BlockOverrides) -> Header:
+        last = self._last
+        base_fee = next_base_fee(last, self._spec.block) if self._options.validation else 0
+        draft = Header(
+            parent_hash=last.hash,
+            ommers_hash=EMPTY_OMMERS_HASH,
+            coinbase=ZERO_ADDRESS,
+            state_root=ZERO_HASH,
+            transactions_root=EMPTY_TRIE_ROOT,
+            receipts_root=EMPTY_TRIE_ROOT,
+            bloom=EMPTY_BLOOM,
+            difficulty=last.difficulty,
+            number=Height(last.number + 1),
+            gas_limit=last.gas_limit,
+            gas_used=0,
+            timestamp=last.timestamp,
+            extra_data=b"",
+            prev_randao=ZERO_HASH,
+            nonce=ZERO_NONCE,
+            base_fee_per_gas=base_fee,
+            withdrawals_root=EMPTY_TRIE_ROOT,
+            blob_gas_used=0,
+            excess_blob_gas=0,
+            parent_beacon_block_root=ZERO_HASH,
+            requests_hash=EMPTY_REQUESTS_HASH,
+        )
+        return overrides.apply(draft)
+
+
+class _MadeUpSource(TrieSource):
+    """The state under a root that is stored only in part: the rest was made by the blocks before."""
+
+    def __init__(self, store: KeyValueReader, state_root: Hash32, made: WriteSet) -> None:
+        super().__init__(store, state_root)
+        self._made = made
+
+    def code(self, code_hash: Hash32) -> bytes:
+        return self._made.get(keys.code(code_hash)) or super().code(code_hash)
+
+    def blob(self, blob_hash: Hash32) -> bytes | None:
+        return self._made.get(keys.blob(blob_hash)) or super().blob(blob_hash)
+
+    def node(self, node_hash: Hash32) -> bytes | None:
+        return self._made.get(keys.node(node_hash)) or super().node(node_hash)
+
+    def storage_keys(self, address: Address) -> Iterator[bytes]:
+        """None: there are no flat entries to delete."""
+        return iter(())
+
+
+class _BlockOfCalls:
+    """The calls of one block, on a state that is there."""
+
+    def __init__(self, state: State, draft: Header, options: SimulationOptions) -> None:
+        self._state = state
+        self._draft = draft
+        self._options = options
+        self._gas_used = 0
+        self._transactions: list[Transaction] = []
+        self._receipts: list[Receipt] = []
+        self._outcomes: list[CallOutcome] = []
+
+    def apply(self, request: CallRequest, gas_left: int) -> int:
+        """Run one more call; returns the gas that it used. Raises SimulationRefused if it could not be in a block."""
+        tx = self._transaction(request, gas_left)
+        try:
+            self._check(request, tx)
+            base_fee = 0 if self._is_free(request) else self._draft.base_fee_per_gas
+            outcome, logs = self._run(tx, base_fee)
+        except InvalidTransaction as error:
+            raise SimulationRefused(_code_of(error), f"err: {error} (supplied gas {tx.gas_limit})") from None
+        self._gas_used += outcome.gas_used
+        bloom = bloom_of(outcome.logs)
+        self._transactions.append(tx)
+        self._receipts.append(Receipt(tx.kind, int(outcome.succeeded), self._gas_used, bloom, outcome.logs))
+        error_words = None if outcome.error is None else error_text(outcome.error)
+        reverted = isinstance(outcome.error, Revert)
+        output = outcome.output if outcome.error is None or reverted else b""
+        self._outcomes.append(CallOutcome(output, outcome.gas_used, outcome.gas_peak, logs, error_words, reverted))
+        return outcome.gas_used
+
+    def finish(self, state_root: Hash32) -> SimulatedBlock:
+        header = self._draft.replace(
+            state_root=state_root,
+            transactions_root=root_of_list([tx.raw for tx in self._transactions]),
+            receipts_root=root_of_list([receipt.encode() for receipt in self._receipts]),
+            bloom=bloom_union(receipt.bloom for receipt in self._receipts),
+            gas_used=self._gas_used,
+        )
+        return SimulatedBlock(header, tuple(self._transactions), tuple(self._outcomes))
+
+    # ------------------------------------------------------------ one call
+
+    def _is_free(self, request: CallRequest) -> bool:
+        return request.is_free and not self._options.validation
+
+    def _transaction(self, request: CallRequest, gas_left: int) -> Transaction:
+        """The call as a transaction that nobody signed. Raises SimulationRefused if the block has no room for its gas."""
+        room = self._draft.gas_limit - self._gas_used
+        gas = room if request.gas is None else request.gas
+        if gas > room:
+            words = f"block gas limit reached: {self._gas_used} >= {self._draft.gas_limit}"
+            raise SimulationRefused(BLOCK_GAS, words)
+        tip = request.max_priority_fee_per_gas or 0
+        kind = SET_CODE if request.authorizations else DYNAMIC_FEE
+        max_fee = request.max_fee_per_gas or 0
+        if request.gas_price is not None:
+            kind = ACCESS_LIST if request.access_list else LEGACY
+            tip = max_fee = request.gas_price
+        elif request.max_fee_per_gas is None and tip:
+            max_fee = self._draft.base_fee_per_gas + tip
+        nonce = self._state.account_db.get_nonce(request.sender) if request.nonce is None else request.nonce
+        return encoded(
+            Transaction(
+                kind=kind,
+                chain_id=self._state.execution_context.chain_id,
+                nonce=nonce,
+                max_priority_fee_per_gas=tip,
+                max_fee_per_gas=max_fee,
+                gas_limit=min(gas, gas_left),
+                to=request.to,
+                value=request.value,
+                data=request.data,
+                access_list=request.access_list,
+                authorizations=request.authorizations,
+                y_parity=0,
+                v=0,
+                r=0,
+                s=0,
+                sender=request.sender,
+                hash=ZERO_HASH,
+                raw=b"",
+            )
+        )
+
+    def _check(self, request: CallRequest, tx: Transaction) -> None:
+        """What a block demands of it, in the order in which geth looks. Raises InvalidTransaction."""
+        state, base_fee = self._state, self._draft.base_fee_per_gas
+        who = f"address 0x{tx.sender.hex()}"
+        if self._options.validation:
+            _check_nonce(state, tx)
+        if tx.max_priority_fee_per_gas > tx.max_fee_per_gas:
+            raise InvalidTransaction(
+                f"max priority fee per gas higher than max fee per gas: {who}, "
+                f"maxPriorityFeePerGas: {tx.max_priority_fee_per_gas}, maxFeePerGas: {tx.max_fee_per_gas}"
+            )
+        if not self._is_free(request) and tx.max_fee_per_gas < base_fee:
+            raise InvalidTransaction(
+                f"max fee per gas less than block base fee: {who}, "
+                f"maxFeePerGas: {tx.max_fee_per_gas}, baseFee: {base_fee}"
+            )
+        if tx.gas_limit * tx.max_fee_per_gas:
+            transition.check_balance(state, tx)
+        check_gas(tx)
+        transition.check_balance(state, tx)
+
+    def _run(self, tx: Transaction, base_fee: int) -> tuple[transition.Outcome, tuple[Log, ...]]:
+        """The outcome, and the logs to show."""
+        state = self._state
+        if not self._options.trace_transfers:
+            outcome = transition.execute(state, tx, base_fee)
+            return outcome, outcome.logs
+        tracer = _TransferTracer()
+        recorder = Recorder((tracer,))
+        untraced = cast(type[Computation], state.computation_class)
+        state.step_hook, state.computation_class = recorder.on_step, traced_class(untraced, recorder)
+        tracer.begin(state, tx)
+        try:
+            outcome = transition.execute(state, tx, base_fee)
+        finally:
+            state.step_hook, state.computation_class = None, untraced
+        return outcome, tuple(tracer.logs) if outcome.succeeded else ()
+
+
+def _check_nonce(state: State, tx: Transaction) -> None:
+    nonce = state.account_db.get_nonce(tx.sender)
+    who = f"address 0x{tx.sender.hex()}"
+    if tx.nonce != nonce:
+        order = "low" if tx.nonce < nonce else "high"
+        raise InvalidTransaction(f"nonce too {order}: {who}, tx: {tx.nonce} state: {nonce}")
+    if nonce == UINT64_MAX:
+        raise InvalidTransaction(f"nonce has max value: {who}, nonce: {nonce}")
+
+
+_CODES: Final = (
+    ("nonce too low", NONCE_TOO_LOW),
+    ("nonce too high", NONCE_TOO_HIGH),
+    ("max fee per gas less than block base fee", FEE_TOO_LOW),
+    ("insufficient funds for gas * price + value", NO_FUNDS),
+    ("max initcode size exceeded", INITCODE_SIZE),
+)
+
+
+def _code_of(error: InvalidTransaction) -> int:
+    if isinstance(error, GasTooLow):
+        return GAS_TOO_LOW
+    words = str(error)
+    return next((code for start, code in _CODES if words.startswith(start)), INTERNAL)
+
+
+class _TransferTracer(Tracer):
+    """Collects logs as they come, with one for each movement of wei; what a failed frame did is taken out again."""
+
+    def __init__(self) -> None:
+        self.logs: list[Log] = []
+        self._marks: list[int] = []
+
+    def begin(self, state: State, tx: Transaction) -> None:
+        to = transition.contract_address(tx.sender, tx.nonce) if tx.to is None else tx.to
+        self._moved(tx.sender, to, tx.value)
+
+    def enter(self, frame: Frame) -> None:
+        self._marks.append(len(self.logs))
+        if frame.kind not in ("DELEGATECALL", "CALLCODE"):
+            self._moved(frame.sender, frame.to, frame.value or 0)
+
+    def leave(self, ending: Ending) -> None:
+        mark = self._marks.pop()
+        if ending.error is not None:
+            del self.logs[mark:]
+
+    def log(self, address: Address, topics: Sequence[int], data: bytes) -> None:
+        self.logs.append(Log(address, tuple(Hash32(topic.to_bytes(32, "big")) for topic in topics), data))
+
+    def result(self, state: State, tx: Transaction, outcome: transition.Outcome) -> Any:
+        return self.logs
+
+    def _moved(self, sender: Address, to: Address, value: int) -> None:
+        if value:
+            topics = (TRANSFER_TOPIC, Hash32(bytes(12) + sender), Hash32(bytes(12) + to))
+            self.logs.append(Log(TRANSFER_LOGS, topics, value.to_bytes(32, "big")))

@@ -1,0 +1,227 @@
+"""open: who was paid for what and why, what a model was built from, disputes and attested scores. For people and for audits."""
+
+from typing import TYPE_CHECKING, Final
+
+from genesis.primitives import Address, Hash32
+from node.contract_reader import ContractReader
+from node.rpc.backend import Context
+from node.rpc.errors import invalid_params, server_error
+from node.rpc.exports import TrainingSummary, UsedVersion, croissant, spdx
+from node.rpc.format import Json, data, quantity
+from node.rpc.lookup import header_at, state_at
+from node.rpc.methods.open_registry import PAGE_DEFAULT, page, span_json
+from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, DATA, HASH, LATEST, TEXT, BlockRef
+from node.rpc.registry import Param, Runs, method
+from node.rpc.statements import Statement, statement_of
+
+if TYPE_CHECKING:
+    from attribution_precompile.audit import AuditQueries, DisputeInfo
+
+_BLOCK = Param("block", BLOCK_REF, default=LATEST)
+_CONTRIBUTION = Param("contribution", COUNT)
+_FORMATS: Final = {"croissant": croissant, "spdx": spdx}
+
+
+def audit(context: Context, ref: BlockRef) -> "AuditQueries":
+    """The registry as it was after a block. Raises RpcError ("header not found")."""
+    from attribution_precompile.audit import AuditQueries
+
+    return AuditQueries(ContractReader(state_at(context.chain, ref)), context.chain.spec.chain_id)
+
+
+# ---------------------------------------------------------------- what a model was built from
+
+
+@method(
+    "open_exportTrainingSummary",
+    Param("model", COUNT),
+    Param("format", TEXT, default="croissant"),
+    _BLOCK,
+    result="anything",
+    runs=Runs.CALL,
+)
+def export_training_summary(context: Context, model_id: int, form: str, ref: BlockRef) -> Json | None:
+    """What a model was built from, as `croissant` (1.1) or `spdx` (3.0.1, an AI bill of materials); null if it is unknown."""
+    export = _FORMATS.get(form)
+    if export is None:
+        raise invalid_params(f"invalid argument 1: the format is one of {', '.join(_FORMATS)}")
+    found, header = audit(context, ref), header_at(context.chain, ref)
+    model = found.model(model_id)
+    if model is None:
+        return None
+    uses = []
+    for use in model.uses:
+        datanet, version = found.datanet(use.datanet_id), found.version(use.datanet_id, use.version)
+        if datanet is None or version is None:
+            raise server_error(f"model {model_id} uses what this state does not have")
+        uses.append(UsedVersion(use.stage, use.bps, datanet, version, found.terms_hash(use.datanet_id, use.version)))
+    chain = context.chain.spec
+    summary = TrainingSummary(
+        chain=chain.name,
+        chain_id=chain.chain_id,
+        block_number=header.number,
+        time=header.timestamp,
+        model=model,
+        royalties=found.royalties(model_id),
+        uses=tuple(uses),
+    )
+    return export(summary)
+
+
+# ---------------------------------------------------------------- who was paid, and why
+
+
+@method(
+    "open_statement",
+    _CONTRIBUTION,
+    Param("fromBlock", COUNT, default=0),
+    Param("toBlock", COUNT, default=None),
+    Param("limit", COUNT, default=PAGE_DEFAULT),
+    result="statement",
+    runs=Runs.CALL,
+)
+def statement(context: Context, contribution_id: int, first: int, last: int | None, limit: int) -> Json:
+    """What a contribution has earned: each payment with its inference and spans, what the pool paid and owes now.
+
+    At most `limit` payments of the blocks named; `next` is the block to go on from, null at the end.
+    """
+    found = statement_of(context, contribution_id, first, last, limit)
+    return _statement_json(found)
+
+
+def _statement_json(found: Statement) -> Json:
+    return {
+        "contribution": quantity(found.contribution_id),
+        "fromBlock": quantity(found.first),
+        "toBlock": quantity(found.last),
+        "next": None if found.next is None else quantity(found.next),
+        "earned": quantity(sum(payment.amount for payment in found.payments)),
+        "fromPool": quantity(sum(amount for _, amount in found.claims)),
+        "owedByPool": quantity(found.owed_by_pool),
+        "payments": [
+            {
+                "receipt": data(payment.receipt_id),
+                "blockNumber": quantity(payment.block_number),
+                "transactionHash": data(payment.transaction_hash),
+                "model": None if payment.model_id is None else quantity(payment.model_id),
+                "payout": data(payment.payout),
+                "weight": quantity(payment.weight),
+                "amount": quantity(payment.amount),
+                "spans": None if payment.spans is None else [span_json(span) for span in payment.spans],
+            }
+            for payment in found.payments
+        ],
+        "poolClaims": [
+            {"blockNumber": quantity(number), "amount": quantity(amount)} for number, amount in found.claims
+        ],
+    }
+
+
+@method(
+    "open_explain",
+    Param("model", COUNT),
+    Param("output", DATA),
+    _CONTRIBUTION,
+    _BLOCK,
+    result="explanation",
+    runs=Runs.CALL,
+)
+def explain(context: Context, model_id: int, output: bytes, contribution_id: int, ref: BlockRef) -> Json:
+    """Why a contribution is paid by score for an output of a model, or why it isn't."""
+    from attribution_precompile.explain import TraceError, why
+    from attribution_precompile.tokens import TextError
+
+    limits = context.chain.spec.attribution
+    if len(output) > limits.call_bytes_max:
+        raise invalid_params(f"invalid argument 1: the output has {len(output)} bytes, at most {limits.call_bytes_max}")
+    reader = ContractReader(context.chain.runtime.state(header_at(context.chain, ref)))
+    bounds = {"tokens_max": limits.output_tokens_max, "payees_max": limits.payees_max}
+    try:
+        found = why(reader, context.services.backend.span_index, model_id, output, contribution_id, **bounds)
+    except (TraceError, TextError) as error:
+        raise server_error(str(error)) from None
+    return {
+        "verdict": found.verdict.value,
+        "tokens": quantity(found.tokens),
+        "spans": [span_json(span) for span in found.spans],
+        "windows": quantity(found.windows),
+        "owners": [{"contribution": quantity(who), "windows": quantity(count)} for who, count in found.owners],
+    }
+
+
+@method("open_segments", _CONTRIBUTION, _BLOCK, result="segment places", runs=Runs.READ)
+def segments(context: Context, contribution_id: int, ref: BlockRef) -> list[Json]:
+    """A contribution's segments: their places in the datanet, as a priority challenge names them, and in the chain's order."""
+    return [
+        {
+            "place": quantity(segment.place),
+            "order": quantity(segment.order),
+            "tokens": quantity(segment.tokens),
+            "contentHash": data(segment.content_hash),
+        }
+        for segment in audit(context, ref).segments(contribution_id)
+    ]
+
+
+# ---------------------------------------------------------------- disputes, attested scores
+
+
+@method("open_dispute", Param("id", COUNT), _BLOCK, result="dispute or null", runs=Runs.READ)
+def dispute(context: Context, dispute_id: int, ref: BlockRef) -> Json | None:
+    """A dispute: about what, who opened it, until when it waits, and how it ended."""
+    found = audit(context, ref).dispute(dispute_id)
+    return None if found is None else _dispute_json(found)
+
+
+@method(
+    "open_disputes",
+    Param("cursor", COUNT, default=1),
+    Param("limit", COUNT, default=PAGE_DEFAULT),
+    _BLOCK,
+    result="page of disputes",
+    runs=Runs.READ,
+)
+def disputes(context: Context, cursor: int, limit: int, ref: BlockRef) -> Json:
+    """All disputes, by id."""
+    return page(audit(context, ref).disputes, _dispute_json, cursor, limit)
+
+
+def _dispute_json(found: "DisputeInfo") -> Json:
+    return {
+        "id": quantity(found.id),
+        "kind": found.kind.name.lower(),
+        "state": found.state.name.lower(),
+        "challenger": data(found.challenger),
+        "subject": data(found.subject),
+        "window": quantity(found.window),
+        "bond": quantity(found.bond),
+        "deadline": quantity(found.deadline),
+        "evidence": data(found.evidence),
+    }
+
+
+@method("open_attestation", Param("receipt", HASH), _BLOCK, result="attestation or null", runs=Runs.READ)
+def attestation(context: Context, receipt_id: Hash32, ref: BlockRef) -> Json | None:
+    """Attested scores of a receipt: who vouches for them with what, from when on they are final, and what is unclaimed."""
+    found = audit(context, ref).attestation(receipt_id)
+    if found is None:
+        return None
+    return {
+        "receipt": data(receipt_id),
+        "attestor": data(found.attestor),
+        "finalAt": quantity(found.final_at),
+        "scoreRoot": data(found.score_root),
+        "totalWeight": quantity(found.total_weight),
+        "claimedWeight": quantity(found.claimed_weight),
+        "held": quantity(found.held),
+        "locked": quantity(found.bond),
+        "slashed": found.slashed,
+        "dispute": quantity(found.dispute) if found.dispute else None,
+    }
+
+
+@method("open_bond", Param("address", ADDRESS), _BLOCK, result="bond", runs=Runs.READ)
+def bond(context: Context, who: Address, ref: BlockRef) -> Json:
+    """An attestor's bond: what is free, and what is locked for scores that aren't final."""
+    free, locked = audit(context, ref).bond(who)
+    return {"address": data(who), "free": quantity(free), "locked": quantity(locked)}
