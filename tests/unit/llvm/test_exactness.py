@@ -1,11 +1,14 @@
 """Every way that a frame can end ends as the reference loop ends it: error, gas, output, logs, refund, warm set, state."""
 
 import random
+import subprocess
+import sys
 
 import pytest
 
 from evm_runtime.hardforks import OSAKA
 from node.worker import STACK_BYTES
+from tests.conformance.test_conformance import FIXTURE
 from tests.fuzz.machines import TIERS, Account, Run, run_ours
 from tests.unit.evm_runtime.chain import ADDRESSES, signed
 from tests.unit.evm_runtime.programs import OPS, asm
@@ -169,3 +172,11 @@ def test_recursion_to_depth_1024(op: str) -> None:
     assert runs[0] == runs[1]
     result = runs[1].results[0]
     assert result is not None and int.from_bytes(result.output, "big") == 1_025, "frames, the outermost one at depth 0"
+
+
+def test_python_dash_o_changes_nothing() -> None:
+    command = [sys.executable, "-O", "-m", "tests.conformance", "--fixtures", str(FIXTURE), "--tier", "native"]
+    done = subprocess.run([*command, "--jobs", "1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1].endswith(" passed, 0 failed"), (
+        done.stdout + done.stderr
+    )
