@@ -107,7 +107,7 @@ class Computation(PragueComputation):
             raise StackDepthLimit("stack depth limit reached")
         if message.depth:
             moves = message.value and message.should_transfer_value
-            db.do_work(work.FRAME_WORK + (work.ACCOUNT_WRITE_WORK if moves else 0))
+            db.do_work(work.FRAME_WORK + message.depth * work.DEPTH_WORK + (work.ACCOUNT_WRITE_WORK if moves else 0))
         checkpoint = db.record()
         if message.value and message.should_transfer_value:
             balance = db.get_balance(message.sender)
@@ -183,6 +183,7 @@ class Computation(PragueComputation):
     def run_counted(self, function: Callable[[ComputationAPI], Any]) -> None:
         """Run a precompile or native; what it charges counts as work at its rate (what its failure burns does not)."""
         charge, do_work = self.consume_gas, self.state.account_db.do_work
+        do_work(work.PRECOMPILE_WORK)
         rate = work.PRECOMPILE_GAS_WORK.get(Address(self.msg.code_address), work.NATIVE_GAS_WORK)
 
         def consume_gas(amount: int, reason: str) -> None:

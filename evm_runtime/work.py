@@ -36,28 +36,30 @@ GAS_WORK: Final = 4
 WORK_PER_GAS: Final = 100
 """What one gas of a transaction's limit buys beyond that."""
 
-TRANSACTION_WORK: Final = 150_000
+TRANSACTION_WORK: Final = 90_000
 """Recovery, nonce and fees, up to three accounts in the state trie, receipt, roots."""
-AUTHORIZATION_WORK: Final = 150_000
+AUTHORIZATION_WORK: Final = 60_000
 """EIP-7702: one recovery, one account."""
-FRAME_WORK: Final = 22_000
+FRAME_WORK: Final = 45_000
 """Entering and leaving a message inside another."""
-CREATION_WORK: Final = 100_000
+DEPTH_WORK: Final = 80
+"""What a frame costs more for each frame that it lies in: deep recursion leaves the processor's caches."""
+CREATION_WORK: Final = 40_000
 """On top of its frame: a new account, its code."""
 INITCODE_WORD_WORK: Final = 200
 """32 bytes of initcode: hashed, and read for jump destinations."""
-ACCOUNT_WRITE_WORK: Final = 60_000
+ACCOUNT_WRITE_WORK: Final = 30_000
 """One more account in the state trie: a transfer inside a transaction."""
-COLD_WORK: Final = 20_000
+COLD_WORK: Final = 10_000
 """An address or slot that a transaction reaches for the first time is looked up in the database."""
-SLOT_WRITE_WORK: Final = 80_000
+SLOT_WRITE_WORK: Final = 25_000
 """The first change of a slot in a transaction: one more leaf of a storage trie."""
 SLOAD_WORK: Final = 3_000
 SSTORE_WORK: Final = 6_000
-TRANSIENT_WORK: Final = 3_000
+TRANSIENT_WORK: Final = 5_000
 """TLOAD, TSTORE."""
 KECCAK_WORK: Final = 2_000
-KECCAK_WORD_WORK: Final = 120
+KECCAK_WORD_WORK: Final = 200
 """32 bytes that KECCAK256 hashes."""
 LOG_WORK: Final = 10_000
 LOG_TOPIC_WORK: Final = 3_000
@@ -71,11 +73,11 @@ _FIRST_CHANGE_GAS: Final = 2_900
 
 _OPCODE_WORK: Final[Mapping[int, int]] = {
     KECCAK256: KECCAK_WORK,
-    0x31: 3_000,  # BALANCE
-    0x3B: 3_000,  # EXTCODESIZE
-    0x3C: 3_000,  # EXTCODECOPY
-    0x3F: 3_000,  # EXTCODEHASH
-    0x40: 4_000,  # BLOCKHASH
+    0x31: 6_000,  # BALANCE
+    0x3B: 6_000,  # EXTCODESIZE
+    0x3C: 12_000,  # EXTCODECOPY
+    0x3F: 6_000,  # EXTCODEHASH
+    0x40: 8_000,  # BLOCKHASH
     _SLOAD: SLOAD_WORK,
     _SSTORE: SSTORE_WORK,
     0x5C: TRANSIENT_WORK,
@@ -106,9 +108,30 @@ def sstore_extra_work(gas: int) -> int:
     return COLD_WORK if gas > _NO_CHANGE_GAS else 0
 
 
-NATIVE_GAS_WORK: Final = 20
-"""Of one gas that a native contract charges."""
-_PRECOMPILE_GAS_WORK: Final[Mapping[int, int]] = {}
+NATIVE_GAS_WORK: Final = 4
+"""Of one gas that a native contract charges, beyond GAS_WORK."""
+PRECOMPILE_WORK: Final = 5_000
+"""A call of a precompile or native contract, beyond its frame."""
+_PRECOMPILE_GAS_WORK: Final[Mapping[int, int]] = {
+    0x01: 20,  # ECRECOVER
+    0x02: 40,  # SHA-256
+    0x03: 20,  # RIPEMD-160
+    0x04: 40,  # identity
+    0x05: 20,  # MODEXP
+    0x06: 280,  # bn128: addition
+    0x07: 55,  # bn128: multiplication
+    0x08: 70,  # bn128: pairing
+    0x09: 25,  # BLAKE2
+    0x0A: 30,  # point evaluation
+    0x0B: 220,  # BLS12-381: G1 addition
+    0x0C: 35,  # G1 multi-scalar multiplication
+    0x0D: 140,  # G2 addition
+    0x0E: 60,  # G2 multi-scalar multiplication
+    0x0F: 30,  # pairing
+    0x10: 40,  # map to G1
+    0x11: 25,  # map to G2
+    0x0100: 15,  # P256VERIFY
+}
 PRECOMPILE_GAS_WORK: Final[Mapping[Address, int]] = {
     Address(number.to_bytes(20, "big")): weight for number, weight in _PRECOMPILE_GAS_WORK.items()
 }

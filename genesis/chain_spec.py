@@ -38,7 +38,7 @@ class BlockParams:
     work_limit: int = 200_000_000
     """What executing a block may cost beside its gas (`evm_runtime/work.py`): about a nanosecond each, so less than half of
     the interval."""
-    transaction_work_limit: int = 50_000_000
+    transaction_work_limit: int = 64_000_000
     """Of one transaction, beyond what its gas stands for."""
     interval_ms: int = 500
     empty_interval_ms: int = 5_000
@@ -55,7 +55,7 @@ class BlockParams:
             interval_ms=interval_ms,
             empty_interval_ms=max(interval_ms, self.empty_interval_ms),
             work_limit=work_limit,
-            transaction_work_limit=work_limit // 4,
+            transaction_work_limit=work_limit * 8 // 25,
         )
 
 
@@ -302,8 +302,8 @@ def _parameter_checks(parameters: Parameters) -> list[tuple[bool, str]]:
     return [
         (5_000 <= block.gas_limit < 1 << 40, "block.gas_limit is out of range"),
         (
-            0 < block.transaction_work_limit <= block.work_limit // 4 and block.work_limit >= WORK_LIMIT_MIN,
-            f"block.work_limit must be at least {WORK_LIMIT_MIN}, and block.transaction_work_limit 1 to a quarter of it",
+            0 < block.transaction_work_limit <= block.work_limit // 3 and block.work_limit >= WORK_LIMIT_MIN,
+            f"block.work_limit must be at least {WORK_LIMIT_MIN}, and block.transaction_work_limit 1 to a third of it",
         ),
         (0 < block.base_fee_floor <= block.base_fee_initial, "block.base_fee_initial is below its floor"),
         (block.base_fee_denominator >= 2, "block.base_fee_denominator must be at least 2"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench.harness import ROOT, Report
 
-HELPERS = {"__main__", "harness", "rivals", "workload", "worst_cases"}
+HELPERS = {"__main__", "harness", "rivals", "workload", "worst_cases", "worst_natives"}
 ORDER = ("admission", "execution", "evm", "block", "attribution", "settlement", "gas", "devnet", "consensus", "rpc")
 LONG = {"memory", "worst"}
 """Minutes each: run by name only."""

@@ -5,6 +5,8 @@ its code before) and without limit of work, and prints how fast it burns gas and
 then filled with what took longest per gas and per work, by the real builder under the real limits, and executed as a validator
 does that has seen none of their transactions: senders recovered, roots taken. `worst_block_ms` is the slowest of them; it
 should be below half of `block_interval_ms`.
+
+`make bench-worst`. Figures are the fastest of a few runs: what is asked is what the code takes, not what else the machine does.
 """
 
 import gc
@@ -27,6 +29,7 @@ from node.storage.view import StateView
 from tests.bench.harness import RESULTS, Report, seconds
 from tests.bench.workload import Sender, funded, senders
 from tests.bench.worst_cases import CASE_AT, FILLERS_AT, Case, contracts, loop, table, targets
+from tests.bench.worst_natives import native_calls
 from tests.unit.node.local_chain import LocalChain, make_spec
 
 FILLERS = 50_000
@@ -34,18 +37,19 @@ SLOTS = 20_000
 CASE_GAS = 2_000_000
 REPEATS = 3
 SEARCH_SEED = 1
-SEARCH_ROUNDS = 150
+SEARCH_ROUNDS = 100
 SEARCH_PIECES_MAX = 6
 WORST_KEPT = 6
 BLOCK_SENDERS = 64
-GAS_LIMITS = (600_000, TRANSACTION_GAS_MAX)
+BLOCK_REPEATS = 3
+GAS_LIMITS = (700_000, TRANSACTION_GAS_MAX)
 """Of the transactions that fill a block: as little gas as buys all work, and as much as a transaction may have."""
 
 
 @dataclass(frozen=True)
 class Measured:
     case: Case
-    place: int
+    to: Address
     seconds: float
     gas: int
     work: int
@@ -71,18 +75,22 @@ def run(report: Report) -> None:
     with tempfile.TemporaryDirectory(dir=RESULTS) as folder:  # not /tmp, which may be memory
         chain = LocalChain(Path(folder) / "chain", spec)
         try:
+            calls = native_calls(chain, accounts[0])
             bench = _Bench(chain, accounts)
-            measured = [bench.measure(case, place) for place, case in enumerate(cases)]
-            _print(report, measured[: len(found.cases)])
-            _blocks(report, bench, measured)
+            measured = [bench.measure(case, _address(CASE_AT + place)) for place, case in enumerate(cases)]
+            natives = [bench.measure(Case(call.name, b"", call.data, value=call.value), call.to) for call in calls]
+            _table(report, measured[: len(found.cases)] + natives)
+            _blocks(report, bench, measured + natives)
         finally:
             chain.close()
 
 
+def _address(number: int) -> Address:
+    return Address(number.to_bytes(20, "big"))
+
+
 def _fillers() -> list[GenesisAccount]:
-    return [
-        GenesisAccount(Address((FILLERS_AT + place).to_bytes(20, "big")), Wei(1 + place)) for place in range(FILLERS)
-    ]
+    return [GenesisAccount(_address(FILLERS_AT + place), Wei(1 + place)) for place in range(FILLERS)]
 
 
 def _mixtures(pieces: dict[str, bytes], rng: random.Random, count: int) -> list[Case]:
@@ -101,40 +109,46 @@ class _Bench:
         self._accounts = accounts
         self._header = chain.build().header
         self._store = StateView(chain.database)
+        self._natives = chain.store.live_runtime._natives
 
-    def measure(self, case: Case, place: int) -> Measured:
+    @property
+    def interval_ms(self) -> int:
+        return self._chain.spec.block.interval_ms
+
+    def _sign(self, sender: Sender, case: Case, to: Address, gas: int) -> bytes:
+        gas = min(gas + 50 * len(case.data), TRANSACTION_GAS_MAX)
+        nonce = self._chain.store.live_runtime.state().nonce(sender.address)
+        return sender.sign(self._chain.spec.chain_id, nonce, to, data=case.data, gas=gas, value=case.value)
+
+    def measure(self, case: Case, to: Address) -> Measured:
         """One transaction without limit of work, in code that nobody has run before: the fastest of a few."""
-        to = (CASE_AT + place).to_bytes(20, "big")
-        raw = self._accounts[0].sign(
-            self._chain.spec.chain_id, 0, to, data=case.data, gas=CASE_GAS + 50 * len(case.data)
-        )
-        tx = decode_transaction(raw, chain_id=self._chain.spec.chain_id)
+        gas = CASE_GAS if case.code else TRANSACTION_GAS_MAX
+        tx = decode_transaction(self._sign(self._accounts[0], case, to, gas), chain_id=self._chain.spec.chain_id)
         best = float("inf")
         for _ in range(REPEATS):
             db = AccountDB(FlatSource(self._store), stored_root(self._store))
-            computation = computation_class({}, DEFAULT_TIERS.make(), OSAKA)
+            computation = computation_class(self._natives, DEFAULT_TIERS.make(), OSAKA)
             block = BlockRun(self._chain.spec, db, computation, self._header, metered=False)
             gc.collect()
             results = []
             taken = seconds(lambda block=block, results=results: results.append(block.apply(tx)))
             best = min(best, taken + seconds(db.finalize))
-        return Measured(case, place, best, results[0].gas_peak, results[0].work)
+        return Measured(case, to, best, results[0].gas_peak, results[0].work)
 
-    def block_s(self, place: int, case: Case, gas_limit: int) -> float:
-        """Seconds that a block filled with calls of one case takes."""
+    def block_s(self, case: Case, to: Address, gas: int) -> float:
+        """Seconds that a block filled with transactions of one case takes."""
         chain = self._chain
-        to = (CASE_AT + place).to_bytes(20, "big")
-        gas = min(gas_limit + 50 * len(case.data), TRANSACTION_GAS_MAX)
-        raws = [account.sign(chain.spec.chain_id, 0, to, data=case.data, gas=gas) for account in self._accounts]
-        transactions = [decode_transaction(raw, chain_id=chain.spec.chain_id) for raw in raws]
-        executed = chain.build(*transactions)
-        tip = chain.store.tip()
+        raws = [self._sign(account, case, to, gas) for account in self._accounts]
+        executed = chain.build(*[decode_transaction(raw, chain_id=chain.spec.chain_id) for raw in raws])
+        tip, runtime = chain.store.tip(), chain.store.live_runtime
         gc.collect()
-        runtime = chain.store.live_runtime
-        return min(seconds(lambda: runtime.execute_block(tip.header, tip.time_ms, executed.block)) for _ in range(2))
+        return min(
+            seconds(lambda: runtime.execute_block(tip.header, tip.time_ms, executed.block))
+            for _ in range(BLOCK_REPEATS)
+        )
 
 
-def _print(report: Report, measured: list[Measured]) -> None:
+def _table(report: Report, measured: list[Measured]) -> None:
     for found in sorted(measured, key=lambda item: item.mgas_s):
         key = found.case.name.replace(" ", "_")
         report.add(f"{key}_mgas_s", found.mgas_s, "Mgas/s", f"{found.ns_per_work:.2f} ns per work")
@@ -144,13 +158,15 @@ def _blocks(report: Report, bench: _Bench, measured: list[Measured]) -> None:
     by_work = sorted(measured, key=lambda item: -item.ns_per_work)
     by_gas = sorted(measured, key=lambda item: item.mgas_s)
     worst_ms, worst_name = 0.0, ""
-    chosen = {item.place: item for item in (*by_work[:WORST_KEPT], *by_gas[:WORST_KEPT])}
-    for item in chosen.values():
-        for gas_limit in GAS_LIMITS:
-            block_ms = bench.block_s(item.place, item.case, gas_limit) * 1e3
+    for item in dict.fromkeys((*by_work[:WORST_KEPT], *by_gas[:WORST_KEPT])):
+        for gas in GAS_LIMITS:
+            block_ms = bench.block_s(item.case, item.to, gas) * 1e3
             if block_ms > worst_ms:
-                worst_ms, worst_name = block_ms, f"{item.case.name}, {gas_limit} gas each"
-    report.add("search_ns_per_work", by_work[0].ns_per_work, "ns", by_work[0].case.name)
+                worst_ms, worst_name = block_ms, f"{item.case.name}, {gas} gas each"
+    longest = next(
+        item for item in by_work if item.gas > CASE_GAS // 4
+    )  # the time of others is that of beginning and ending
+    report.add("worst_ns_per_work", longest.ns_per_work, "ns", longest.case.name)
     report.add("slowest_mgas_s", by_gas[0].mgas_s, "Mgas/s", by_gas[0].case.name)
     report.add("worst_block_ms", worst_ms, "ms", worst_name)
-    report.add("block_interval_ms", bench._chain.spec.block.interval_ms, "ms", "half of it is the aim")
+    report.add("block_interval_ms", bench.interval_ms, "ms", "half of it is the aim")

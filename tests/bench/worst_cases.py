@@ -49,6 +49,8 @@ class Case:
     code: bytes
     data: bytes = b""
     storage: int = 0
+    value: int = 0
+    """What is sent along."""
 
 
 @dataclass(slots=True)

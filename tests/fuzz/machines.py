@@ -119,7 +119,7 @@ def _result(db: AccountDB, outcome: transition.Outcome) -> Result:
         logs=tuple((log.address, log.topics, log.data) for log in outcome.logs),
         refund=db.refund,
         error=_kind(outcome.error),
-        warm=tuple(sorted(map(repr, db._warm))),
+        warm=tuple(sorted(map(repr, db._warm))) or None,  # a plain transfer on its short way warms nothing
         work=outcome.work,
     )
 

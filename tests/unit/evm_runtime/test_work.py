@@ -183,7 +183,7 @@ def test_what_opcodes_count(code: bytes, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"transaction_work_limit": 0}, {"transaction_work_limit": 60_000_000}, {"work_limit": 99_999_999}]
+    "changes", [{"transaction_work_limit": 0}, {"transaction_work_limit": 67_000_000}, {"work_limit": 99_999_999}]
 )
 def test_a_spec_without_room_for_transactions_is_refused(changes: dict[str, int]) -> None:
     with pytest.raises(LocalError, match=r"block\.work_limit must be at least"):
