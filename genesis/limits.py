@@ -17,7 +17,7 @@ CONSENSUS_MESSAGE_BYTES_MAX: Final = 64 * KIB
 TX_BATCH_BYTES_MAX: Final = 256 * KIB
 SYNC_REQUEST_BYTES_MAX: Final = 1 * KIB
 
-# -- transactions
+# -- transactions. These two bind blocks too (a longer transaction makes its block invalid), so they change by a fork only.
 TRANSACTION_BYTES_MAX: Final = 128 * KIB
 ACCESS_LIST_ENTRIES_MAX: Final = 4096
 

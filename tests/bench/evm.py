@@ -237,8 +237,8 @@ def _admission(report: Report, chain: Chain, accounts: list[Sender]) -> None:
     (its pure-Python back end would be hundreds of times slower). What `validate` costs depends on the kind: of an EIP-1559
     transaction py-evm checks ranges there; of a legacy one it checks the signature too, and recovers it again for the sender.
 
-    - `admission`: EIP-1559 transactions, one after the other in one thread.
-    - `admission_legacy`: legacy transactions (EIP-155), likewise.
+    - `admission`: legacy transactions (EIP-155), one after the other in one thread: the kind whose signature stock checks.
+    - `admission_1559`: EIP-1559 transactions, likewise.
     - `admission_batch`: EIP-1559 transactions at once through the node's decoder, on as many threads as there are processors.
 
     `admission_bound_us` is the C call that no admission can do without, and `admission_bound_ratio` how much faster than stock
@@ -267,8 +267,8 @@ def _admission(report: Report, chain: Chain, accounts: list[Sender]) -> None:
             raise RuntimeError(f"{len(transactions)} of {len(dynamic)} transactions were decoded")
 
     what = "transaction"
-    _paired(report, "admission", ADMISSIONS, what, lambda: ours(dynamic), lambda: stock(dynamic))
-    _paired(report, "admission_legacy", ADMISSIONS, what, lambda: ours(legacy), lambda: stock(legacy))
+    _paired(report, "admission", ADMISSIONS, what, lambda: ours(legacy), lambda: stock(legacy))
+    _paired(report, "admission_1559", ADMISSIONS, what, lambda: ours(dynamic), lambda: stock(dynamic))
     _paired(report, "admission_batch", ADMISSIONS, what, batch, lambda: stock(dynamic))
     parsed = [parse_transaction(raw, chain_id=CHAIN_ID) for raw in dynamic]
     _paired(report, "admission_bound", ADMISSIONS, what, _bare_recoveries(parsed), lambda: stock(dynamic))

@@ -1,4 +1,4 @@
-"""Calls of the native contracts that take long: a datanet with content, and what can be asked of it at most in one transaction."""
+"""Calls of the native contracts that take long: a datanet with content, and what one transaction can ask of it at most."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
