@@ -71,7 +71,7 @@ def _tend_index(timeline: Timeline) -> None:
         for written in (written for datanet in timeline.datanets for written in datanet.written):
             if 0 < written.died_block < state.block_number:
                 for redaction in list(redactions(slots, state, written.id)):
-                    state.blobs[keccak256(redaction.window_ids)] = redaction.window_ids
+                    state.blobs[keccak256(redaction.instead)] = redaction.instead
                     state.blobs.pop(redaction.content_hash)
 
 
