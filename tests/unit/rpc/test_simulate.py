@@ -206,6 +206,12 @@ async def test_the_native_contract_is_there_and_keeps_nothing(node: RealNode) ->
         ([], {}, -32602, "empty input"),
         ([{"calls": 3}], {}, -32602, "blockStateCalls 0: calls: expected an array"),
         ([{"calls": [{}] * 1_001}], {}, -32602, "at most 1000 calls"),
+        (
+            [{"stateOverrides": {"0x" + "00" * 19 + "02": {"movePrecompileToAddress": B}}}],
+            {},
+            -32602,
+            "movePrecompileToAddress is not supported here",
+        ),
     ],
 )
 @trio_test
