@@ -230,7 +230,7 @@ def _paired(
 
 
 def _admission(report: Report, chain: Chain, accounts: list[Sender]) -> None:
-    """From raw bytes to a checked transaction with sender and hash, in three ways, each beside stock py-evm on the same bytes.
+    """From raw bytes to a checked transaction with sender and hash, in four ways, each beside stock py-evm on the same bytes.
 
     Stock does what py-evm does to a transaction before it executes it: `decode`, `validate` (as its transaction executor
     calls it) and `sender`, and it takes the hash, which any pool needs. Its eth_keys recovers through coincurve, as ours does
@@ -239,7 +239,8 @@ def _admission(report: Report, chain: Chain, accounts: list[Sender]) -> None:
 
     - `admission`: legacy transactions (EIP-155), one after the other in one thread: the kind whose signature stock checks.
     - `admission_1559`: EIP-1559 transactions, likewise.
-    - `admission_batch`: EIP-1559 transactions at once through the node's decoder, on as many threads as there are processors.
+    - `admission_batch`, `admission_batch_1559`: both kinds, many at once through the node's decoder, as gossip and proposals
+      are, on as many threads as there are processors. Stock stays on one.
 
     `admission_bound_us` is the C call that no admission can do without, and `admission_bound_ratio` how much faster than stock
     an admission in one thread would be that did nothing else.
@@ -259,17 +260,18 @@ def _admission(report: Report, chain: Chain, accounts: list[Sender]) -> None:
         for raw in raws:
             check_transaction(decode_transaction(raw, chain_id=CHAIN_ID), chain.spec)
 
-    def batch() -> None:
-        transactions = decoder.decode(dynamic)
+    def batch(raws: list[bytes]) -> None:
+        transactions = decoder.decode(raws)
         for transaction in transactions:
             check_transaction(transaction, chain.spec)
-        if len(transactions) != len(dynamic):
-            raise RuntimeError(f"{len(transactions)} of {len(dynamic)} transactions were decoded")
+        if len(transactions) != len(raws):
+            raise RuntimeError(f"{len(transactions)} of {len(raws)} transactions were decoded")
 
     what = "transaction"
     _paired(report, "admission", ADMISSIONS, what, lambda: ours(legacy), lambda: stock(legacy))
     _paired(report, "admission_1559", ADMISSIONS, what, lambda: ours(dynamic), lambda: stock(dynamic))
-    _paired(report, "admission_batch", ADMISSIONS, what, batch, lambda: stock(dynamic))
+    _paired(report, "admission_batch", ADMISSIONS, what, lambda: batch(legacy), lambda: stock(legacy))
+    _paired(report, "admission_batch_1559", ADMISSIONS, what, lambda: batch(dynamic), lambda: stock(dynamic))
     parsed = [parse_transaction(raw, chain_id=CHAIN_ID) for raw in dynamic]
     _paired(report, "admission_bound", ADMISSIONS, what, _bare_recoveries(parsed), lambda: stock(dynamic))
 
