@@ -2,10 +2,8 @@
 
 from typing import Any, Final
 
-import orjson
-
 from attribution_precompile.contract import AttributionContract
-from evm_runtime.native import abi_json, solidity
+from evm_runtime.native import abi_json, interface_files
 
 INTERFACE: Final = "IAttribution"
 _HEADER: Final = """
@@ -22,8 +20,4 @@ def attribution_abi() -> list[dict[str, Any]]:
 
 def generated_files() -> dict[str, bytes]:
     """File name to content, as they belong beside this module."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    return {
-        f"{INTERFACE}.sol": solidity(AttributionContract, INTERFACE, _HEADER).encode(),
-        f"{INTERFACE}.json": orjson.dumps(attribution_abi(), option=options),
-    }
+    return interface_files(AttributionContract, INTERFACE, _HEADER)

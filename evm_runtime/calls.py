@@ -20,7 +20,16 @@ from evm_runtime.overrides import AccountOverride, BlockOverrides, override_acco
 from evm_runtime.receipt import Log
 from evm_runtime.source import FlatSource, StateSource, TrieSource, stored_root
 from evm_runtime.state import AccountDB
-from evm_runtime.transaction import DYNAMIC_FEE, SET_CODE, AccessList, Authorization, Transaction, check_gas
+from evm_runtime.transaction import (
+    ACCESS_LIST,
+    DYNAMIC_FEE,
+    LEGACY,
+    SET_CODE,
+    AccessList,
+    Authorization,
+    Transaction,
+    check_gas,
+)
 from evm_runtime.vm_errors import error_text
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, LocalError
@@ -56,6 +65,46 @@ class CallRequest:
     @property
     def is_free(self) -> bool:
         return not (self.gas_price or self.max_fee_per_gas or self.max_priority_fee_per_gas)
+
+    @property
+    def kind(self) -> int:
+        """The transaction type that has the fields which were given, as geth chooses it."""
+        if self.gas_price is not None:
+            return ACCESS_LIST if self.access_list else LEGACY
+        return SET_CODE if self.authorizations else DYNAMIC_FEE
+
+    def fees(self, base_fee: int) -> tuple[int, int]:
+        """(tip, most) in wei per gas; a tip alone is added to the base fee."""
+        if self.gas_price is not None:
+            return self.gas_price, self.gas_price
+        tip = self.max_priority_fee_per_gas or 0
+        if self.max_fee_per_gas is None and tip:
+            return tip, base_fee + tip
+        return tip, self.max_fee_per_gas or 0
+
+    def unsigned(self, kind: int, *, chain_id: int, nonce: int, gas_limit: int, fees: tuple[int, int]) -> Transaction:
+        """The message as a transaction that nobody signed, without hash and bytes; `fees` are tip and most in wei per gas."""
+        tip, max_fee = fees
+        return Transaction(
+            kind=kind,
+            chain_id=chain_id,
+            nonce=nonce,
+            max_priority_fee_per_gas=tip,
+            max_fee_per_gas=max_fee,
+            gas_limit=gas_limit,
+            to=self.to,
+            value=self.value,
+            data=self.data,
+            access_list=self.access_list,
+            authorizations=self.authorizations,
+            y_parity=0,
+            v=0,
+            r=0,
+            s=0,
+            sender=self.sender,
+            hash=ZERO_HASH,
+            raw=b"",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,32 +206,12 @@ def _result(outcome: transition.Outcome) -> CallResult:
 
 def call_transaction(state: State, request: CallRequest, gas: int) -> Transaction:
     """The message as an unsigned transaction."""
-    if request.gas_price is not None:
-        max_fee = priority_fee = request.gas_price
-    else:
-        priority_fee = request.max_priority_fee_per_gas or 0
-        max_fee = request.max_fee_per_gas or 0
-        if request.max_fee_per_gas is None and priority_fee:
-            max_fee = state.block_base_fee + priority_fee
-    return Transaction(
-        kind=SET_CODE if request.authorizations else DYNAMIC_FEE,
+    return request.unsigned(
+        SET_CODE if request.authorizations else DYNAMIC_FEE,
         chain_id=state.execution_context.chain_id,
         nonce=state.account_db.get_nonce(request.sender) if request.nonce is None else request.nonce,
-        max_priority_fee_per_gas=priority_fee,
-        max_fee_per_gas=max_fee,
         gas_limit=gas,
-        to=request.to,
-        value=request.value,
-        data=request.data,
-        access_list=request.access_list,
-        authorizations=request.authorizations,
-        y_parity=0,
-        v=0,
-        r=0,
-        s=0,
-        sender=request.sender,
-        hash=ZERO_HASH,
-        raw=b"",
+        fees=request.fees(state.block_base_fee),
     )
 
 

@@ -38,7 +38,7 @@ from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
 from evm_runtime.tracing.tracer import Recorder, traced_class
 from evm_runtime.tracing.transfers import TransferTracer
-from evm_runtime.transaction import ACCESS_LIST, DYNAMIC_FEE, LEGACY, SET_CODE, GasTooLow, Transaction, check_gas
+from evm_runtime.transaction import GasTooLow, Transaction, check_gas
 from evm_runtime.trie import root_of_list
 from evm_runtime.vm_errors import error_text
 from genesis.errors import InvalidTransaction, LocalError
@@ -271,35 +271,14 @@ class _BlockOfCalls:
         if gas > room:
             words = f"block gas limit reached: {self._gas_used} >= {self._draft.gas_limit}"
             raise SimulationRefused(BLOCK_GAS, words)
-        tip = request.max_priority_fee_per_gas or 0
-        kind = SET_CODE if request.authorizations else DYNAMIC_FEE
-        max_fee = request.max_fee_per_gas or 0
-        if request.gas_price is not None:
-            kind = ACCESS_LIST if request.access_list else LEGACY
-            tip = max_fee = request.gas_price
-        elif request.max_fee_per_gas is None and tip:
-            max_fee = self._draft.base_fee_per_gas + tip
         nonce = self._state.account_db.get_nonce(request.sender) if request.nonce is None else request.nonce
         return encoded(
-            Transaction(
-                kind=kind,
+            request.unsigned(
+                request.kind,
                 chain_id=self._state.execution_context.chain_id,
                 nonce=nonce,
-                max_priority_fee_per_gas=tip,
-                max_fee_per_gas=max_fee,
                 gas_limit=min(gas, gas_left),
-                to=request.to,
-                value=request.value,
-                data=request.data,
-                access_list=request.access_list,
-                authorizations=request.authorizations,
-                y_parity=0,
-                v=0,
-                r=0,
-                s=0,
-                sender=request.sender,
-                hash=ZERO_HASH,
-                raw=b"",
+                fees=request.fees(self._draft.base_fee_per_gas),
             )
         )
 

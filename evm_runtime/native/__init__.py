@@ -15,7 +15,7 @@ from evm_runtime.native.contract import (
     method,
 )
 from evm_runtime.native.frame import Event, Frame, NativeState, PlainSlots
-from evm_runtime.native.interface import abi_json, solidity
+from evm_runtime.native.interface import abi_json, interface_files
 from evm_runtime.native.storage import (
     U8,
     U16,
@@ -70,8 +70,8 @@ __all__ = [
     "array_slot",
     "enumeration",
     "event",
+    "interface_files",
     "mapping_slot",
     "method",
-    "solidity",
     "struct",
 ]

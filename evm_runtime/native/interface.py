@@ -1,12 +1,15 @@
 """The interface of a native contract for tools: ABI JSON and a Solidity interface, generated from its declarations."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
+
+import orjson
 
 from evm_runtime.native.abi import AbiType, Parameter
 from evm_runtime.native.contract import FRAMEWORK_ERRORS, Method, NativeContract
 
 _LINE = 116
+_JSON_OPTIONS: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
 def abi_json(contract: type[NativeContract], interface: str) -> list[dict[str, Any]]:
@@ -55,6 +58,14 @@ def solidity(contract: type[NativeContract], interface: str, header: str) -> str
         lines += ["", *_method(found)]
     lines += ["}", ""]
     return "\n".join(lines)
+
+
+def interface_files(contract: type[NativeContract], interface: str, header: str) -> dict[str, bytes]:
+    """File name to content of both, as they belong beside the contract."""
+    return {
+        f"{interface}.sol": solidity(contract, interface, header).encode(),
+        f"{interface}.json": orjson.dumps(abi_json(contract, interface), option=_JSON_OPTIONS),
+    }
 
 
 def _method(found: Method) -> list[str]:

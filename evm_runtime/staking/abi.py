@@ -2,9 +2,7 @@
 
 from typing import Any, Final
 
-import orjson
-
-from evm_runtime.native.interface import abi_json, solidity
+from evm_runtime.native.interface import abi_json, interface_files
 from evm_runtime.staking.contract import StakingContract
 
 INTERFACE: Final = "IStaking"
@@ -22,8 +20,4 @@ def staking_abi() -> list[dict[str, Any]]:
 
 def generated_files() -> dict[str, bytes]:
     """File name to content, as they belong beside this module."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    return {
-        f"{INTERFACE}.sol": solidity(StakingContract, INTERFACE, _HEADER).encode(),
-        f"{INTERFACE}.json": orjson.dumps(staking_abi(), option=options),
-    }
+    return interface_files(StakingContract, INTERFACE, _HEADER)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from genesis.errors import InvalidTransaction, WireError
-from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address
+from genesis.primitives import ZERO_ADDRESS, Address
 from node.rpc.backend import Context
 from node.rpc.call_params import CALL, CallArgs
 from node.rpc.errors import invalid_params, server_error
@@ -119,8 +119,6 @@ def _shown(tx: "Transaction") -> Json:
 
 async def _filled(context: Context, args: CallArgs) -> "Transaction":
     """The whole transaction, unsigned. Raises RpcError where gas can't be estimated or the chain is another."""
-    from evm_runtime.transaction import ACCESS_LIST, DYNAMIC_FEE, LEGACY, SET_CODE, Transaction
-
     if args.to is None and not args.data:
         raise server_error("contract creation without any data provided")
     request = call_request(context, args)
@@ -130,29 +128,12 @@ async def _filled(context: Context, args: CallArgs) -> "Transaction":
         gas = int(await context.call(estimate_gas, context, priced, PENDING, None, None), 16)
     else:
         gas = args.gas
-    kind = SET_CODE if args.authorizations else DYNAMIC_FEE
-    if args.gas_price is not None:
-        kind = ACCESS_LIST if args.access_list else LEGACY
-    sender = _sender(args)
-    return Transaction(
-        kind=kind,
+    return request.unsigned(
+        request.kind,
         chain_id=context.chain.spec.chain_id,
-        nonce=context.mempool.pending_nonce(sender) if args.nonce is None else args.nonce,
-        max_priority_fee_per_gas=tip,
-        max_fee_per_gas=max_fee,
+        nonce=context.mempool.pending_nonce(request.sender) if args.nonce is None else args.nonce,
         gas_limit=gas,
-        to=args.to,
-        value=args.value,
-        data=args.data,
-        access_list=args.access_list,
-        authorizations=request.authorizations,
-        y_parity=0,
-        v=0,
-        r=0,
-        s=0,
-        sender=sender,
-        hash=ZERO_HASH,
-        raw=b"",
+        fees=(tip, max_fee),
     )
 
 
