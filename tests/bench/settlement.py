@@ -34,6 +34,8 @@ K = 8
 PRICE = 1_000 * WEI_PER_OPEN
 GAS = 200_000_000
 REPEATS = 5
+WORK = 4_000_000_000
+"""Of a block and, a third of it, of a transaction: with the default limits the Vyper contract's inference would not run."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 TOKENS = [a + b for a in LETTERS for b in LETTERS]
 OWNER = Address(b"\x0d" * 20)
@@ -66,7 +68,12 @@ class SideBySide:
         self.index = SpanIndex(nullcontext())
         spec = make_spec(
             *funded(self.people, 10**6),
-            block=BlockParams(gas_limit=1_000_000_000, bytes_max=8 * 1024 * 1024),
+            block=BlockParams(
+                gas_limit=1_000_000_000,
+                bytes_max=8 * 1024 * 1024,
+                work_limit=WORK,
+                transaction_work_limit=WORK // 3,
+            ),
             forks=(ForkActivation("prague"),),
         )
         # The payer is the treasury, so that nothing is matched: the Vyper contract has no reserve.
