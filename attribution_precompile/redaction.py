@@ -66,7 +66,7 @@ def _candidates(slots: Slots, blobs: BlobReader, contribution_id: int) -> Iterat
         content = blobs.get_blob(segment.content_hash) if segment.contribution_id == contribution_id else None
         if content is not None:
             ids = tokenize(content, datanet.tokenizer).window_ids(datanet.min_span)
-            yield Redaction(segment.content_hash, b"".join(ids))
+            yield Redaction(segment.content_hash, ids)
     for i in range(VECTOR_CHUNKS.length(slots, contribution_id)):
         chunk = VECTOR_CHUNKS.get(slots, i, contribution_id)
         vectors = blobs.get_blob(chunk.content_hash)

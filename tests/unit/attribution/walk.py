@@ -391,7 +391,7 @@ class Walk:
             self.committed_datanet = self.direct.call(self.people[0], "createDatanet", terms)
             self.datanets.append(self.committed_datanet)
         elif len(self.contributions) < 80:
-            ids = b"".join(tokenize(b" ".join([b"w"] * 16), WORDS_V1).window_ids(16))
+            ids = tokenize(b" ".join([b"w"] * 16), WORDS_V1).window_ids(16)
             root, value = leaf_of(0, keccak256(OPENING)), 20_000
             arguments = (self.committed_datanet, root, 16, ids, self._who())
             self.contributions.append(self.direct.call(self._who(), "contributeCommitted", *arguments, value=value))
