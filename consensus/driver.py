@@ -104,6 +104,9 @@ class HeightDriver:
             self._orders.append(Judge(block, None))
         for evidence in recovered.evidence:
             self._accuse(evidence)
+        if recovered.unlogged is not None:
+            self._node.wal.append(recovered.unlogged)
+            self._node.wal.sync()
         if recovered.last_signed is not None:
             self._orders.append(Broadcast(recovered.last_signed))
         self._observe_step()

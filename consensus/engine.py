@@ -24,6 +24,7 @@ from consensus.observer import Observer, SilentObserver, VoteIgnored
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
 from consensus.peers import PeerBook
 from consensus.ports import Behind, Clock, MessageSigner, Transport
+from consensus.timing import proposal_time_ms
 from consensus.wal import Wal
 from genesis.chain_spec import ConsensusParams
 from genesis.errors import FatalError, InvalidBlock, InvariantError, PeerFault
@@ -334,7 +335,8 @@ class Engine:
 
     async def _request(self, driver: HeightDriver, round_: Round) -> ProposalRequest:
         context = driver.context
-        time_ms = max(self._clock.now_ms(), context.parent_time_ms + context.block_params.interval_ms)
+        interval_ms = context.block_params.interval_ms
+        time_ms = proposal_time_ms(self._clock.now_ms(), context.parent_time_ms + interval_ms, interval_ms)
         return ProposalRequest(
             height=context.height,
             round=round_,

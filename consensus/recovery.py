@@ -26,6 +26,8 @@ class Recovered:
 
     blocks: tuple[Block, ...]
     last_signed: SignedMessage | None
+    unlogged: ProposalReceived | VoteReceived | None
+    """That message where a crash kept it out of the log: it has to go there before the sign record holds another."""
     evidence: tuple[Evidence, ...]
     """Equivocations that the log shows: the pool is in memory only."""
 
@@ -37,14 +39,17 @@ def restore(state: RoundsState, records: list[Record], last: SignRecord | None) 
         _check_own(state, records, last)
     state.round, state.step = _position(state, records, signed)
     evidence = [found for record in records for found in _put(state, record)]
+    own: ProposalReceived | VoteReceived | None = None
     if isinstance(signed, Vote):
         _check_lock(state, signed)
         state.votes.add(signed, state.round, certified=True)
+        own = VoteReceived(signed)
     blocks = {record.block.hash: record.block for record in records if isinstance(record, HeldBlock)}
     if isinstance(signed, Proposal):  # its block was made durable before it was signed
-        own = blocks.get(signed.block_hash)
-        _put(state, ProposalReceived(signed, 0 if own is None else own.consensus.time_ms))
-    return Recovered(tuple(blocks.values()), signed, tuple(evidence))
+        block = blocks.get(signed.block_hash)
+        own = ProposalReceived(signed, 0 if block is None else block.consensus.time_ms)
+        _put(state, own)
+    return Recovered(tuple(blocks.values()), signed, None if own in records else own, tuple(evidence))
 
 
 def _check_own(state: RoundsState, records: list[Record], last: SignRecord | None) -> None:

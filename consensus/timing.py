@@ -8,6 +8,8 @@ from genesis.primitives import Round
 
 _DELAY_GROWTH_ROUNDS_MAX: Final = 64
 """1.1 ** 64 is about 446: by then the message delay is no bound any more, and the integers stay small."""
+_LATE_SHARE: Final = 10
+"""The part of an interval by which a proposer may be late without its block's time showing it."""
 
 
 def timeout_ms(params: ConsensusParams, step: Step, round_: Round) -> int:
@@ -21,6 +23,15 @@ def timeout_ms(params: ConsensusParams, step: Step, round_: Round) -> int:
     else:
         wanted = params.vote_timeout_ms + round_ * params.vote_timeout_step_ms
     return min(wanted, params.timeout_cap_ms)
+
+
+def proposal_time_ms(now_ms: int, earliest_ms: int, interval_ms: int) -> int:
+    """The time of a new block: now, or the earliest that it may have where that is yet to come or only just over.
+
+    A proposer wakes some milliseconds late. If each block told the time of its waking, all of that would add up, and blocks
+    would come every interval and a bit.
+    """
+    return now_ms if now_ms > earliest_ms + interval_ms // _LATE_SHARE else earliest_ms
 
 
 def message_delay_ms(params: ConsensusParams, round_: Round) -> int:

@@ -12,6 +12,7 @@ from consensus.inbox import FutureBuffer
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState
 from consensus.observer import Observer, SilentObserver
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
+from consensus.timing import proposal_time_ms
 from consensus.wal import Wal
 from genesis.errors import InvalidBlock, PeerFault
 from genesis.primitives import Hash32, Height, Round
@@ -183,7 +184,8 @@ class SimNode:
         self.world.send_all(self, message)
 
     def _build(self, round_: Round) -> None:
-        time_ms = max(self.clock_ms(), self.context.parent_time_ms + BLOCK_PARAMS.interval_ms)
+        interval_ms = BLOCK_PARAMS.interval_ms
+        time_ms = proposal_time_ms(self.clock_ms(), self.context.parent_time_ms + interval_ms, interval_ms)
         waiting = self._evidence.items()
         punished = self.world.ledger.punished_before(self.context)
         punishable = [item.offender for item in waiting if item.offender not in punished]

@@ -9,7 +9,7 @@ from consensus.application import HeightContext
 from consensus.block_rules import check_block, check_committed_block, check_polka, verify_commit
 from consensus.evidence import EvidencePool, check_evidence, duplicate_proposal
 from consensus.messages import Step
-from consensus.timing import is_timely, message_delay_ms, timeout_ms
+from consensus.timing import is_timely, message_delay_ms, proposal_time_ms, timeout_ms
 from genesis.crypto import SECP256K1_N
 from genesis.errors import InvalidBlock
 from genesis.primitives import ZERO_HASH, Address, Hash32, Height, Round
@@ -200,6 +200,14 @@ def test_timeliness_at_its_edges() -> None:
     assert timely(-PARAMS.precision_ms) and not timely(-PARAMS.precision_ms - 1)
     assert timely(late) and not timely(late + 1)
     assert timely(late + 400, 1) and not timely(late + 401, 1)
+
+
+def test_a_proposer_that_wakes_a_little_late_keeps_the_pace() -> None:
+    def time_ms(now_ms: int) -> int:
+        return proposal_time_ms(now_ms, earliest_ms=10_500, interval_ms=500)
+
+    assert [time_ms(now) for now in (10_499, 10_500, 10_507, 10_550)] == [10_500] * 4
+    assert [time_ms(now) for now in (10_551, 99_000)] == [10_551, 99_000]
 
 
 def test_delays_grow_by_ten_percent_a_round_and_timeouts_are_capped() -> None:

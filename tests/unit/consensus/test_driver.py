@@ -180,6 +180,32 @@ def test_a_restart_takes_up_lock_votes_and_step_and_sends_the_last_vote_as_it_wa
     assert any(isinstance(order, Finalize) for order in again.judged(BLOCK, valid=True))
 
 
+def test_a_vote_that_only_the_sign_record_holds_is_not_forgotten_when_the_next_one_is_signed() -> None:
+    """Else nobody could ever send it again, and a peer that misses it would wait for ever."""
+    disk = Disk()
+    driver, _ = disk.start()
+    driver.enter()
+    signed = []
+    disk.record.hazard = lambda: signed.append(True)
+
+    def hazard() -> None:
+        if signed:
+            raise SimulatedCrash
+
+    disk.log.hazard = hazard
+    with pytest.raises(SimulatedCrash):
+        driver.expire(TimeoutExpired(H, Round(0), Step.PROPOSE))
+    disk.log.hazard = disk.record.hazard = lambda: None
+    disk.log.crash(random.Random(0))
+    again, orders = disk.start()
+    (prevote,) = sent(orders)
+    for message in votes(PREVOTE, ZERO_HASH, OTHERS[:2]):
+        orders += again.take_vote(message)
+    assert [m.kind for m in sent(orders) if isinstance(m, Vote)] == [PREVOTE, PRECOMMIT]
+    last, _ = disk.start()
+    assert prevote in last.state.votes.prevotes(Round(0)).missing_from(None)
+
+
 def test_a_proposer_restarts_with_its_own_proposal() -> None:
     disk = Disk()
     driver, _ = disk.start(PROPOSER)
