@@ -37,6 +37,7 @@ from consensus.last_commit import LastCommit
 from consensus.messages import BlockRequest, RoundState
 from consensus.observer import Observer, VoteIgnored
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
+from consensus.peers import PEERS_MAX
 from consensus.ports import MessageSigner
 from consensus.recovery import restore
 from consensus.signer import SigningDelayed, SigningRefused
@@ -87,6 +88,8 @@ class HeightDriver:
         self._early: dict[str, Block] = {}
         self._logged: set[Hash32] = set()
         self._orders: list[Order] = []
+        self._lacks: dict[str, gossip.Lacks] = {}
+        """What peers lacked when they last spoke; who spoke longest ago is forgotten first."""
         self._unsigned: list[CastVote | Propose] = []
         self._retrying = False
 
@@ -235,9 +238,13 @@ class HeightDriver:
         return self._give_orders()
 
     def answer(self, peer: str, peer_state: RoundState) -> list[Order]:
-        """What a peer at our height misses; the parent's commit for a peer that is one height behind."""
+        """What a peer at our height misses again; the parent's commit for a peer that is one height behind."""
         if peer_state.height == self.state.height:
-            return [Send(peer, message) for message in gossip.missing_for(self.state, peer_state)]
+            messages, lacks = gossip.missing_for(self.state, peer_state, self._lacks.pop(peer, {}))
+            self._lacks[peer] = lacks
+            if len(self._lacks) > PEERS_MAX:
+                del self._lacks[next(iter(self._lacks))]
+            return [Send(peer, message) for message in messages]
         if peer_state.height == self.state.height - 1 and peer_state.height > 0:
             return [Send(peer, self.last_commit.commit())]
         return []

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from consensus import gossip
 from consensus.driver import HeightDriver, Node
 from consensus.events import EnterHeight, TimeoutExpired, VoteReceived
 from consensus.evidence import EvidencePool
@@ -346,20 +345,40 @@ def test_late_precommits_join_the_last_commit() -> None:
 # ---------------------------------------------------------------- gossip and messages
 
 
-def test_a_peer_is_sent_what_it_lacks_and_no_more() -> None:
+def test_a_peer_is_sent_what_it_lacks_the_second_time_and_no_more() -> None:
     full, _ = Disk().start()
     to_precommit(full)
     empty, _ = Disk().start(OTHERS[2])
-    for _ in range(3):
-        messages = gossip.missing_for(full.state, empty.round_state())
-        for message in messages:
-            if isinstance(message, Proposal):
-                empty.take_proposal(message, NOW_MS)
-            elif isinstance(message, Vote):
-                empty.take_vote(message)
-    assert gossip.missing_for(full.state, empty.round_state()) == []
+    assert full.answer("empty", empty.round_state()) == []  # on its way to it from its author
+    assert full.answer("another", empty.round_state()) == []
+    assert full.answer("empty", replace(empty.round_state(), height=H + 7)) == []
+    sent = 0
+    while orders := full.answer("empty", empty.round_state()):
+        sent += len(orders)
+        for order in orders:
+            assert isinstance(order, Send) and order.peer == "empty"
+            if isinstance(order.message, Proposal):
+                empty.take_proposal(order.message, NOW_MS)
+            elif isinstance(order.message, Vote):
+                empty.take_vote(order.message)
+    votes = full.state.votes
+    assert sent == 1 + sum(
+        bits.bit_count() for bits in votes.prevotes(Round(0)).bits() + votes.precommits(Round(0)).bits()
+    )
     assert empty.missing_blocks() == [BlockRequest(H, A)]
-    assert len(list(full.state.votes.prevotes(Round(0)).missing_from(None))) == 3
+    for kind in (PREVOTE, PRECOMMIT):
+        assert empty.state.votes.get(Round(0), kind).bits() == votes.get(Round(0), kind).bits()
+
+
+def test_what_is_remembered_of_peers_is_bounded() -> None:
+    full, _ = Disk().start()
+    to_precommit(full)
+    empty, _ = Disk().start(OTHERS[2])
+    for number in range(300):
+        full.answer(f"peer {number}", empty.round_state())
+    assert len(full._lacks) == 256
+    assert full.answer("peer 299", empty.round_state()) != []
+    assert full.answer("peer 0", empty.round_state()) == []
 
 
 def test_bits_of_another_length_are_a_fault() -> None:
