@@ -396,7 +396,7 @@ def evidence_is_not_signed_by_whom_it_accuses(patch: Patch) -> None:
 # ---------------------------------------------------------------- crashes
 
 
-@mutant(DYING, "durable", "lock")
+@mutant(DYING, "durable")
 def the_polka_is_not_persisted(patch: Patch) -> None:
     patch.setattr(HeightDriver, "_persist_polka", lambda self, effect: None)
 
@@ -435,7 +435,7 @@ def a_restart_forgets_the_lock(patch: Patch) -> None:
 
 @mutant(DYING, "refused", "stops", "signed twice", *LIVENESS)
 def a_restart_begins_the_height_anew(patch: Patch) -> None:
-    patch.setattr(consensus.driver, "restore", lambda state, records, last: Recovered((), None, ()))
+    patch.setattr(consensus.driver, "restore", lambda state, records, last: Recovered((), None, (), ""))
 
 
 @mutant(DYING, "stops")
@@ -457,7 +457,7 @@ class _Uncut:
     """A log file that will not be cut."""
 
     def __init__(self, file: object) -> None:
-        self.read_all = file.read_all
+        self.read_all, self.sync = file.read_all, file.sync
 
     def truncate(self, size: int) -> None:
         pass
