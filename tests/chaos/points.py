@@ -56,7 +56,7 @@ WIPE_SHARE: Final = 0.1
 """Of the deaths in networks that can spare the victim."""
 LOSS_MAX: Final = 0.4
 """Of the messages; it is what makes rounds."""
-STALL_S: Final = 60
+STALL_S: Final = 120
 FINAL_CHECKED: Final = 4
 FAILURES_MAX: Final = 5
 GOSSIP_MS: Final = 25
