@@ -3,7 +3,7 @@
 It stands between the pure rules and the engine (or a simulator): the log and the sign record are ports, everything else goes
 out as a list of orders. The order of things is what makes a crash harmless:
 
-    log the input → step → polka and block durable → sign record durable → log durable → send
+    log the input → step → polka and block durable → (beyond round 0: log durable) → sign record durable → log durable → send
 """
 
 from collections import deque
@@ -37,19 +37,20 @@ from consensus.last_commit import LastCommit
 from consensus.messages import BlockRequest, RoundState
 from consensus.observer import Observer, VoteIgnored
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
+from consensus.peers import PEERS_MAX
 from consensus.ports import MessageSigner
 from consensus.recovery import restore
 from consensus.signer import SigningDelayed, SigningRefused
 from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD, RoundsState, resume, step
 from consensus.timing import timeout_ms
 from consensus.vote_set import PAST_ROUNDS_KEPT
-from consensus.wal import HeldBlock, PolkaSeen, Wal
+from consensus.wal import HeldBlock, PolkaSeen, SitsOut, Wal
 from genesis.chain_spec import ConsensusParams
 from genesis.crypto import recover
 from genesis.errors import InvalidBlock, InvariantError, PeerFault, WireError
-from genesis.primitives import Address, Hash32, Round, Signature
+from genesis.primitives import NO_ROUND, ZERO_HASH, Address, Hash32, Round, Signature
 from genesis.proposers import Rotation
-from genesis.types import Block, ChainIdentity, Commit, Evidence, Proposal, Vote
+from genesis.types import Block, ChainIdentity, Commit, Evidence, Proposal, Vote, VoteType
 
 EARLY_BLOCKS_MAX: Final = 8
 """Blocks kept aside, at most one per peer: those that overtook their proposal, and second copies of one whose body is not
@@ -87,6 +88,9 @@ class HeightDriver:
         self._early: dict[str, Block] = {}
         self._logged: set[Hash32] = set()
         self._orders: list[Order] = []
+        self._durable_lock: tuple[Round, Hash32 | None] = (NO_ROUND, None)
+        self._lacks: dict[str, gossip.Lacks] = {}
+        """What peers lacked when they last spoke; who spoke longest ago is forgotten first."""
         self._unsigned: list[CastVote | Propose] = []
         self._retrying = False
 
@@ -104,9 +108,13 @@ class HeightDriver:
             self._orders.append(Judge(block, None))
         for evidence in recovered.evidence:
             self._accuse(evidence)
+        if recovered.sits_out:
+            self._node.wal.append(SitsOut(self.state.height))
+            self._node.observer.signing_refused(recovered.sits_out)
         if recovered.unlogged is not None:
             self._node.wal.append(recovered.unlogged)
-            self._node.wal.sync()
+        self._node.wal.sync()
+        self._durable_lock = (self.state.locked_round, self.state.locked_value)
         if recovered.last_signed is not None:
             self._orders.append(Broadcast(recovered.last_signed))
         self._observe_step()
@@ -238,9 +246,13 @@ class HeightDriver:
         return self._give_orders()
 
     def answer(self, peer: str, peer_state: RoundState) -> list[Order]:
-        """What a peer at our height misses; the parent's commit for a peer that is one height behind."""
+        """What a peer at our height misses again; the parent's commit for a peer that is one height behind."""
         if peer_state.height == self.state.height:
-            return [Send(peer, message) for message in gossip.missing_for(self.state, peer_state)]
+            messages, lacks = gossip.missing_for(self.state, peer_state, self._lacks.pop(peer, {}))
+            self._lacks[peer] = lacks
+            if len(self._lacks) > PEERS_MAX:
+                del self._lacks[next(iter(self._lacks))]
+            return [Send(peer, message) for message in messages]
         if peer_state.height == self.state.height - 1 and peer_state.height > 0:
             return [Send(peer, self.last_commit.commit())]
         return []
@@ -308,11 +320,17 @@ class HeightDriver:
         self._log_block(self._held(effect.block_hash))
         self._node.wal.append(PolkaSeen(effect.height, effect.round, effect.block_hash, effect.locks, effect.polka))
         self._node.wal.sync()
+        if effect.locks:
+            self._durable_lock = (effect.round, effect.block_hash)
 
     def _cast(self, effect: CastVote) -> Input | None:
         state, signer = self.state, self._node.signer
         if signer is None:
             raise InvariantError("a node without a key was told to vote")
+        precommits = effect.kind is VoteType.PRECOMMIT and effect.block_hash != ZERO_HASH
+        if precommits and self._durable_lock != (effect.round, effect.block_hash):
+            raise InvariantError("a node was told to precommit a block before its lock was durable")
+        self._sync_before_signing(effect.round)
         try:
             vote = signer.sign_vote(effect.kind, state.height, effect.round, effect.block_hash, state.validators.hash())
         except SigningRefused as error:
@@ -326,6 +344,7 @@ class HeightDriver:
         state, signer = self.state, self._node.signer
         if signer is None:
             raise InvariantError("a node without a key was told to propose")
+        self._sync_before_signing(effect.round)
         try:
             proposal = signer.sign_proposal(
                 state.height, effect.round, effect.valid_round, effect.block_hash, effect.polka, state.validators.hash()
@@ -342,6 +361,11 @@ class HeightDriver:
         if effect.valid_round < 0:
             self._orders.append(BroadcastBlock(block))
         return own
+
+    def _sync_before_signing(self, round_: Round) -> None:
+        """Beyond round 0 the log must show how the node came there (`recovery`); in round 0 there is nothing to forget yet."""
+        if round_ > 0:
+            self._node.wal.sync()
 
     def _go_unsigned(self, effect: CastVote | Propose, error: SigningRefused) -> None:
         if isinstance(error, SigningDelayed):

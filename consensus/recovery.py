@@ -2,6 +2,10 @@
 
 The lock and the valid value are those of the PolkaSeen records; the position is the furthest of what was signed, what a timer
 or a polka proves to have been reached; the last signed message counts as sent, with the very bytes that were signed.
+
+A validator whose log lacks what it must hold (a data directory that was deleted to sync again, a block taken back, a damaged
+disk) may have forgotten a lock. It sits out: it follows that height without a vote, and signs from the next one on. The log
+remembers that, since it soon holds the votes of others again.
 """
 
 from dataclasses import dataclass
@@ -12,7 +16,7 @@ from consensus.messages import Step
 from consensus.signer import STEP_OF, SignedMessage, SignRecord
 from consensus.state_machine import RoundsState
 from consensus.vote_set import votes_of_commit
-from consensus.wal import HeldBlock, PolkaSeen, Record
+from consensus.wal import HeldBlock, PolkaSeen, Record, SitsOut
 from genesis.errors import StorageCorrupt
 from genesis.primitives import NO_ROUND, ZERO_HASH, Round
 from genesis.types import Block, Evidence, Proposal, Vote, VoteType
@@ -30,6 +34,8 @@ class Recovered:
     """That message where a crash kept it out of the log: it has to go there before the sign record holds another."""
     evidence: tuple[Evidence, ...]
     """Equivocations that the log shows: the pool is in memory only."""
+    sits_out: str
+    """Why this validator signs nothing at this height; empty if it may."""
 
 
 def restore(state: RoundsState, records: list[Record], last: SignRecord | None) -> Recovered:
@@ -39,9 +45,11 @@ def restore(state: RoundsState, records: list[Record], last: SignRecord | None) 
         _check_own(state, records, last)
     state.round, state.step = _position(state, records, signed)
     evidence = [found for record in records for found in _put(state, record)]
+    sits_out = "" if signed is None else _missing(state, records, signed)
+    if sits_out:
+        state.me = None
     own: ProposalReceived | VoteReceived | None = None
     if isinstance(signed, Vote):
-        _check_lock(state, signed)
         state.votes.add(signed, state.round, certified=True)
         own = VoteReceived(signed)
     blocks = {record.block.hash: record.block for record in records if isinstance(record, HeldBlock)}
@@ -49,7 +57,7 @@ def restore(state: RoundsState, records: list[Record], last: SignRecord | None) 
         block = blocks.get(signed.block_hash)
         own = ProposalReceived(signed, 0 if block is None else block.consensus.time_ms)
         _put(state, own)
-    return Recovered(tuple(blocks.values()), signed, None if own in records else own, tuple(evidence))
+    return Recovered(tuple(blocks.values()), signed, None if own in records else own, tuple(evidence), sits_out)
 
 
 def _check_own(state: RoundsState, records: list[Record], last: SignRecord | None) -> None:
@@ -62,16 +70,43 @@ def _check_own(state: RoundsState, records: list[Record], last: SignRecord | Non
         )
 
 
-def _check_lock(state: RoundsState, signed: Vote) -> None:
-    """A precommit for a block is signed only after the lock is durable: without the lock, the log has lost its end."""
-    if signed.kind != VoteType.PRECOMMIT or signed.block_hash == ZERO_HASH or state.locked_round > signed.round:
-        return
-    if (state.locked_round, state.locked_value) != (signed.round, signed.block_hash):
-        raise StorageCorrupt(
-            f"the sign record holds a precommit of height {signed.height}, round {signed.round}, but the consensus log does "
-            "not hold its lock: the end of the log, or the last block, is lost. Restore the data directory, or delete its "
-            "chain folder and consensus log (keep keys and sign record) to sync again from peers"
-        )
+def _missing(state: RoundsState, records: list[Record], signed: SignedMessage) -> str:
+    """What the log should hold and does not, or did not before, given that this was signed; empty if nothing is missing.
+
+    Beyond round 0 the log is synced before anything is signed, so it shows how the node came into that round, and every lock of
+    the rounds before it. And the lock is durable before a precommit for a block is signed.
+    """
+    lost = ""
+    if any(isinstance(record, SitsOut) for record in records):
+        lost = "what came before it was begun anew"
+    elif signed.round > max((_round_seen(record) for record in records), default=Round(0)):
+        lost = "how the node came there"
+    elif isinstance(signed, Vote) and signed.kind == VoteType.PRECOMMIT and signed.block_hash != ZERO_HASH:
+        locked = (state.locked_round, state.locked_value)
+        if state.locked_round <= signed.round and locked != (signed.round, signed.block_hash):
+            lost = "its lock"
+    if not lost:
+        return ""
+    return (
+        f"something was signed at height {signed.height}, round {signed.round}, but the consensus log does not hold {lost}: "
+        "its end, or the last block, is lost. The node follows this height without a vote, since it may have forgotten a lock, "
+        "and signs again from the next one on"
+    )
+
+
+def _round_seen(record: Record) -> Round:
+    """The furthest round that a record can have brought the node to."""
+    match record:
+        case VoteReceived(vote):
+            return vote.round
+        case ProposalReceived(proposal):
+            return proposal.round
+        case CommitReceived(commit):
+            return commit.round
+        case TimeoutExpired(round=round_, step=Step.PRECOMMIT):
+            return Round(round_ + 1)
+        case _:
+            return Round(0)
 
 
 def _own_position(state: RoundsState, record: Record) -> _Position | None:

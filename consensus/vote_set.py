@@ -97,10 +97,10 @@ class VoteSet:
                 row[place // 8] |= 1 << place % 8
         return bytes(row)
 
-    def missing_from(self, bits: bytes | None) -> Iterator[Vote]:
-        """Our votes of validators that `bits` lacks (all, if None): both, where a validator equivocated."""
+    def votes_at(self, places: int) -> Iterator[Vote]:
+        """Our votes of the validators whose places are set in `places`: both, where a validator equivocated."""
         for place, member in enumerate(self.validators.members):
-            if bits is None or not bits[place // 8] >> place % 8 & 1:
+            if places >> place & 1:
                 yield from self._by_validator.get(member.address, {}).values()
 
 

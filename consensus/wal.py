@@ -62,6 +62,16 @@ class PolkaSeen:
             raise ValueError("more votes in a polka than validators")
 
 
+@dataclass(frozen=True, slots=True)
+class SitsOut:
+    """This validator signs nothing more at this height: its log began anew after it had signed (`recovery`)."""
+
+    height: Height
+
+    def __post_init__(self) -> None:
+        check_height_round(self.height, Round(0))
+
+
 Record = (
     EnterHeight
     | ProposalReceived
@@ -72,6 +82,7 @@ Record = (
     | TimeoutExpired
     | HeldBlock
     | PolkaSeen
+    | SitsOut
 )
 """Order is the file format: append only."""
 
@@ -112,11 +123,16 @@ class Wal:
         self._dirty = False
 
     def replay(self, height: Height) -> list[Record]:
-        """The records of `height`, the one after the tip; cuts a torn tail off. Raises StorageCorrupt."""
+        """The records of `height`, the one after the tip, durable; cuts a torn tail off. Raises StorageCorrupt.
+
+        A process that was killed before it synced left records that a power loss could still take, after they were acted on.
+        """
         data = self._file.read_all()
         records, good = read_records(data)
         if good < len(data):
             self._file.truncate(good)
+        elif data:
+            self._file.sync()
         beyond = max((record_height(record) for record in records), default=height)
         if beyond > height:
             raise StorageCorrupt(

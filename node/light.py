@@ -53,7 +53,8 @@ class ForkFound(InvalidBlock):
         super().__init__(
             f"FORK at height {conflict.height} ({conflict.attack.value}): blocks {conflict.first.hash.hex()} and "
             f"{conflict.second.hash.hex()} are both final by what block {conflict.common.height} vouches for; "
-            f"{len(conflict.signed_both())} validators signed both. Trust neither until the chain's people have settled it"
+            f"{len(conflict.signed_both())} validators signed both. Trust neither until the chain's people have settled it. "
+            "Keep this evidence, and show it to them (docs/light-client.md, 'When a fork is found')"
         )
 
 

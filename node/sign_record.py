@@ -31,8 +31,13 @@ class SignRecordFile:
             self._replace(b"")
 
     def load(self) -> bytes | None:
-        """The record; None if nothing was signed yet."""
+        """The record, made durable if it is not yet; None if nothing was signed yet.
+
+        A process that was killed between the renaming and its sync left a record that a power loss could still take back, after
+        this process has sent what stands in it.
+        """
         try:
+            sync_directory(self._path.parent)
             data = self._path.read_bytes()
         except OSError as error:
             raise self._failed(error) from error

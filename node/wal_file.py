@@ -12,10 +12,8 @@ class WalFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            created = not path.exists()
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            if created:
-                sync_directory(path.parent)
+            sync_directory(path.parent)
         except OSError as error:
             raise _failed(path, error) from error
 

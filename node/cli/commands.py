@@ -105,7 +105,7 @@ def rollback(datadir: str) -> None:
     """Take the last block back, so that it is fetched and executed once more. The node must not run.
 
     For a node that stopped over a block that the others have executed otherwise: mend or update it, roll back, start again.
-    The consensus log is set aside. A validator that has signed the block starts without its key until it has caught up again.
+    The consensus log is set aside. A validator that has signed the block sits that height out, and signs from the next one on.
     """
     from node.datadir import CHAIN_FOLDER, CONSENSUS_FOLDER, settle_spec
     from node.node import open_store

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos kill|tails|soak`: what the node survives, tried on real processes and real files."""
+"""`python -m tests.chaos kill|points|tails|soak`: what the node survives, tried on real processes and real files."""
 
 import argparse
 import sys
@@ -14,10 +14,13 @@ def main() -> int:
     kill.add_argument("--cycles", type=int, default=20)
     tails = commands.add_parser("tails", help="truncate and garble a stopped node's files")
     tails.add_argument("--cases", type=int, default=500)
+    points = commands.add_parser("points", help="die at any boundary of the real files, and start again")
+    points.add_argument("--points", type=int, default=500)
+    points.add_argument("--jobs", type=int, default=None, help="processes (default: one a core)")
     soak = commands.add_parser("soak", help="steady load, and what it makes of memory, files, threads and latency")
     soak.add_argument("--seconds", type=float, default=60)
     soak.add_argument("--stall-seconds", type=float, default=15, help="the longest time without a new block")
-    for command in (kill, tails, soak):
+    for command in (kill, points, tails, soak):
         command.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     given = parser.parse_args()
     if given.folder is not None:
@@ -30,6 +33,10 @@ def main() -> int:
         from tests.chaos.tails import run as run_tails
 
         return run_tails(given.cases, given.seed, given.folder)
+    if given.command == "points":
+        from tests.chaos.points import run as run_points
+
+        return run_points(given.points, given.seed, given.jobs, given.folder)
     from tests.chaos.soak import run as run_soak
 
     return run_soak(given.seconds, given.seed, given.stall_seconds, given.folder)

@@ -64,6 +64,7 @@ class Cheat(Behaviour):
         """Send something made up, to one peer or to all."""
         for other in node.world.nodes if peer is None else [peer]:
             if other is not node:
+                node.world.lies += 1
                 node.world.inject(node, other, message)
 
 
@@ -191,6 +192,7 @@ class InvalidProposer(Cheat):
         wrong |= node.world.rng.choice(changes)
         bad = make_block(node.context, round_=data.round, **wrong)
         self.mine.add(bad.hash)
+        node.world.lies += 1
         return bad
 
 

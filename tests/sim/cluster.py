@@ -34,6 +34,8 @@ class Cluster:
         self.heap: list[tuple[int, int, Callable[[], None]]] = []
         self.count = 0
         self.crash_points: Counter[str] = Counter()
+        self.lies = 0
+        """What cheats said, did not say, or proposed otherwise than the honest would have."""
         self.keys = Keys(len(plan.powers) + plan.spare, real=plan.real_keys)
         self.ledger = Ledger(plan, self.keys.addresses, self.rng)
         self.monitor = Monitor(plan)
@@ -145,8 +147,10 @@ class Cluster:
         if node.honest:
             self._carry(node, peer, message)
             return
-        for said in node.behaviour.say(node, peer, message):
-            self.inject(node, peer, said)
+        said = tuple(node.behaviour.say(node, peer, message))
+        self.lies += said != (message,)
+        for item in said:
+            self.inject(node, peer, item)
 
     def inject(self, node: SimNode, peer: SimNode, message: Message) -> None:
         """Something that a cheat made up."""

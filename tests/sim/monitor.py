@@ -3,7 +3,7 @@
 Safety at every signature and every decision; liveness (rounds) once the network has healed. A Violation names the seed.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Protocol
 
 from consensus.application import HeightContext
@@ -12,7 +12,7 @@ from consensus.events import ProposalReceived, VoteReceived
 from consensus.messages import Step
 from consensus.observer import SilentObserver
 from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD
-from consensus.vote_set import FUTURE_ROUNDS_PER_VALIDATOR, PAST_ROUNDS_KEPT
+from consensus.vote_set import FUTURE_ROUNDS_PER_VALIDATOR, PAST_ROUNDS_KEPT, votes_of_commit
 from consensus.wal import HeldBlock, PolkaSeen, encode_record, read_records
 from genesis.errors import WireError
 from genesis.primitives import NO_ROUND, ZERO_HASH, Address, Hash32
@@ -56,6 +56,8 @@ class Monitor:
         """By block hash: whom the chain up to it punishes."""
         self._powers: dict[tuple[int, VoteType, int, Hash32], int] = defaultdict(int)
         self._known: set[tuple[int, VoteType, int, Hash32, Address]] = set()
+        self._senders: dict[tuple[int, int, VoteType | None], set[Address]] = defaultdict(set)
+        """Whose genuine messages of a height and round there are: of one kind, and (None) of any."""
         self._signed: dict[tuple[object, ...], tuple[object, ...]] = {}
         self._locks: dict[tuple[str, int], Vote] = {}
         self._rounds: dict[int, int] = {}
@@ -68,22 +70,56 @@ class Monitor:
         match message:
             case Vote():
                 self._count(message)
+            case Commit() if (members := self.sets.get(message.height)) and len(message.signatures) == len(members):
+                for vote in votes_of_commit(message, members):
+                    self._count(vote)
             case Proposal():
                 for vote in message.polka:
                     self._count(vote)
+                if self._is_genuine(message, message.proposer):
+                    self._senders[message.height, message.round, None].add(message.proposer)
 
     def _count(self, vote: Vote) -> None:
         key = (vote.height, vote.kind, vote.round, vote.block_hash)
-        validators = self.sets.get(vote.height)
-        if validators is None or (*key, vote.validator) in self._known:
-            return
-        try:
-            genuine = recover(vote.digest(CHAIN, validators.hash()), vote.signature) == vote.validator
-        except WireError:
-            return
-        if genuine:
+        if (*key, vote.validator) not in self._known and self._is_genuine(vote, vote.validator):
             self._known.add((*key, vote.validator))
-            self._powers[key] += _power(validators, vote.validator)
+            self._powers[key] += _power(self.sets[vote.height], vote.validator)
+            for kind in (vote.kind, None):
+                self._senders[vote.height, vote.round, kind].add(vote.validator)
+
+    def _is_genuine(self, message: Proposal | Vote, author: Address) -> bool:
+        validators = self.sets.get(message.height)
+        if validators is None:
+            return False
+        try:
+            return recover(message.digest(CHAIN, validators.hash()), message.signature) == author
+        except WireError:
+            return False
+
+    def believes(self, node: Watched, message: object) -> None:
+        """An honest node has taken a message up, if it has: it must be what it says."""
+        state = node.driver.state
+        match message:
+            case Vote():
+                counted = message in state.votes.get(message.round, message.kind).votes_for(message.block_hash)
+                key = (message.height, message.kind, message.round, message.block_hash, message.validator)
+                if counted and key not in self._known and not self._is_genuine(message, message.validator):
+                    raise Violation(f"{node.name} counts a vote of {message.validator.hex()[:4]} which was never cast")
+            case Proposal() if (known := state.proposals.get(message.round)) and known.proposal is message:
+                if message.proposer != node.driver.context.proposer(message.round):
+                    raise Violation(f"{node.name} takes a proposal of somebody whose turn it was not")
+                polka = (VoteType.PREVOTE, message.height, message.valid_round, message.block_hash)
+                if message.valid_round != NO_ROUND and not self.has_quorum(*polka):
+                    raise Violation(f"{node.name} takes a re-proposal without a genuine polka")
+            case Commit() if state.votes.commits.get(message.round) == message.block_hash:
+                fault = fault_of_commit(message, self.sets[message.height])
+                if fault:
+                    raise Violation(f"{node.name} believes a commit that is {fault}")
+
+    def equivocations(self) -> int:
+        """Positions at which somebody cast genuine votes for more than one value."""
+        values = Counter((height, kind, round_, who) for height, kind, round_, _, who in self._known)
+        return sum(count > 1 for count in values.values())
 
     def has_quorum(self, kind: VoteType, height: int, round_: int, value: Hash32) -> bool:
         power = self._powers[height, kind, round_, value]
@@ -158,6 +194,7 @@ class Monitor:
 
     def enters(self, node: Watched, height: int, round_: int) -> None:
         """An honest node is in a round. Raises Violation if the healed network needs too many."""
+        self._check_way(node, height, round_)
         self._rounds[height] = max(self._rounds.get(height, 0), round_)
         self.max_round = max(self.max_round, round_)
         if self._settled is None:
@@ -167,6 +204,15 @@ class Monitor:
             raise Violation(
                 f"{node.name} is in round {round_} of height {height}, {took} rounds after the network healed"
             )
+
+    def _check_way(self, node: Watched, height: int, round_: int) -> None:
+        """Only more than 2/3 of precommits in the round before, or more than 1/3 seen in it, lead into a later round."""
+        validators = self.sets[height]
+        total = sum(m.power for m in validators.members)
+        there = sum(_power(validators, who) for who in self._senders[height, round_, None])
+        before = sum(_power(validators, who) for who in self._senders[height, round_ - 1, VoteType.PRECOMMIT])
+        if round_ > 0 and 3 * there <= total and 3 * before <= 2 * total:
+            raise Violation(f"{node.name} went to round {round_} of height {height}, which too few had reached")
 
     def follows(self, node: Watched) -> None:
         """More than a third of the power in a later round takes every honest node there (L55)."""

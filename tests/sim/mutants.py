@@ -45,13 +45,15 @@ TWIN: Final = replace(ROUGH, byzantine=("twin",), heights=3)
 LOST: Final = replace(TWIN, loss=0.5)
 DYING: Final = replace(ROUGH, crashes=0.9, hazard=0.02, heights=3)
 CALM: Final = Plan(heights=3)
+LOCKED: Final = replace(LOST, loss=0.4, heal_ms=120_000, heights=12)
+"""Long enough for locks of several rounds."""
 LONG: Final = replace(ROUGH, heal_ms=4_000, powers=(10,) * 5, byzantine=("twin",), heights=16)
-LIVENESS: Final = ("healed", "no decision")
+LIVENESS: Final = ("rounds after the network healed", "no decision in time")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One broken rule. `about`: words, one of which stands in the complaint."""
+    """One broken rule. `about`: what is said of just this fault; one of them stands in the complaint."""
 
     name: str
     apply: Callable[[Patch], None]
@@ -85,24 +87,24 @@ def never(state: RoundsState, out: list[Effect]) -> bool:
 # ---------------------------------------------------------------- quorums
 
 
-@mutant(TWIN, "polka", "FORK", "too few", "stops")
+@mutant(TWIN, "precommitted without a polka", "committed by too few")
 def half_is_a_quorum(patch: Patch) -> None:
     patch.setattr(ValidatorSet, "is_quorum", lambda self, power: 2 * power >= self.total_power)
 
 
-@mutant(TWIN, "polka", "FORK", "too few", "stops")
+@mutant(TWIN, "precommitted without a polka", "committed by too few")
 def a_quorum_lacks_one_validator(patch: Patch) -> None:
     patch.setattr(
         ValidatorSet, "is_quorum", lambda self, power: 3 * (power + self.members[0].power) > 2 * self.total_power
     )
 
 
-@mutant(cheat("spammer"), *LIVENESS, "blames")
+@mutant(cheat("spammer"), "which too few had reached")
 def one_validator_is_a_weak_quorum(patch: Patch) -> None:
     patch.setattr(ValidatorSet, "is_weak_quorum", lambda self, power: power > 0)
 
 
-@mutant(TWIN, "polka", "FORK", "too few", "stops", "signature")
+@mutant(TWIN, "committed by too few")
 def prevotes_decide(patch: Patch) -> None:
     correct = rules._l49_decide
 
@@ -120,7 +122,7 @@ def prevotes_decide(patch: Patch) -> None:
 # ---------------------------------------------------------------- locks
 
 
-@mutant(TWIN, "lock", "FORK")
+@mutant(TWIN, "broke its lock")
 def l23_ignores_the_lock(patch: Patch) -> None:
     correct = rules._l22_fresh_proposal
 
@@ -133,7 +135,7 @@ def l23_ignores_the_lock(patch: Patch) -> None:
     replace_rule(patch, correct, broken)
 
 
-@mutant(cheat("amnesiac", LOST), "lock", "FORK")
+@mutant(cheat("amnesiac", LOCKED), "broke its lock")
 def l29_accepts_a_stale_polka(patch: Patch) -> None:
     correct = rules._l28_proposal_again
 
@@ -146,7 +148,7 @@ def l29_accepts_a_stale_polka(patch: Patch) -> None:
     replace_rule(patch, correct, broken)
 
 
-@mutant(TWIN, "lock", "FORK")
+@mutant(LOST, "broke its lock")
 def a_nil_polka_unlocks(patch: Patch) -> None:
     correct = rules._l44_nil_polka
 
@@ -159,7 +161,7 @@ def a_nil_polka_unlocks(patch: Patch) -> None:
     replace_rule(patch, correct, broken)
 
 
-@mutant(TWIN, "lock", "FORK")
+@mutant(TWIN, "broke its lock")
 def a_new_round_unlocks(patch: Patch) -> None:
     correct = rules._start_round
 
@@ -170,7 +172,7 @@ def a_new_round_unlocks(patch: Patch) -> None:
     patch.setattr(rules, "_start_round", broken)
 
 
-@mutant(TWIN, "lock", "FORK")
+@mutant(TWIN, "broke its lock")
 def the_lock_is_not_taken(patch: Patch) -> None:
     correct = rules._l36_polka
 
@@ -183,12 +185,12 @@ def the_lock_is_not_taken(patch: Patch) -> None:
     replace_rule(patch, correct, broken)
 
 
-@mutant(LOST, *LIVENESS, "out of order")
+@mutant(LOST, *LIVENESS)
 def l15_the_valid_value_is_not_proposed_again(patch: Patch) -> None:
     patch.setattr(rules, "_propose", lambda state, out: out.append(BuildBlock(state.round)))
 
 
-@mutant(TWIN, "polka")
+@mutant(TWIN, "precommitted without a polka")
 def weak_polkas_lock(patch: Patch) -> None:
     correct = VoteSet._note_quorum
 
@@ -214,7 +216,7 @@ def no_precommit_timer(patch: Patch) -> None:
     replace_rule(patch, rules._l47_precommit_timer, never)
 
 
-@mutant(replace(LOST, delay_ms=(100, 900)), *LIVENESS, "stays")
+@mutant(replace(LOST, delay_ms=(100, 900)), "stays in round")
 def l55_no_round_skip(patch: Patch) -> None:
     replace_rule(patch, rules._l55_skip, never)
 
@@ -225,7 +227,7 @@ def timers_do_not_grow(patch: Patch) -> None:
     patch.setattr(consensus.driver, "timeout_ms", lambda params, step, round_: correct(params, step, Round(0)))
 
 
-@mutant(cheat("silent", LOST), "cap")
+@mutant(cheat("silent", LOST), "more than the cap")
 def timers_double_without_a_cap(patch: Patch) -> None:
     correct = consensus.driver.timeout_ms
     patch.setattr(
@@ -233,7 +235,7 @@ def timers_double_without_a_cap(patch: Patch) -> None:
     )
 
 
-@mutant(replace(TWIN, powers=(33, 23, 22, 22), byzantine=("splitter",)), *LIVENESS, "overlooked")
+@mutant(replace(TWIN, powers=(33, 23, 22, 22), byzantine=("splitter",)), *LIVENESS, "overlooked an equivocation")
 def the_first_vote_wins(patch: Patch) -> None:
     correct = VoteSet.add
 
@@ -255,7 +257,7 @@ def votes_of_past_rounds_are_dropped(patch: Patch) -> None:
     patch.setattr(HeightVotes, "add", broken)
 
 
-@mutant(CALM, *LIVENESS)
+@mutant(CALM, "which too few had reached")
 def timeouts_of_any_step_count(patch: Patch) -> None:
     correct = rules._take_timeout
 
@@ -269,21 +271,25 @@ def timeouts_of_any_step_count(patch: Patch) -> None:
     patch.setattr(consensus.driver, "timeout_ms", lambda params, step, round_: 40)
 
 
+@mutant(LOST, *LIVENESS)
+def a_peer_is_never_sent_what_it_lacks(patch: Patch) -> None:
+    patch.setattr("consensus.gossip.missing_for", lambda state, peer, before: ([], {}))
+
+
 # ---------------------------------------------------------------- what is checked
 
 
-@mutant(cheat("forger", CALM), "lock", "FORK", "polka", "stops", "signature", "refused")
+@mutant(cheat("forger", CALM), "which was never cast", "the validator key signed")
 def signatures_are_not_checked(patch: Patch) -> None:
     patch.setattr(HeightDriver, "_check_signature", lambda self, digest, signature, claimed: None)
 
 
-@mutant(cheat("forger"), "polka", "lock", "FORK", "stops", "a message in the name of")
+@mutant(cheat("forger"), "without a genuine polka", "two values have prevote quorums")
 def a_polka_is_not_checked(patch: Patch) -> None:
-    """A forged vote of such a polka is relayed by the honest node that took it, and its peers blame it for that."""
     patch.setattr(consensus.driver, "check_polka", lambda chain, validators, proposal: None)
 
 
-@mutant(cheat("forger", CALM), "wrong proposer", "stops", *LIVENESS)
+@mutant(cheat("forger", CALM), "whose turn it was not")
 def the_proposer_is_not_checked(patch: Patch) -> None:
     correct = HeightDriver.take_proposal
 
@@ -297,12 +303,12 @@ def the_proposer_is_not_checked(patch: Patch) -> None:
     patch.setattr(HeightDriver, "take_proposal", broken)
 
 
-@mutant(cheat("forger", CALM), "FORK", "commit")
+@mutant(cheat("forger", CALM), "believes a commit that is")
 def a_commit_is_not_checked(patch: Patch) -> None:
     patch.setattr(consensus.driver, "verify_commit", lambda *arguments, **options: None)
 
 
-@mutant(cheat("liar"), "FORK", "commit")
+@mutant(cheat("liar"), "with a commit of something else")
 def a_commit_of_any_height_will_do(patch: Patch) -> None:
     correct = consensus.block_rules.verify_commit
 
@@ -317,7 +323,7 @@ def a_commit_of_any_height_will_do(patch: Patch) -> None:
     patch.setattr(sync, "check_committed_block", lambda block, commit: None)
 
 
-@mutant(cheat("invalid proposer", CALM), "prevoted", "FORK", "stops")
+@mutant(cheat("invalid proposer", CALM), "prevoted a block that is")
 def an_invalid_block_is_prevoted(patch: Patch) -> None:
     correct = rules._take_judgement
 
@@ -327,12 +333,12 @@ def an_invalid_block_is_prevoted(patch: Patch) -> None:
     patch.setattr(rules, "_take_judgement", broken)
 
 
-@mutant(cheat("invalid proposer", CALM), "future")
+@mutant(cheat("invalid proposer", CALM), "a block from the future")
 def timeliness_is_not_checked(patch: Patch) -> None:
     patch.setattr(rules, "is_timely", lambda params, **facts: True)
 
 
-@mutant(cheat("invalid proposer", replace(CALM, heights=6)), "committed with")
+@mutant(cheat("invalid proposer", replace(CALM, heights=6)), "committed with a bad signature")
 def signatures_beyond_the_quorum_are_not_checked(patch: Patch) -> None:
     correct = consensus.block_rules._check_signature
 
@@ -343,7 +349,7 @@ def signatures_beyond_the_quorum_are_not_checked(patch: Patch) -> None:
     patch.setattr(consensus.block_rules, "_check_signature", broken)
 
 
-@mutant(cheat("invalid proposer", CALM), "prevoted a block")
+@mutant(cheat("invalid proposer", CALM), "of other validators", "of other next validators")
 def the_validator_set_of_a_block_is_not_checked(patch: Patch) -> None:
     correct = consensus.block_rules.check_block
 
@@ -360,17 +366,17 @@ def the_validator_set_of_a_block_is_not_checked(patch: Patch) -> None:
     patch.setattr(judge, "check_block", broken)
 
 
-@mutant(cheat("splitter"), "overlooked")
+@mutant(cheat("splitter"), "overlooked an equivocation")
 def evidence_is_ignored(patch: Patch) -> None:
     patch.setattr(EvidencePool, "add", lambda self, evidence: False)
 
 
-@mutant(LONG, "not punished")
+@mutant(LONG, "is not punished")
 def evidence_is_never_put_into_a_block(patch: Patch) -> None:
     patch.setattr(EvidencePool, "choose", lambda self, *facts: ())
 
 
-@mutant(LONG, "punishing somebody again", "stops", *LIVENESS)
+@mutant(LONG, "punishing somebody again")
 def evidence_is_put_into_every_block(patch: Patch) -> None:
     """And everybody takes it: who was punished before is not asked for."""
     patch.setattr(EvidencePool, "close", lambda self, who: None)
@@ -378,12 +384,14 @@ def evidence_is_put_into_every_block(patch: Patch) -> None:
     patch.setattr("tests.sim.ledger.Ledger.punished_before", lambda self, context: frozenset())
 
 
-@mutant(cheat("invalid proposer", LONG), "evidence", "accusing")
+@mutant(
+    cheat("invalid proposer", LONG), "with evidence of no height", "accusing somebody twice", "with forged evidence"
+)
 def evidence_is_not_checked(patch: Patch) -> None:
     patch.setattr(consensus.block_rules, "check_block_evidence", lambda chain, context, block, past: None)
 
 
-@mutant(cheat("forger"), "evidence")
+@mutant(cheat("forger"), "with forged evidence")
 def evidence_is_not_signed_by_whom_it_accuses(patch: Patch) -> None:
     def broken(chain: object, validators: ValidatorSet, item: Evidence, proposer: object = None) -> None:
         if item.offender not in validators:
@@ -396,22 +404,22 @@ def evidence_is_not_signed_by_whom_it_accuses(patch: Patch) -> None:
 # ---------------------------------------------------------------- crashes
 
 
-@mutant(DYING, "durable", "lock")
+@mutant(DYING, "before its lock was durable")
 def the_polka_is_not_persisted(patch: Patch) -> None:
     patch.setattr(HeightDriver, "_persist_polka", lambda self, effect: None)
 
 
-@mutant(DYING, "durabl")
+@mutant(DYING, "sent what its log does not hold durably")
 def messages_are_sent_before_the_log_is_synced(patch: Patch) -> None:
     patch.setattr(Wal, "sync", lambda self: None)
 
 
-@mutant(DYING, "signed twice", "refused", "stops")
+@mutant(DYING, "which the sign record does not know", "signed twice")
 def a_signature_leaves_before_it_is_recorded(patch: Patch) -> None:
     patch.setattr("tests.sim.disk.SimRecord.save", lambda self, record: None)
 
 
-@mutant(DYING, "signed twice", "refused", "stops")
+@mutant(DYING, "which the sign record does not know", "signed twice")
 def the_signer_forgets_at_a_restart(patch: Patch) -> None:
     correct = Signer.__init__
 
@@ -422,23 +430,28 @@ def the_signer_forgets_at_a_restart(patch: Patch) -> None:
     patch.setattr(Signer, "__init__", broken)
 
 
-@mutant(DYING, "signed twice", "stops")
+@mutant(DYING, "which the sign record does not know", "signed twice")
 def the_signer_signs_what_it_is_asked(patch: Patch) -> None:
     patch.setattr(Signer, "_earlier", lambda self, position: None)
     patch.setattr(Signer, "_remember", lambda self, position, message: None)
 
 
-@mutant(replace(TWIN, crashes=0.9, hazard=0.02), "lock", "FORK", "durable")
+@mutant(DYING, "but the consensus log does not hold")
+def beyond_round_zero_the_log_is_not_synced_before_signing(patch: Patch) -> None:
+    patch.setattr(HeightDriver, "_sync_before_signing", lambda self, round_: None)
+
+
+@mutant(replace(TWIN, crashes=0.9, hazard=0.02), "does not hold its lock", "broke its lock")
 def a_restart_forgets_the_lock(patch: Patch) -> None:
     patch.setattr(recovery, "_put_polka", lambda state, record: [])
 
 
-@mutant(DYING, "refused", "stops", "signed twice", *LIVENESS)
+@mutant(DYING, "refused: asked to sign", "refused: something else was signed")
 def a_restart_begins_the_height_anew(patch: Patch) -> None:
-    patch.setattr(consensus.driver, "restore", lambda state, records, last: Recovered((), None, ()))
+    patch.setattr(consensus.driver, "restore", lambda state, records, last: Recovered((), None, (), ""))
 
 
-@mutant(DYING, "stops")
+@mutant(DYING, "is damaged at byte")
 def a_torn_tail_is_not_cut(patch: Patch) -> None:
     correct = Wal.replay
 
@@ -457,13 +470,13 @@ class _Uncut:
     """A log file that will not be cut."""
 
     def __init__(self, file: object) -> None:
-        self.read_all = file.read_all
+        self.read_all, self.sync = file.read_all, file.sync
 
     def truncate(self, size: int) -> None:
         pass
 
 
-@mutant(DYING, "stops")
+@mutant(DYING, "has an unknown record")
 def an_empty_record_is_good(patch: Patch) -> None:
     import consensus.wal
 

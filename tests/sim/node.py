@@ -249,7 +249,10 @@ class SimNode:
         elif isinstance(message, DuplicateVote | DuplicateProposal):
             self._take_evidence(message)
         elif message.height == height:
-            self.obey(self._hand_over(sender, message))
+            orders = self._hand_over(sender, message)
+            if self.honest:
+                self.world.monitor.believes(self, message)
+            self.obey(orders)
         elif message.height == height + 1:
             again = partial(self.receive, sender, message)
             self._future.put(height + 1, sender.name, again, heavy=isinstance(message, Block))

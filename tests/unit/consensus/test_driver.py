@@ -1,12 +1,13 @@
 """The driver: order of persistence, restarts at every crash point, what peers may and may not do."""
 
 import contextlib
+import itertools
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from consensus import gossip
 from consensus.driver import HeightDriver, Node
 from consensus.events import EnterHeight, TimeoutExpired, VoteReceived
 from consensus.evidence import EvidencePool
@@ -15,7 +16,7 @@ from consensus.observer import SilentObserver, VoteIgnored, missing_power
 from consensus.orders import Broadcast, Build, Finalize, Judge, Order, Send
 from consensus.wal import HeldBlock, PolkaSeen, Wal, encode_record, read_records
 from genesis.crypto import sign
-from genesis.errors import PeerFault, StorageCorrupt, WireError
+from genesis.errors import InvariantError, PeerFault, StorageCorrupt, WireError
 from genesis.primitives import NO_ROUND, ZERO_HASH, Hash32, Height, Round
 from genesis.types import Block, Proposal, Vote, VoteType
 from tests.unit.consensus.support import (
@@ -203,7 +204,7 @@ def test_a_vote_that_only_the_sign_record_holds_is_not_forgotten_when_the_next_o
         orders += again.take_vote(message)
     assert [m.kind for m in sent(orders) if isinstance(m, Vote)] == [PREVOTE, PRECOMMIT]
     last, _ = disk.start()
-    assert prevote in last.state.votes.prevotes(Round(0)).missing_from(None)
+    assert prevote in last.state.votes.prevotes(Round(0)).votes_for(ZERO_HASH)
 
 
 def test_a_proposer_restarts_with_its_own_proposal() -> None:
@@ -228,7 +229,7 @@ def test_a_log_that_knows_own_votes_which_the_sign_record_does_not_is_refused() 
         disk.start()
 
 
-def test_a_log_that_lost_the_lock_of_a_signed_precommit_is_refused_wherever_it_ends() -> None:
+def test_a_validator_whose_log_lost_the_lock_of_a_precommit_sits_the_height_out_wherever_it_ends() -> None:
     disk = Disk()
     driver, _ = disk.start()
     to_precommit(driver)
@@ -237,12 +238,76 @@ def test_a_log_that_lost_the_lock_of_a_signed_precommit_is_refused_wherever_it_e
     ends = [sum(len(encode_record(record)) for record in records[:count]) for count in range(len(records) + 1)]
     locked = next(count for count, record in enumerate(records) if isinstance(record, PolkaSeen) and record.locks) + 1
     for count, end in enumerate(ends):
-        disk.log.data = whole[:end]
+        disk.log.data, disk.observer.refusals = whole[:end], []
         if count < locked:
-            with pytest.raises(StorageCorrupt, match="lock"):
-                disk.start()
+            check_it_sits_out(disk, "its lock")
         else:
-            assert disk.start()[0].state.locked_value == A
+            assert disk.start()[0].state.locked_value == A and not disk.observer.refusals
+
+
+def check_it_sits_out(disk: Disk, why: str) -> None:
+    """It says again what it said, nothing else, and decides with the others."""
+    last = disk.record.value
+    driver, orders = disk.start()
+    assert [why in refusal for refusal in disk.observer.refusals] == [True]
+    said = sent(orders)
+    assert len(said) == 1
+    orders = to_precommit(driver)
+    for round_ in range(3):
+        for step in (Step.PROPOSE, Step.PREVOTE, Step.PRECOMMIT):
+            orders += driver.expire(TimeoutExpired(H, Round(round_), step))
+    assert sent(orders) == [] and disk.record.value == last
+    driver, orders = disk.start()  # the log holds the votes of others again
+    assert driver.state.me is None and sent(orders) == said
+    for message in votes(PRECOMMIT, A, OTHERS):
+        orders += driver.take_vote(message)
+    orders += driver.take_block("peer", BLOCK) + driver.judged(BLOCK, valid=True)
+    assert any(isinstance(order, Finalize) for order in orders)
+
+
+def to_round_one(driver: HeightDriver) -> list[Order]:
+    """Others are there already; the timer runs out."""
+    orders = driver.enter()
+    for message in votes(PREVOTE, ZERO_HASH, OTHERS[:2], round_=1):
+        orders += driver.take_vote(message)
+    return orders + driver.expire(TimeoutExpired(H, Round(1), Step.PROPOSE))
+
+
+def test_a_validator_that_signed_beyond_round_zero_and_has_no_log_sits_the_height_out() -> None:
+    """A data directory that was deleted to sync again: a lock of round 0 may be among what was lost."""
+    disk = Disk()
+    driver, _ = disk.start()
+    assert {m.round for m in sent(to_round_one(driver))} == {1}
+    assert disk.start()[0].state.me is not None and not disk.observer.refusals
+    disk.log.data = b""
+    check_it_sits_out(disk, "how the node came there")
+
+
+def test_no_crash_makes_a_validator_sit_out() -> None:
+    for begin in (to_precommit, to_round_one):
+        for point in range(1, 40):
+            disk = Disk()
+            calls = itertools.count(1)
+
+            def hazard(calls: Iterator[int] = calls, limit: int = point) -> None:
+                if next(calls) == limit:
+                    raise SimulatedCrash
+
+            disk.log.hazard = disk.record.hazard = hazard
+            with contextlib.suppress(SimulatedCrash):
+                driver, _ = disk.start()
+                begin(driver)
+            disk.log.hazard = disk.record.hazard = lambda: None
+            disk.log.data = disk.log.data[: disk.log.durable]
+            assert disk.start()[0].state.me is not None
+            assert not disk.observer.refusals
+
+
+def test_a_precommit_before_its_lock_is_durable_stops_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HeightDriver, "_persist_polka", lambda self, effect: None)
+    driver, _ = Disk().start()
+    with pytest.raises(InvariantError, match="before its lock was durable"):
+        to_precommit(driver)
 
 
 def test_a_sign_record_of_a_later_height_is_legal_and_silent() -> None:
@@ -372,20 +437,40 @@ def test_late_precommits_join_the_last_commit() -> None:
 # ---------------------------------------------------------------- gossip and messages
 
 
-def test_a_peer_is_sent_what_it_lacks_and_no_more() -> None:
+def test_a_peer_is_sent_what_it_lacks_the_second_time_and_no_more() -> None:
     full, _ = Disk().start()
     to_precommit(full)
     empty, _ = Disk().start(OTHERS[2])
-    for _ in range(3):
-        messages = gossip.missing_for(full.state, empty.round_state())
-        for message in messages:
-            if isinstance(message, Proposal):
-                empty.take_proposal(message, NOW_MS)
-            elif isinstance(message, Vote):
-                empty.take_vote(message)
-    assert gossip.missing_for(full.state, empty.round_state()) == []
+    assert full.answer("empty", empty.round_state()) == []  # on its way to it from its author
+    assert full.answer("another", empty.round_state()) == []
+    assert full.answer("empty", replace(empty.round_state(), height=H + 7)) == []
+    sent = 0
+    while orders := full.answer("empty", empty.round_state()):
+        sent += len(orders)
+        for order in orders:
+            assert isinstance(order, Send) and order.peer == "empty"
+            if isinstance(order.message, Proposal):
+                empty.take_proposal(order.message, NOW_MS)
+            elif isinstance(order.message, Vote):
+                empty.take_vote(order.message)
+    votes = full.state.votes
+    assert sent == 1 + sum(
+        bits.bit_count() for bits in votes.prevotes(Round(0)).bits() + votes.precommits(Round(0)).bits()
+    )
     assert empty.missing_blocks() == [BlockRequest(H, A)]
-    assert len(list(full.state.votes.prevotes(Round(0)).missing_from(None))) == 3
+    for kind in (PREVOTE, PRECOMMIT):
+        assert empty.state.votes.get(Round(0), kind).bits() == votes.get(Round(0), kind).bits()
+
+
+def test_what_is_remembered_of_peers_is_bounded() -> None:
+    full, _ = Disk().start()
+    to_precommit(full)
+    empty, _ = Disk().start(OTHERS[2])
+    for number in range(300):
+        full.answer(f"peer {number}", empty.round_state())
+    assert len(full._lacks) == 256
+    assert full.answer("peer 299", empty.round_state()) != []
+    assert full.answer("peer 0", empty.round_state()) == []
 
 
 def test_bits_of_another_length_are_a_fault() -> None:

@@ -72,17 +72,16 @@ def test_a_validator_far_ahead_keeps_its_latest_rounds_only() -> None:
     assert votes.latest_weak_quorum(above=Round(0)) == 99
 
 
-def test_bits_say_who_voted_and_missing_sends_the_rest() -> None:
+def test_bits_say_who_voted_and_places_which_votes_are_meant() -> None:
     validators = validator_set(10)
     votes = VoteSet(validators, Round(0), PREVOTE)
     for i in (0, 7, 9):
         votes.add(vote(validators, i, PREVOTE, 0, A))
     assert votes.bits() == bytes([0b1000_0001, 0b10])
-    assert [v.validator for v in votes.missing_from(bytes([1, 0]))] == [
-        validators.members[7].address,
-        validators.members[9].address,
-    ]
-    assert len(list(votes.missing_from(None))) == 3
+    votes.add(vote(validators, 9, PREVOTE, 0, B))
+    said = [(v.validator, v.block_hash) for v in votes.votes_at(1 << 9 | 1 << 7 | 1 << 3)]
+    seventh, ninth = validators.members[7].address, validators.members[9].address
+    assert said == [(seventh, A), (ninth, A), (ninth, B)]
 
 
 @pytest.mark.parametrize("bits", [b"", b"\x01", b"\x01\x00\x00", b"\x00\x04", b"\x00\xff"])

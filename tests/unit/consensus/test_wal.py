@@ -15,7 +15,7 @@ from consensus.events import (
     VoteReceived,
 )
 from consensus.messages import Step
-from consensus.wal import MARK, HeldBlock, PolkaSeen, Record, Wal, encode_record, read_records
+from consensus.wal import MARK, HeldBlock, PolkaSeen, Record, SitsOut, Wal, encode_record, read_records
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, Height, Round
 from node.wal_file import WalFile
@@ -48,6 +48,7 @@ RECORDS: list[Record] = [
     TimeoutExpired(H, Round(0), Step.PREVOTE),
     HeldBlock(BLOCK),
     PolkaSeen(H, Round(0), A, True, POLKA),
+    SitsOut(H),
 ]
 DATA = b"".join(encode_record(record) for record in RECORDS)
 

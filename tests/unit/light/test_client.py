@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from consensus.light import Attack, LightBlock
 from evm_runtime import trie
@@ -16,6 +18,7 @@ from evm_runtime.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, encode_a
 from genesis.errors import InvalidBlock, LocalError, PeerFault
 from genesis.primitives import Address, Hash32, Height, keccak256
 from genesis.types import ChainIdentity
+from node.cli.light import light as light_command
 from node.light import (
     ForkFound,
     LightClient,
@@ -167,6 +170,26 @@ def test_a_proven_fork_stops_everything() -> None:
     told = json.loads(json.dumps(conflict_json(caught.value.conflict)))
     assert told["height"] == 12 and len(told["signedBoth"]) == 4
     assert {block["hash"] for block in told["blocks"]} == {"0x" + GOOD[12].hash.hex(), "0x" + twin[12].hash.hex()}
+
+
+def test_the_command_reports_a_fork_with_its_evidence_and_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = GOOD.fork(7)
+    for _ in range(5):
+        twin.extend(FOUR, salt=b"fork")
+    nodes = {"http://a": FakeProvider(GOOD), "http://b": FakeProvider(twin)}
+    now = now_at(GOOD.tip)
+    monkeypatch.setattr("node.light.RpcProvider", nodes.__getitem__)
+    monkeypatch.setattr("node.cli.light.time", SimpleNamespace(time_ns=lambda: now * 1_000_000))
+    monkeypatch.setattr("node.cli.light._stop_on_signals", lambda: None)
+    monkeypatch.setattr("node.logs.set_up_logging", lambda *_settings: None)
+    trusted = f"1:{GOOD[1].hash.hex()}"
+    done = CliRunner().invoke(light_command, ["--trust", trusted, "--rpc", "http://a,http://b"])
+    assert done.exit_code == 4, done.output
+    told = json.loads(done.stdout)
+    assert (told["height"], told["attack"], len(told["signedBoth"])) == (12, "equivocation", 4)
+    assert "FORK at height 12" in done.stderr and "Keep this evidence" in done.stderr
+    done = CliRunner().invoke(light_command, ["--trust", trusted, "--rpc", "http://a", "--json"])
+    assert done.exit_code == 0 and json.loads(done.stdout)["height"] == 12, done.output
 
 
 # ---------------------------------------------------------------- accounts

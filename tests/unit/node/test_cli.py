@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -227,26 +228,40 @@ def test_start_refuses_with_one_clear_line(datadir: Path, tmp_path: Path, passwo
     record.write_bytes(kept)
 
 
-def test_a_node_runs_until_its_halt_height_and_until_sigterm(datadir: Path) -> None:
+def test_a_node_halts_stops_knows_an_old_sign_record_and_sits_out_a_block_taken_back(datadir: Path) -> None:
     start = ("start", "--datadir", datadir, "--http.port", 0, "--p2p.port", 0, "--p2p.addr", "127.0.0.1")
     done = run_process(*start, "--halt-height", 1, "--log.format", "json")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert any("height 1 is final: halting" in line["message"] for line in lines)
 
+    record = datadir / "consensus" / f"{ADDRESS[2:]}.signed"
+    old = record.read_bytes()
+    assert "stopped at block" in run_until("commit: block", *start)
+
+    latest = record.read_bytes()
+    record.write_bytes(old)
+    refused("signed block 2, but its sign record ends at height 1", run_process(*start))
+    record.write_bytes(latest)
+
+    assert run("rollback", "--datadir", datadir).returncode == 0
+    assert "stopped at block 1" in run_until("The node follows this height without a vote", *start)
+
+
+def run_until(words: str, *arguments: object) -> str:
+    """Start a node, stop it by SIGTERM once it logs these words, and return what it says after them."""
     process = subprocess.Popen(
-        [*OPENLEDGER, *map(str, start)], stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+        [*OPENLEDGER, *map(str, arguments)], stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
     )
     assert process.stderr is not None
-    for line in process.stderr:
-        if "height 2 round" in line and "commit: block" in line:
-            break
-    began = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    rest = process.stderr.read()
-    assert process.wait(60) == 0, rest
-    assert "stopped at block" in rest, f"after {time.monotonic() - began:.1f} s"
-    process.stderr.close()
+    with process.stderr:
+        said = list(itertools.takewhile(lambda line: words not in line, process.stderr))
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+    assert process.wait(60) == 0, "".join(said) + rest
+    assert time.monotonic() - began < 60
+    return rest
 
 
 def test_the_last_block_is_taken_back_and_the_log_set_aside(tmp_path: Path) -> None:
