@@ -153,7 +153,8 @@ def test_custom_errors_are_decoded_by_web3(devnet: DevnetProcess) -> None:
         chain.contract.functions.quote(10**9, 0, 1).call()
     assert caught.value.data is not None
     selector = Web3.keccak(text="UnknownModel(uint64)")[:4].hex()
-    assert str(caught.value.data).removeprefix("0x").startswith(selector)
+    data = bytes.fromhex(str(caught.value.data).removeprefix("0x"))
+    assert data[:4].hex() == selector and chain.web3.codec.decode(["uint64"], data[4:]) == (10**9,)
 
 
 def test_open_reads_serve_the_registry(devnet: DevnetProcess) -> None:
