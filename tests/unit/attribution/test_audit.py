@@ -12,7 +12,7 @@ from trie.exceptions import BadTrieProof
 
 from attribution_precompile.audit import AuditQueries, receipt_slots
 from attribution_precompile.declarations import Method
-from attribution_precompile.explain import TraceError, Verdict, explain, why
+from attribution_precompile.explain import TraceError, Verdict, count_windows, explain, why
 from attribution_precompile.queries import Queries
 from attribution_precompile.span_index import SpanIndex
 from consensus.light import LightBlock, LightParams, check_first_block, verify
@@ -172,6 +172,21 @@ def test_outranked_windows_are_owned_and_still_not_paid(world: World) -> None:
     model = world.model([(3, 1, 0, 10_000)])
     found, tokens, windows = verdict(world, words(0, 29), 7, model)
     assert (found, tokens, windows) == (Verdict.OUTRANKED, 0, 2)
+
+
+def test_a_curator_sees_what_a_review_would_count_before_paying_for_it(world: World) -> None:
+    """Equal to what the review then finds; it is asked before it and on the state before it."""
+    copy = world.give(1, CAROL, words(0, 40))
+    partly = world.give(1, CAROL, words(30, 10) + " " + words(700, 20))
+    world.chain.next_block()
+    for contribution, counted in ((copy, (33, 0)), (partly, (23, 20)), (3, (13, 13))):
+        found = count_windows(Reader(world), SpanIndex(nullcontext()), contribution, world.chain.number)
+        assert (found.windows, found.owned) == counted
+    for contribution, owned in ((copy, 0), (partly, 20)):
+        world.review(contribution, True, 1)
+        assert world.getContribution(contribution)[5] == owned
+    with pytest.raises(TraceError, match="no contribution 99"):
+        count_windows(Reader(world), SpanIndex(nullcontext()), 99, world.chain.number)
 
 
 def test_what_cannot_be_explained_says_why(world: World) -> None:

@@ -69,6 +69,9 @@ async def test_explanations_segments_and_exports(node: RealNode) -> None:
         other = await client.call("open_explain", 1, hexed(b"eight words that nobody has written down so far"), 1)
         assert (other["verdict"], other["spans"], other["windows"]) == ("not in the output", [], "0x0")
         assert await client.error("open_explain", 1, hexed(output), 9) == (-32000, "there is no contribution 9")
+        counted = await client.call("open_newWindows", 1)
+        assert counted["windows"] == counted["owned"] == (await client.call("open_contribution", 1))["ownedWindows"]
+        assert await client.error("open_newWindows", 9) == (-32000, "there is no contribution 9")
         [segment] = await client.call("open_segments", 1)
         contribution = await client.call("open_contribution", 1)
         assert (segment["place"], segment["tokens"]) == ("0x0", contribution["tokens"])
