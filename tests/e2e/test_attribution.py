@@ -121,6 +121,13 @@ def test_a_contract_reports_and_pays(devnet: DevnetProcess) -> None:
     assert (paid["contributionId"], paid["weight"]) == (contribution, 18)
     assert broker.functions.last().call() == inferred["receiptId"]
     assert chain.contract.functions.getReceipt(inferred["receiptId"]).call()[2] == broker.address
+    receipt_id, genesis = "0x" + inferred["receiptId"].hex(), str(devnet.datadir / "genesis.json")
+    command = [OPENLEDGER, "light", "--genesis", genesis, "--rpc", devnet.url(), "--receipt", receipt_id, "--json"]
+    proven = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)
+    assert (proven["receipts"][receipt_id]["payer"], proven["receipts"][receipt_id]["fee"]) == (
+        broker.address.lower(),
+        str(fee),
+    )
     assert chain.contract.functions.claimable(chain.account.address).call()[0] > before
 
     poor = send(
