@@ -30,6 +30,6 @@ def stored_window_ids(blobs: BlobReader, segment: Segment, tokenizer: Hash32, k:
             )
         return kept
     try:
-        return b"".join(tokenize(content, tokenizer).window_ids(k))
+        return tokenize(content, tokenizer).window_ids(k)
     except TextError as error:
         raise StorageCorrupt(f"content {segment.content_hash.hex()}: {error}") from None

@@ -231,7 +231,7 @@ class ContributionMethods(AttributionBase):
         if count < datanet.min_span:
             raise d.TOO_SHORT("content (tokens)", count, datanet.min_span)
         frame.charge(gas.index_gas(count), "indexing")
-        windows_hash = keccak256(b"".join(tokens.window_ids(datanet.min_span)))
+        windows_hash = keccak256(tokens.window_ids(datanet.min_span))
         return Segment(contribution_id, 0, 0, count, frame.put_blob(content), windows_hash)
 
     @method("withdrawBond(uint64 contributionId) returns (uint256 amount)")

@@ -66,7 +66,7 @@ class MergeJob:
         merged, *others = sorted((self._kept(run) for run in self.old), key=len)
         for other in others:
             merged = merge(merged, other, self.rank)
-        return merged
+        return merged.with_directory()
 
     def _kept(self, run: Run) -> Run:
         return run if self.settled is None else run.take(~self.settled[run.keys])
@@ -111,21 +111,17 @@ class DatanetIndex:
 
     # ---------------------------------------------------------------- look-ups, without a lock
 
-    def owners_of(self, version: int, windows: Windows) -> list[int]:
-        """The owner of each window in an ingested version, or NOBODY."""
-        limit, owners = self._limits[version], self.tables.owners
-        tickets, contributions = self._named, self._log.contributions
-        result = np.full(len(windows), NOBODY, np.uint64)
-        order = windows.sorting()
-        for places, found in _latest(owners, windows.take(order), limit):
-            positions = tickets[found]
-            owned = positions != NO_SEGMENT
-            result[order[places[owned]]] = contributions[positions[owned]]
-        by_window: list[int] = result.tolist()
-        return by_window
-
-    def first_order(self, contribution: int) -> int:
-        return self._log.first_order(contribution)
+    def owners_of(self, version: int, windows: Windows) -> tuple[U64s, U64s]:
+        """The owner of each window in an ingested version, or NOBODY; and the order of its first segment."""
+        limit, table, tickets = self._limits[version], self.tables.owners, self._named
+        contributions, first_orders = self._log.contributions, self._log.first_orders
+        owners = np.full(len(windows), NOBODY, np.uint64)
+        orders = np.zeros(len(windows), np.uint64)
+        for places, found in _latest(table, windows, limit):
+            places, positions = _held(places, tickets[found])
+            owners[places] = contributions[positions]
+            orders[places] = first_orders[positions]
+        return owners, orders
 
     def count_owned(
         self, slots: Slots, blobs: BlobReader, contribution: int, block_number: int, is_rejected: Callable[[int], bool]
@@ -190,7 +186,7 @@ class DatanetIndex:
         ids = [stored_window_ids(blobs, segment, self._tokenizer, self._k) for _, segment in segments]
         keys = np.array([position for position, _ in segments], np.uint32)
         counts = [len(joined) // WINDOW_ID_BYTES for joined in ids]
-        return Run.sort(Windows.of_bytes(b"".join(ids)), np.repeat(keys, counts), self._log.orders)
+        return Run.sort(Windows.of(b"".join(ids)), np.repeat(keys, counts), self._log.orders)
 
     # ---------------------------------------------------------------- versions
 

@@ -175,10 +175,7 @@ class DisputeMethods(AttributionBase):
             raise d.BAD_PROOF(f"a window has {datanet.min_span} tokens, the opening {len(tokens)}")
         segment = SEGMENTS.get(frame.storage, UPLOADS.load(frame.storage, contribution_id).end - 1, record.datanet_id)
         ids = frame.get_blob(segment.windows_hash)
-        if (
-            b"".join(tokens.window_ids(datanet.min_span))
-            != ids[window * WINDOW_ID_BYTES : (window + 1) * WINDOW_ID_BYTES]
-        ):
+        if tokens.window_ids(datanet.min_span) != ids[window * WINDOW_ID_BYTES : (window + 1) * WINDOW_ID_BYTES]:
             raise d.BAD_PROOF("the opening is not of the window whose id was given")
 
     @method("resolve(uint64 disputeId, bool upheld)")

@@ -9,7 +9,7 @@ from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, DEPARTURES, M
 from attribution_precompile.membership import is_in
 from attribution_precompile.queries import ReaderSlots, StorageReader
 from attribution_precompile.span_index import SpanIndex
-from attribution_precompile.tokens import WINDOW_ID_BYTES, token_offsets, tokenize
+from attribution_precompile.tokens import split_ids, token_offsets, tokenize
 from attribution_precompile.tracing import LoadedUse, load_uses, trace_tokens
 from genesis.primitives import ZERO_ADDRESS
 
@@ -87,7 +87,8 @@ def explain(reader: StorageReader, index: SpanIndex, model_id: int, output: byte
     if not 1 <= len(tokens) <= tokens_max:
         raise TraceError(f"the output has {len(tokens)} tokens; 1 to {tokens_max} can be traced")
     uses = load_uses(slots, model_id) if model.method == Method.SPAN else []
-    found = trace_tokens(slots, reader, index, uses, tokens).attribution
+    traced = trace_tokens(slots, reader, index, uses, tokens)
+    found = traced.attribution
     offsets = token_offsets(output, model.tokenizer)
     spans = tuple(
         TracedSpan(
@@ -99,7 +100,7 @@ def explain(reader: StorageReader, index: SpanIndex, model_id: int, output: byte
             datanet=uses[span.use].use.datanet_id,
             contribution=span.contribution,
         )
-        for span in found.spans
+        for span in traced.credited.spans()
     )
     return TraceReport(found.tokens, spans, found.scores, found.unmatched)
 
@@ -176,9 +177,9 @@ def _shared_windows(
     if not uses:
         return 0, ()
     use, datanet = uses[0].use, uses[0].datanet
-    in_output = set(tokenize(output, datanet.tokenizer).window_ids(datanet.min_span))
+    in_output = set(split_ids(tokenize(output, datanet.tokenizer).window_ids(datanet.min_span)))
     shared = sorted(in_output & _windows_of(slots, reader, datanet, use.datanet_id, contribution_id))
-    owners = Counter(index.owners(slots, reader, use.datanet_id, use.version, shared))
+    owners = Counter(index.owners(slots, reader, use.datanet_id, use.version, b"".join(shared))[0].tolist())
     return len(shared), tuple(sorted(owners.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -193,8 +194,7 @@ def _windows_of(
             continue
         content = reader.get_blob(segment.content_hash)
         if content is not None:
-            found.update(tokenize(content, datanet.tokenizer).window_ids(datanet.min_span))
+            found.update(split_ids(tokenize(content, datanet.tokenizer).window_ids(datanet.min_span)))
         else:
-            ids = reader.get_blob(segment.windows_hash) or b""
-            found.update(ids[at : at + WINDOW_ID_BYTES] for at in range(0, len(ids), WINDOW_ID_BYTES))
+            found.update(split_ids(reader.get_blob(segment.windows_hash) or b""))
     return found

@@ -10,17 +10,21 @@ TEXT_BYTE: Final = 8
 """Checking and splitting a byte of text into tokens."""
 STORED_BYTE: Final = 24
 """Keeping a byte of content for good, as a blob beside the state."""
-INDEX_TOKEN: Final = 600
+INDEX_TOKEN: Final = 200
 """Hashing the window that begins at a token; reading and hashing it again for the index, once while it waits and once when a
 version takes it in; its share of merging."""
-REVIEW_TOKEN: Final = 400
+REVIEW_TOKEN: Final = 200
 """Counting the owned windows of a contribution, per token."""
-TRACE_TOKEN: Final = 100
-"""Crediting an output token (rules 8 to 11)."""
-TRACE_USE: Final = 6_000
-"""Looking up anything at all in a use's datanet: a search in each run of its index, however short the output."""
-TRACE_TOKEN_USE: Final = 350
-"""Hashing the window at an output token and looking up its owner, for each use of the model."""
+TRACE: Final = 16_000
+"""Attributing anything at all, however short the output."""
+TRACE_USE: Final = 16_000
+"""A use of the model: its records, and a look-up in each run of its datanet's index, however short the output."""
+TRACE_TOKEN: Final = 20
+"""Hashing the window at an output token, and finding the runs that cover the token (rules 3, 8, 9)."""
+TRACE_TOKEN_USE: Final = 80
+"""Looking up the owner of the window at an output token, for each use of the model."""
+RUN: Final = 80
+"""A run's place among the others, the tokens that it gets, its contribution's score (rules 9 to 11)."""
 OWNER: Final = 300
 """Asking whether an owner found is still alive, in datanets that have lost contributions."""
 PAYEE: Final = 1_500
@@ -43,7 +47,7 @@ PROOF_NODE: Final = 400
 """One step of a Merkle proof."""
 OPENING: Final = 12_000
 """Splitting and hashing the text of one opened window."""
-CHALLENGE_TOKEN: Final = 800
+CHALLENGE_TOKEN: Final = 300
 """Splitting and hashing a token of the content that a challenge compares."""
 
 
@@ -66,7 +70,7 @@ def output_gas(length: int) -> int:
 
 
 def trace_gas(tokens: int, uses: int) -> int:
-    return (TRACE_TOKEN + TRACE_TOKEN_USE * uses) * tokens + TRACE_USE * uses
+    return TRACE + TRACE_USE * uses + (TRACE_TOKEN + TRACE_TOKEN_USE * uses) * tokens
 
 
 def vectors_gas(length: int) -> int:

@@ -4,8 +4,11 @@
 one; check the fee; attribute (rules 6 to 9); write the receipt; divide and credit the fee (rules 10 to 12, `payments.py`).
 """
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import Final
+
+import numpy as np
 
 from attribution_precompile import declarations as d
 from attribution_precompile import gas
@@ -17,7 +20,7 @@ from attribution_precompile.payments import Scored, Settlement, admit, fee_of, t
 from attribution_precompile.signing import check_signature, inference_digest
 from attribution_precompile.span import Attribution
 from attribution_precompile.tokens import TextError, Tokens, tokenize
-from attribution_precompile.tracing import LoadedUse, Traced, load_uses, trace_tokens
+from attribution_precompile.tracing import LoadedUse, load_uses, trace_tokens
 from evm_runtime.native import Frame, method
 from genesis.primitives import Hash32, Wei, abi_words, keccak256
 
@@ -28,8 +31,10 @@ _WORD: Final = 32
 
 def scores_hash(attribution: Attribution) -> Hash32:
     """keccak(abi.encode(Score[])) over all scores, best first: what a receipt keeps of them."""
-    words = abi_words(_WORD, len(attribution.scores), *chain.from_iterable(attribution.scores))
-    return keccak256(words)
+    count = len(attribution.scores)
+    words = np.zeros((2 * count, _WORD // 8), ">u8")
+    words[:, -1] = np.fromiter(chain.from_iterable(attribution.scores), np.uint64, 2 * count)
+    return keccak256(abi_words(_WORD, count) + words.tobytes())
 
 
 class InferenceMethods(AttributionBase):
@@ -55,7 +60,7 @@ class InferenceMethods(AttributionBase):
         if model.method not in ON_CHAIN:
             raise d.WRONG_METHOD(model_id, model.method)
         uses = load_uses(frame.storage, model_id)
-        found = self._trace(frame, model.method, uses, self._tokens(model, output)).attribution
+        found, _ = self._trace(frame, model.method, uses, self._tokens(model, output))
         return tuple(Score(*score) for score in found.scores), found.tokens, found.unmatched
 
     @method(
@@ -94,12 +99,11 @@ class InferenceMethods(AttributionBase):
         tokens = self._tokens(order.model, call.output)
         check_signature(frame, order.model_id, order.model, call.signed, lambda: self._digest(frame, call))
         fee = take_fee(frame, order, call.input_tokens, len(tokens), sent)
-        traced = self._trace(frame, order.model.method, order.uses, tokens)
-        found = traced.attribution
+        found, datanet_of = self._trace(frame, order.model.method, order.uses, tokens)
         scored = Scored(found.tokens, found.unmatched, scores_hash(found))
         receipt_id = write_receipt(frame, self.chain_id, order, fee, scored)
         settlement = Settlement(frame, self.params, self.treasury, receipt_id, order, fee)
-        settlement.divide(found, traced.datanet_of)
+        settlement.divide(found, datanet_of)
         settlement.close()
         return receipt_id, Wei(0) if call.agent_id else fee
 
@@ -129,11 +133,14 @@ class InferenceMethods(AttributionBase):
             raise d.TOO_SHORT("output (tokens)", 0, 1)
         return tokens
 
-    def _trace(self, frame: Frame, kind: Method, uses: list[LoadedUse], tokens: Tokens) -> Traced:
+    def _trace(
+        self, frame: Frame, kind: Method, uses: list[LoadedUse], tokens: Tokens
+    ) -> tuple[Attribution, Mapping[int, int]]:
+        """An attribution, and the datanet of each contribution in it."""
         if kind == Method.POOL:
-            return Traced(Attribution(len(tokens), (), ()), {})
+            return Attribution(len(tokens), ()), {}
         frame.charge(gas.trace_gas(len(tokens), len(uses)), "attribution")
-        return trace_tokens(
+        traced = trace_tokens(
             frame.plain,
             frame.state,
             self.index,
@@ -142,3 +149,4 @@ class InferenceMethods(AttributionBase):
             block_number=frame.block_number,
             charge=frame.charge,
         )
+        return traced.attribution, traced.datanet_of

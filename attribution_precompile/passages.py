@@ -12,7 +12,7 @@ from attribution_precompile import declarations as d
 from attribution_precompile import gas
 from attribution_precompile.base import check, require_datanet
 from attribution_precompile.layout import SEGMENTS, Contribution, Segment
-from attribution_precompile.tokens import WINDOW_ID_BYTES, tokenize
+from attribution_precompile.tokens import split_ids, tokenize
 from evm_runtime.native import Frame
 
 
@@ -63,6 +63,5 @@ def _windows(frame: Frame, segment: Segment, place: Place, k: int, count: int) -
         ids = frame.get_blob(segment.windows_hash)
     else:
         tokenizer = require_datanet(frame.plain, place.record.datanet_id).tokenizer
-        ids = b"".join(tokenize(content, tokenizer).window_ids(k))
-    first, last = place.window, min(place.window + count, len(ids) // WINDOW_ID_BYTES)
-    return [ids[i * WINDOW_ID_BYTES : (i + 1) * WINDOW_ID_BYTES] for i in range(first, last)]
+        ids = tokenize(content, tokenizer).window_ids(k)
+    return split_ids(ids)[place.window :][:count]

@@ -180,7 +180,7 @@ class Settlement:
         """Give curators their share, and leave the rest of the contributors' part, which is returned, to be held."""
         uses = [(loaded.use, loaded.datanet) for loaded in self._order.uses]
         terms = [UseTerms(use.datanet_id, use.bps, net.curator_bps, net.soft_cap_bps) for use, net in uses]
-        division = divide(self.contributors, Attribution(1, (), ()), terms, {}, 0)
+        division = divide(self.contributors, Attribution(1, ()), terms, {}, 0)
         self._pay_uses(division.curators, (Wei(0),) * len(uses))
         return Wei(sum(division.pools))
 

@@ -106,7 +106,7 @@ class _Leaving:
     def instead(self, slots: Slots, content: bytes) -> tuple[bytes, ...]:
         records = [DATANETS.load(slots, datanet) for datanet in sorted(self.datanets)]
         forms = dict.fromkeys((record.tokenizer, record.min_span) for record in records)
-        ids = [b"".join(tokenize(content, tokenizer).window_ids(min_span)) for tokenizer, min_span in forms]
+        ids = [tokenize(content, tokenizer).window_ids(min_span) for tokenizer, min_span in forms]
         return (*ids, *(digests_of(content, dim) for dim in sorted(self.dims)))
 
 

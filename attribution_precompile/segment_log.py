@@ -48,6 +48,7 @@ class SegmentLog:
     def __init__(self, datanet: int) -> None:
         self._datanet: Final = datanet
         self._orders = Column(np.uint64)
+        self._first_orders = Column(np.uint64)
         self._contributions = Column(np.uint64)
         self._blocks = Column(np.uint64)
         self._tokens = Column(np.uint32)
@@ -60,6 +61,11 @@ class SegmentLog:
     @property
     def orders(self) -> U64s:
         return self._orders.view  # type: ignore[return-value]  # of the column's dtype
+
+    @property
+    def first_orders(self) -> U64s:
+        """The order of the first segment of each segment's contribution."""
+        return self._first_orders.view  # type: ignore[return-value]
 
     @property
     def contributions(self) -> U64s:
@@ -90,11 +96,13 @@ class SegmentLog:
         """Take in the record of the next segment; of one that is known already, nothing happens."""
         if position != len(self):
             return
-        self._positions.setdefault(record.contribution_id, []).append(position)
+        positions = self._positions.setdefault(record.contribution_id, [])
+        positions.append(position)
         self._settled.append(False)
         self._tokens.append(record.tokens)
         self._blocks.append(record.block_number)
         self._contributions.append(record.contribution_id)
+        self._first_orders.append(record.order if len(positions) == 1 else self.first_order(record.contribution_id))
         self._orders.append(record.order)
 
     def positions(self, contribution: int) -> Sequence[int]:

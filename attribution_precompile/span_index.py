@@ -13,14 +13,14 @@ step of bounded work at a time. Large merges are computed without it (`maintain`
 docs/attribution.md for layout and cost.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from attribution_precompile.content import BlobReader
 from attribution_precompile.datanet_index import DatanetIndex
 from attribution_precompile.declarations import Status
 from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, VERSIONS
-from attribution_precompile.window_runs import Windows
+from attribution_precompile.window_runs import U64s, Windows
 from evm_runtime.native import Slots
 
 __all__ = ["BlobReader", "SpanIndex"]
@@ -38,17 +38,13 @@ class SpanIndex:
         self._datanets = {}
 
     def owners(
-        self, slots: Slots, blobs: BlobReader, datanet: int, version: int, window_ids: Sequence[bytes]
-    ) -> list[int]:
-        """The owner of each window in a version published in an earlier block, or NOBODY (rule 7)."""
+        self, slots: Slots, blobs: BlobReader, datanet: int, version: int, window_ids: bytes
+    ) -> tuple[U64s, U64s]:
+        """The owner of each window in a version published in an earlier block, or NOBODY (rule 7), and its priority: the order
+        of its first segment (rule 4)."""
         index = self._datanet(slots, datanet)
         self._advance(lambda: index.step_versions(slots, blobs, version), ready=index.versions >= version)
         return index.owners_of(version, Windows.of(window_ids))
-
-    def first_orders(self, slots: Slots, datanet: int, contributions: Iterable[int]) -> dict[int, int]:
-        """The order of the first segment (rule 4's priority) of contributions that `owners` has named."""
-        index = self._datanet(slots, datanet)
-        return {contribution: index.first_order(contribution) for contribution in contributions}
 
     def owned_windows(self, slots: Slots, blobs: BlobReader, contribution: int, block_number: int) -> int:
         """Distinct windows of a contribution that no earlier segment of another contribution of its datanet holds.

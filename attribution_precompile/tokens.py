@@ -8,18 +8,22 @@
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import accumulate
 from typing import Final
 
+import numpy as np
+
+from evm_runtime.llvm import engine
+from evm_runtime.llvm.engine import Offsets
 from genesis.primitives import Hash32
 
 WORDS_V1: Final = Hash32(b"words-v1".ljust(32, b"\0"))
 WINDOW_ID_BYTES: Final = 16
 MIN_SPAN: Final = 8
 MAX_SPAN: Final = 32
+_WORD_BYTES: Final = 4
+"""Of a token of any other tokenizer than words-v1."""
 
 _TOKEN: Final = re.compile("[A-Za-z0-9\u00c0-\u1fff]+|[\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]")
 _ASCII: Final = bytes(ord(chr(x).lower()) if x < 128 and chr(x).isalnum() else ord(" ") for x in range(256))
@@ -30,7 +34,7 @@ class TextError(ValueError):
     """The content is not what its datanet's tokenizer reads."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
     """Tokens as one byte string: token i is `data[starts[i]:ends[i]]`, consecutive tokens are one slice.
 
@@ -38,40 +42,53 @@ class Tokens:
     """
 
     data: bytes
-    starts: Sequence[int]
-    ends: Sequence[int]
+    starts: Offsets
+    ends: Offsets
 
     def __len__(self) -> int:
         return len(self.ends)
 
-    def window_ids(self, k: int) -> list[bytes]:
-        """The id of each window of k tokens, by its first token; empty if there are fewer than k tokens."""
-        data = self.data
-        return [
-            blake2b(data[start:end], digest_size=WINDOW_ID_BYTES).digest()
-            for start, end in zip(self.starts, self.ends[k - 1 :], strict=False)
-        ]
+    def window_ids(self, k: int) -> bytes:
+        """The ids of the windows of k tokens, WINDOW_ID_BYTES each, by their first tokens; none if there are fewer tokens."""
+        ends = self.ends[k - 1 :]
+        return _digests(self.data, self.starts[: len(ends)], ends)
+
+
+def split_ids(joined: bytes) -> list[bytes]:
+    """Window ids one by one."""
+    return [joined[at : at + WINDOW_ID_BYTES] for at in range(0, len(joined), WINDOW_ID_BYTES)]
+
+
+def _digests(data: bytes, starts: Offsets, ends: Offsets) -> bytes:
+    """By the native tier's code where that is there, which does not wait for Python between two of them."""
+    ready = engine.loaded()
+    if ready is not None:
+        return ready.digests(data, starts, ends)
+    slices = zip(starts.tolist(), ends.tolist(), strict=True)
+    return b"".join(blake2b(data[start:end], digest_size=WINDOW_ID_BYTES).digest() for start, end in slices)
 
 
 def tokenize(content: bytes, tokenizer: Hash32) -> Tokens:
     """Split content into tokens. Raises TextError."""
     if tokenizer != WORDS_V1:
         _check_words(content)
-        return Tokens(content, range(0, len(content), 4), range(4, len(content) + 4, 4))
+        starts = np.arange(0, len(content), _WORD_BYTES, dtype=np.int64)
+        return Tokens(content, starts, starts + _WORD_BYTES)
     if content.isascii():
-        found = content.translate(_ASCII).split()
+        joined = b" ".join(content.translate(_ASCII).split())
     else:
-        found = " ".join(_TOKEN.findall(_lowered_text(content))).encode().split()
-    # where the next token would begin, behind the space
-    nexts = list(accumulate([len(token) + 1 for token in found], initial=0))
-    return Tokens(b" ".join(found), nexts[:-1], [at - 1 for at in nexts[1:]])
+        joined = " ".join(_TOKEN.findall(_lowered_text(content))).encode()
+    if not joined:
+        return Tokens(b"", np.zeros(0, np.int64), np.zeros(0, np.int64))
+    spaces = np.flatnonzero(np.frombuffer(joined, np.uint8) == ord(" "))
+    return Tokens(joined, np.concatenate(([0], spaces + 1)), np.concatenate((spaces, [len(joined)])))
 
 
 def token_offsets(content: bytes, tokenizer: Hash32) -> list[tuple[int, int]]:
     """Where each token stands in the content: (first byte, byte behind). Raises TextError."""
     if tokenizer != WORDS_V1:
         _check_words(content)
-        return [(at, at + 4) for at in range(0, len(content), 4)]
+        return [(at, at + _WORD_BYTES) for at in range(0, len(content), _WORD_BYTES)]
     text = _lowered_text(content)
     offsets = []
     done_characters = done_bytes = 0
@@ -92,5 +109,5 @@ def _lowered_text(content: bytes) -> str:
 
 
 def _check_words(content: bytes) -> None:
-    if len(content) % 4:
-        raise TextError("a uint32 vocabulary needs a multiple of 4 bytes")
+    if len(content) % _WORD_BYTES:
+        raise TextError(f"a uint32 vocabulary needs a multiple of {_WORD_BYTES} bytes")

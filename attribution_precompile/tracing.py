@@ -6,10 +6,12 @@ Used by `trace` and `infer` on chain and by `explain` for people, so all of them
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from attribution_precompile import gas
 from attribution_precompile.layout import DATANETS, DEPARTED, USES, Datanet, ModelUse
 from attribution_precompile.membership import is_dead
-from attribution_precompile.span import NOBODY, Attribution, UseHits, attribute
+from attribution_precompile.span import NOBODY, Attribution, Runs, UseHits, credit, score
 from attribution_precompile.span_index import BlobReader, SpanIndex
 from attribution_precompile.tokens import Tokens
 from evm_runtime.native import Slots
@@ -29,11 +31,12 @@ def load_uses(slots: Slots, model_id: int) -> list[LoadedUse]:
     return [LoadedUse(use, DATANETS.load(slots, use.datanet_id)) for use in uses]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Traced:
-    """An attribution, and the datanet of each contribution in it."""
+    """An attribution; the spans of the output that it is made of; and the datanet of each contribution in it."""
 
     attribution: Attribution
+    credited: Runs
     datanet_of: dict[int, int]
 
 
@@ -48,23 +51,22 @@ def trace_tokens(
     charge: Callable[[int, str], None] = lambda _amount, _reason: None,
 ) -> Traced:
     """Attribute an output in a block (None: the one after all known). `slots` is not charged: callers pay by formula before,
-    and through `charge` for asking whether the owners found are still alive, where their datanet has lost any.
+    and through `charge` for crediting, and for asking whether the owners found are alive, where their datanet has lost any.
     """
     ids_by_k = {k: tokens.window_ids(k) for k in {loaded.datanet.min_span for loaded in uses}}
     hits: list[UseHits] = []
-    priorities: dict[int, int] = {}
-    datanet_of: dict[int, int] = {}
     for loaded in uses:
         k, datanet_id = loaded.datanet.min_span, loaded.use.datanet_id
-        owners = index.owners(slots, blobs, datanet_id, loaded.use.version, ids_by_k[k])
-        found = set(owners) - {NOBODY}
-        if found and DEPARTED.length(slots, datanet_id):
+        owners, priorities = index.owners(slots, blobs, datanet_id, loaded.use.version, ids_by_k[k])
+        if DEPARTED.length(slots, datanet_id):
+            found = np.unique(owners[owners != NOBODY])
             charge(gas.OWNER * len(found), "owners")
-            dead = {owner for owner in found if is_dead(slots, owner, block_number)}
-            if dead:
-                owners = [NOBODY if owner in dead else owner for owner in owners]
-                found -= dead
-        hits.append(UseHits(k, owners))
-        priorities |= index.first_orders(slots, datanet_id, found)
-        datanet_of |= dict.fromkeys(found, datanet_id)
-    return Traced(attribute(len(tokens), hits, priorities.__getitem__), datanet_of)
+            dead = [owner for owner in found.tolist() if is_dead(slots, owner, block_number)]
+            owners = np.where(np.isin(owners, dead), NOBODY, owners) if dead else owners
+        hits.append(UseHits(k, owners, priorities))
+    runs = [Runs.of(number, found) for number, found in enumerate(hits)]
+    charge(gas.RUN * sum(map(len, runs)), "runs")
+    credited = credit(len(tokens), hits, runs)
+    datanets = np.array([loaded.use.datanet_id for loaded in uses], np.uint64)[credited.uses]
+    datanet_of = dict(zip(credited.contributions.tolist(), datanets.tolist(), strict=True))
+    return Traced(Attribution(len(tokens), score(credited)), credited, datanet_of)

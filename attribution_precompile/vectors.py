@@ -185,7 +185,7 @@ class VectorMethods(AttributionBase):
                     datanet_of[contribution] = loaded.use.datanet_id
         ordered = sorted(best.items(), key=lambda item: (-item[1][0], item[1][1]))[: self.params.payees_max]
         scores = tuple((contribution, score) for contribution, (score, _) in ordered)
-        return Attribution(sum(score for _, score in scores) or 1, (), scores), datanet_of
+        return Attribution(sum(score for _, score in scores) or 1, scores), datanet_of
 
     def _score_use(self, frame: Frame, loaded: LoadedUse, query: bytes) -> list[tuple[int, int, int]]:
         """(contribution, score, priority) of the best of one use. Paid by the vectors that its version has."""

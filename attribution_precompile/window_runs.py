@@ -4,13 +4,13 @@ An entry is a window id (BLAKE2b-128, whole, so that equal ids need no confirmat
 the window. Entries lie in *runs*: NumPy arrays sorted by id, and among equal ids by the rank of their keys. A run never changes
 once it is made, so any thread may read it without a lock. A *table* is a few runs, oldest first. New entries make a new run;
 neighbours are merged when the older is not three times as large as the newer, so n entries lie in O(log n) runs and each is
-moved O(log n) times. 20 bytes per entry; a look-up is a binary search in each run, for many windows at a time.
+moved O(log n) times. 20 bytes per entry, and a directory; a look-up is a short search in each run, for many windows at a time.
 
 No answer depends on how entries are spread over runs. Nothing here is ever hashed or leaves the node.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -27,6 +27,12 @@ Rank: TypeAlias = U64s | None
 
 SIZES_APART: Final = 3
 """Of neighbouring runs. More means fewer runs to search and more merging; from 2 to 4 neither changes by a quarter."""
+BUCKET_ENTRIES: Final = 4
+"""Of a directory, about: a byte an entry."""
+FEW: Final = 64
+"""Windows that are looked up faster without a directory."""
+SMALL_RUN: Final = 1 << 11
+"""Runs that have no more entries together become one, whatever their sizes: moving them takes less than searching in both."""
 MERGED_AT_ONCE_MAX: Final = 1 << 16
 """Entries that adding a run may move: a few milliseconds. Larger merges wait for `Table.overdue` to be asked for them."""
 
@@ -39,11 +45,7 @@ class Windows:
     low: U64s
 
     @classmethod
-    def of(cls, ids: Sequence[bytes]) -> "Windows":
-        return cls.of_bytes(b"".join(ids))
-
-    @classmethod
-    def of_bytes(cls, joined: bytes) -> "Windows":
+    def of(cls, joined: bytes) -> "Windows":
         """Ids of 16 bytes one behind the other."""
         halves = np.frombuffer(joined, np.uint64).reshape(-1, 2)
         return cls(np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1]))
@@ -54,10 +56,6 @@ class Windows:
     def take(self, places: Places | Bools) -> "Windows":
         return Windows(self.high[places], self.low[places])
 
-    def sorting(self) -> Places:
-        """Places in the order of the high halves: look-ups in this order are kinder to the processor's caches."""
-        return np.argsort(self.high)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
@@ -65,11 +63,14 @@ class Run:
 
     windows: Windows
     keys: U32s
+    directory: U32s | None = None
+    """Where the entries begin whose high half begins with each of the numbers of some bits: ids are spread evenly, so few lie
+    between two. None: there is none yet, look-ups take longer."""
 
     @classmethod
     def sort(cls, windows: Windows, keys: U32s, rank: Rank) -> "Run":
         """A run of entries in any order; of equal ones it keeps one. Keys of one rank go by their number."""
-        order = windows.sorting()
+        order = np.argsort(windows.high)
         high = windows.high[order]
         same_as_next = high[1:] == high[:-1]
         if same_as_next.any():
@@ -104,18 +105,52 @@ class Run:
         first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
         return first
 
+    def with_directory(self) -> "Run":
+        """The same, ready for many look-ups."""
+        bits = (len(self) // BUCKET_ENTRIES).bit_length()
+        if self.directory is not None or bits == 0:
+            return self
+        edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
+        starts = np.searchsorted(self.windows.high, edges)
+        return replace(self, directory=np.append(starts, len(self)).astype(np.uint32))
+
+    def _first_not_below(self, wanted: U64s) -> Places:
+        """The place of the first entry whose high half is not less, for each: a bisection within its bucket."""
+        high, directory = self.windows.high, self.directory
+        if directory is None or len(wanted) < FEW:
+            return np.searchsorted(high, wanted)
+        shift = np.uint64(65 - len(directory).bit_length())
+        bucket = (wanted >> shift).astype(np.intp)
+        place, end = directory[bucket].astype(np.intp), directory[bucket + 1].astype(np.intp)
+        step = 1 << int((end - place).max(initial=0)).bit_length()
+        while step := step >> 1:
+            beyond = place + step
+            below = (beyond <= end) & (high.take(beyond - 1, mode="clip") < wanted)
+            place = np.where(below, beyond, place)
+        return place
+
     def ranges(self, windows: Windows) -> tuple[Places, Places]:
         """Where the entries of each window are: [start, end). Where it has none, both are the place it would have."""
         high, low = self.windows.high, self.windows.low
-        start = np.searchsorted(high, windows.high)
+        start = self._first_not_below(windows.high)
         end = start.copy()
         found = (high.take(start, mode="clip") == windows.high).nonzero()[0]
+        found = found[start[found] < len(self)]
+        alone = self._alone(start[found]) & (low[start[found]] == windows.low[found])
+        end[found[alone]] += 1
+        found = found[~alone]
         if found.size:
             wanted = windows.low[found]
             first, last = start[found], np.searchsorted(high, windows.high[found], side="right")
             start[found] = _bisect(first, last, lambda at, who: low[at] < wanted[who])
             end[found] = _bisect(first, last, lambda at, who: low[at] <= wanted[who])
         return start, end
+
+    def _alone(self, places: Places) -> Bools:
+        """Whether the entry behind is of another high half."""
+        high = self.windows.high
+        alone: Bools = (places + 1 == len(self)) | (high.take(places + 1, mode="clip") != high[places])
+        return alone
 
     def last_below(self, windows: Windows, key: int) -> tuple[Places, U32s]:
         """For windows with an entry of a key less than `key`: their places, and the greatest such key. Ranks are the keys."""
@@ -160,7 +195,7 @@ def merge(one: Run, other: Run, rank: Rank) -> Run:
 
     high = woven(large.windows.high, small.windows.high)
     low = woven(large.windows.low, small.windows.low)
-    return Run(Windows(high, low), woven(large.keys, small.keys))  # type: ignore[arg-type]  # the dtypes are kept
+    return Run(Windows(high, low), woven(large.keys, small.keys)).with_directory()  # type: ignore[arg-type]  # the dtypes are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +211,7 @@ class Table:
         """With the entries of another run, merged as far as that is a small thing to do."""
         if not len(run):
             return self
-        table = Table((*self.runs, run))
+        table = Table((*self.runs, run.with_directory()))
         while pair := table.overdue(MERGED_AT_ONCE_MAX):
             table = table.replace(pair, merge(*pair, rank))
         return table
@@ -184,8 +219,9 @@ class Table:
     def overdue(self, entries_max: int | None = None) -> tuple[Run, Run] | None:
         """The newest neighbours that should be one run, of at most so many entries; None if all is in order."""
         for older, newer in reversed(list(pairwise(self.runs))):
-            small_enough = entries_max is None or len(older) + len(newer) <= entries_max
-            if small_enough and len(older) < SIZES_APART * len(newer):
+            together = len(older) + len(newer)
+            small_enough = entries_max is None or together <= entries_max
+            if small_enough and (together <= SMALL_RUN or len(older) < SIZES_APART * len(newer)):
                 return older, newer
         return None
 

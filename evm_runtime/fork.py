@@ -182,7 +182,7 @@ class Computation(PragueComputation):
 
     def run_counted(self, function: Callable[[ComputationAPI], Any]) -> None:
         """Run a precompile or native; what it charges counts as work at its rate (what its failure burns does not)."""
-        charge, do_work = self.consume_gas, self.state.account_db.do_work
+        charge, do_work = self._gas_meter.consume_gas, self.state.account_db.do_work
         do_work(work.PRECOMPILE_WORK)
         rate = work.PRECOMPILE_GAS_WORK.get(Address(self.msg.code_address), work.NATIVE_GAS_WORK)
 

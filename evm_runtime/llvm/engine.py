@@ -8,10 +8,16 @@ import ctypes
 import platform
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from evm_runtime.hardforks import FORKS
-from genesis.errors import LocalError
+from genesis.errors import InvariantError, LocalError
+
+Offsets: TypeAlias = npt.NDArray[np.int64]
+DIGEST_BYTES: Final = 16
 
 _OPTIMIZATION: Final = 2
 _NO_VECTORS: Final = ",-mmx,-sse"
@@ -25,9 +31,9 @@ class NoEngine(LocalError):
 class Engine:
     """Machine code and the ways into it. Nothing in it changes once it is made; threads share it."""
 
-    def __init__(self, code: Any, handlers: Mapping[int, list[str]]) -> None:
+    def __init__(self, code: Any, hashing: Any, handlers: Mapping[int, list[str]]) -> None:
         """`handlers` has the names of a fork's 256 functions, by the identity of its table of opcodes."""
-        self._code: Final = code
+        self._code: Final = code, hashing
         """Keeps the machine code alive."""
         address = code.get_function_address
         self.resume: Final = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(address("resume"))
@@ -36,6 +42,8 @@ class Engine:
         """The same for long runs: other threads go on meanwhile, and it may take a while to get back among them."""
         scan = ctypes.PYFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int64, ctypes.c_void_p)
         self._scan: Final = scan(address("scan"))
+        digests = ctypes.PYFUNCTYPE(None, ctypes.c_char_p, *(ctypes.c_void_p,) * 2, ctypes.c_int64, ctypes.c_void_p)
+        self._digests: Final = digests(hashing.get_function_address("digests"))
         self._tables: Final[dict[int, Any]] = {
             key: (ctypes.c_uint64 * 256)(*map(address, names)) for key, names in handlers.items()
         }
@@ -50,6 +58,18 @@ class Engine:
         bitmap = bytearray(len(code) // 8 + 1)
         self._scan(code, len(code), address_of_bytearray(bitmap))
         return bitmap
+
+    def digests(self, data: bytes, starts: Offsets, ends: Offsets) -> bytes:
+        """BLAKE2b-128 of each data[start:end], 16 bytes each. The slices must lie in `data`."""
+        count = len(starts)
+        if not count:
+            return b""
+        starts, ends = np.ascontiguousarray(starts), np.ascontiguousarray(ends)
+        if len(ends) != count or starts.min() < 0 or (ends < starts).any() or ends.max() > len(data):
+            raise InvariantError(f"{count} slices do not lie in {len(data)} bytes")
+        results = bytearray(DIGEST_BYTES * count)
+        self._digests(data, starts.ctypes.data, ends.ctypes.data, count, address_of_bytearray(results))
+        return bytes(results)
 
 
 address_of_bytes: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(("PyBytes_AsString", ctypes.pythonapi))
@@ -87,20 +107,29 @@ def _compile() -> Engine:
     try:
         import llvmlite.binding as llvm
 
+        from evm_runtime.llvm import blake2
         from evm_runtime.llvm.interpreter import Interpreter
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         llvm.initialize_native_asmparser()
         interpreter = Interpreter(forks)
-        module = llvm.parse_assembly(interpreter.text())
-        module.verify()
-        features = llvm.get_host_cpu_features().flatten() + _NO_VECTORS
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=features, opt=_OPTIMIZATION
-        )
-        code = llvm.create_mcjit_compiler(module, machine)
-        code.finalize_object()
+        code = _machine_code(interpreter.text(), _NO_VECTORS)
+        hashing = _machine_code(blake2.module_text())
     except (ImportError, OSError, RuntimeError) as error:
         raise NoEngine(f"LLVM can't be had: {error}") from error
-    return Engine(code, {id(opcodes): interpreter.handlers(opcodes) for opcodes in forks})
+    return Engine(code, hashing, {id(opcodes): interpreter.handlers(opcodes) for opcodes in forks})
+
+
+def _machine_code(text: str, features: str = "") -> Any:
+    """A module compiled for this machine's processor."""
+    import llvmlite.binding as llvm
+
+    module = llvm.parse_assembly(text)
+    module.verify()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten() + features, opt=_OPTIMIZATION
+    )
+    code = llvm.create_mcjit_compiler(module, machine)
+    code.finalize_object()
+    return code

@@ -86,6 +86,8 @@ def encode(types: Sequence[AbiType], values: Sequence[Any]) -> bytes:
     """The canonical encoding of `values` (already checked by the caller: a misfit is a bug and raises ValueError)."""
     if len(types) != len(values):
         raise ValueError(f"{len(values)} values for {len(types)} types")
+    if not any(abi_type.dynamic for abi_type in types):
+        return b"".join([abi_type.write(value) for abi_type, value in zip(types, values, strict=True)])
     heads: list[bytes] = []
     tails: list[bytes] = []
     tail_at = sum(WORD if abi_type.dynamic else abi_type.size for abi_type in types)

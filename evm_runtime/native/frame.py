@@ -111,13 +111,13 @@ class Event:
         self.indexed: Final = tuple(i for i, p in enumerate(signature.inputs) if p.indexed)
         self.plain: Final = tuple(i for i, p in enumerate(signature.inputs) if not p.indexed)
         self.plain_types: Final = tuple(signature.inputs[i].type for i in self.plain)
+        self._indexed_writes: Final = tuple((i, signature.inputs[i].type.write) for i in self.indexed)
         if len(self.indexed) > 3 or any(signature.inputs[i].type.dynamic for i in self.indexed):
             raise ValueError(f"{text}: at most three static values can be indexed")
 
     def encode(self, values: tuple[Any, ...]) -> tuple[tuple[int, ...], bytes]:
         """Topics (as integers, py-evm's form) and data."""
-        inputs = self.signature.inputs
-        topics = [int.from_bytes(inputs[i].type.write(values[i]), "big") for i in self.indexed]
+        topics = [int.from_bytes(write(values[i]), "big") for i, write in self._indexed_writes]
         return (self.topic, *topics), encode(self.plain_types, [values[i] for i in self.plain])
 
 

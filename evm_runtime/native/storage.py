@@ -86,12 +86,16 @@ class _Field:
     shift: int
     bits: int
     kind: Any
+    mask: int = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", (1 << self.bits) - 1)
 
     def unpack(self, word: int) -> Any:
-        raw = (word >> self.shift) & ((1 << self.bits) - 1)
-        if self.kind is bytes:
-            return raw.to_bytes(self.bits // 8, "big")
-        return raw if self.kind is int else self.kind(raw)
+        raw = word >> self.shift & self.mask
+        if self.kind is int:
+            return raw
+        return raw.to_bytes(self.bits // 8, "big") if self.kind is bytes else self.kind(raw)
 
     def pack(self, value: Any) -> int:
         raw = int.from_bytes(value, "big") if self.kind is bytes else int(value)
@@ -121,7 +125,7 @@ class Packed(Generic[T]):
 
     def load(self, slots: Slots, at: int) -> T:
         words = [slots.load(at + i) for i in range(self.size)]
-        return self._record(*(field.unpack(words[field.slot]) for field in self._fields))
+        return self._record(*[field.unpack(words[field.slot]) for field in self._fields])
 
     def load_field(self, slots: Slots, at: int, name: str) -> Any:
         """One field, for the price of one slot."""

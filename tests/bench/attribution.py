@@ -24,6 +24,7 @@ from attribution_precompile import gas
 from attribution_precompile.declarations import Call, DatanetParams, Method, Signed, Use
 from attribution_precompile.settlement import UseTerms, divide
 from attribution_precompile.span import Attribution
+from evm_runtime.llvm import engine
 from evm_runtime.native import PlainSlots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, BlockParams
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Hash32, Wei
@@ -46,6 +47,7 @@ NS_PER_GAS = BlockParams().interval_ms * 1_000_000 / 2 / BlockParams().gas_limit
 
 
 def run(report: Report) -> None:
+    engine.load()
     rng = random.Random(1)
     nets = []  # kept, so that no memory is freed between two measurements of memory
     for size in SIZES:
@@ -153,7 +155,7 @@ def _settlement(report: Report, net: _Net, rng: random.Random) -> None:
         "settlement_us_per_payee", (paid_s - traced_s) / OUTPUTS / PAYEES * 1e6, "us", "infer less trace, per payee"
     )
     scores = tuple((contribution, 40) for contribution in range(1, PAYEES + 1))
-    found = Attribution(OUTPUT_TOKENS * 2, (), scores)
+    found = Attribution(OUTPUT_TOKENS * 2, scores)
     terms = [UseTerms(1, 10_000, 0, 10_000)]
     datanet_of = dict.fromkeys(range(1, PAYEES + 1), 1)
     divide_s = median_s(lambda: [divide(Wei(10**18), found, terms, datanet_of, PAYEES) for _ in range(200)])

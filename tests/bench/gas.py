@@ -12,6 +12,7 @@ from typing import Any
 from attribution_precompile.declarations import Call, DatanetParams, Method, Parent, Score, Signed, Use
 from attribution_precompile.merkle import leaf_of, tree
 from attribution_precompile.tokens import WORDS_V1, tokenize
+from evm_runtime.llvm import engine
 from genesis.chain_spec import BlockParams
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Hash32, keccak256
 from tests.bench.harness import Report, seconds
@@ -27,6 +28,7 @@ NOT_SIGNED = Signed(0, 0, b"")
 
 
 def run(report: Report) -> None:
+    engine.load()
     block = BlockParams()
     floor = block.gas_limit / (block.interval_ms / 2 / 1_000) / 1e6
     report.add("floor_mgas_s", floor, "Mgas/s", "gas limit over half a block interval")
@@ -110,6 +112,11 @@ class Methods:
         pieces = [b" ".join(text.split()[i : i + 8]) for text in self.texts for i in range(0, 32, 8)]
         torn = b" ".join(self.rng.sample(pieces, 400))
         self.measure("trace_torn", "3,200 tokens, 400 runs", lambda: self.call(USER, "trace", span, torn))
+        least = self.texts[0][: len(b" ".join(self.texts[0].split()[:8]))]
+        self.measure("trace_least", "8 tokens, one use", lambda: self.call(USER, "trace", span, least))
+        many = self.model(Method.SPAN, self.many_uses(16))
+        self.measure("trace_uses", "8 tokens, 16 uses", lambda: self.call(USER, "trace", many, least))
+        self.measure("trace_long_uses", "3,600 tokens, 16 uses", lambda: self.call(USER, "trace", many, output))
         call = Call(span, 0, ZERO32, 0, output, NOT_SIGNED)
         self.measure("infer", "the same, 40 paid", lambda: self.call(USER, "infer", call, value=10 * WEI_PER_OPEN))
         short = Call(span, 0, ZERO32, 0, b"one", NOT_SIGNED)
@@ -129,6 +136,18 @@ class Methods:
         self.call(USER, "infer", call, value=10 * WEI_PER_OPEN)
         self.measure("claim", "a balance", lambda: self.call(DEV, "claim", DEV))
         self.measure("createDatanet", "no address", lambda: self.datanet())
+
+    def many_uses(self, count: int) -> tuple[Use, ...]:
+        """Uses of as many datanets, each with the same 300 contributions."""
+        nets = [self.datanet() for _ in range(count)]
+        for net in nets:
+            for place, text in enumerate(self.texts):
+                given = self.call(GIVER, "contribute", net, text, ZERO32, address(100 + place), ZERO32)
+                self.direct.next_block()
+                self.call(OWNER, "review", given, True, 10_000)
+        versions = [self.call(OWNER, "publishVersion", net) for net in nets]
+        self.direct.next_block()
+        return tuple(Use(net, version, 0, 10_000 // count) for net, version in zip(nets, versions, strict=True))
 
     def vectors(self) -> None:
         net, left, place = self.datanet(), VECTORS, 0
@@ -180,7 +199,7 @@ class Methods:
         self.measure("challengePriority", "two of 24 KiB", lambda: self.call(GIVER, "challengePriority", *places))
         hidden = self.datanet(commit_only=True, min_span=16)
         opening = bytes(32) + self.words(16)
-        ids = b"".join(tokenize(opening[32:], WORDS_V1).window_ids(16))
+        ids = tokenize(opening[32:], WORDS_V1).window_ids(16)
         root = leaf_of(0, keccak256(opening))
         given = self.call(GIVER, "contributeCommitted", hidden, root, 16, ids, GIVER)
         value = 10 * WEI_PER_OPEN

@@ -18,6 +18,11 @@ class PointerType(Type):
 class ArrayType(Type):
     def __init__(self, element: Any, count: int) -> None: ...
 
+class VectorType(Type):
+    def __init__(self, element: Any, count: int) -> None: ...
+
+Undefined: Any
+
 class LiteralStructType(Type):
     def __init__(self, elems: Sequence[Any]) -> None: ...
 

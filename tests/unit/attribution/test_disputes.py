@@ -171,7 +171,7 @@ def openings(text: str, k: int = 16, seed: int = 1) -> tuple[list[bytes], bytes,
     tokens = text.split()
     opened = [rng.randbytes(32) + " ".join(tokens[i : i + k]).encode() for i in range(len(tokens) - k + 1)]
     root, proofs = tree([leaf_of(i, keccak256(opening)) for i, opening in enumerate(opened)])
-    return opened, b"".join(tokenize(text.encode(), WORDS_V1).window_ids(k)), root, proofs
+    return opened, tokenize(text.encode(), WORDS_V1).window_ids(k), root, proofs
 
 
 OPENED, IDS, ROOT, PROOFS = openings(words(0, 40))

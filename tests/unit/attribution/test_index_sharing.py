@@ -11,6 +11,7 @@ from attribution_precompile.contributions import next_content_root
 from attribution_precompile.datanet_index import STEP_TOKENS
 from attribution_precompile.declarations import DatanetParams
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.tokens import WORDS_V1, tokenize
 from evm_runtime.native import PlainSlots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
 from genesis.errors import StorageCorrupt
@@ -171,12 +172,11 @@ def test_many_readers_while_it_is_built() -> None:
     outputs = {contribution: words(1_000 * i + 5, 60).encode() for i, contribution in enumerate(given)}
     failures: list[str] = []
     state, slots, number = world.chain.state, slots_of(world), world.chain.number
-    ids = {c: _ids(output) for c, output in outputs.items()}
 
     def read(start: int) -> None:
         for i in range(120):
             contribution = given[(start + i) % len(given)]
-            if set(index.owners(slots, state, datanet, 1, ids[contribution])) != {contribution}:
+            if set(owners_in(index, world, datanet, outputs[contribution])) != {contribution}:
                 failures.append(f"owners of {contribution}")
             if index.owned_windows(slots, state, contribution, number) != 393:
                 failures.append(f"owned windows of {contribution}")
@@ -195,10 +195,11 @@ def test_many_readers_while_it_is_built() -> None:
     assert not failures
 
 
-def _ids(output: bytes) -> list[bytes]:
-    from attribution_precompile.tokens import WORDS_V1, tokenize
-
-    return tokenize(output, WORDS_V1).window_ids(8)
+def owners_in(index: SpanIndex, world: World, datanet: int, output: bytes) -> list[int]:
+    """Of each window of an output in version 1."""
+    ids = tokenize(output, WORDS_V1).window_ids(8)
+    owners, _ = index.owners(slots_of(world), world.chain.state, datanet, 1, ids)
+    return owners.tolist()  # type: ignore[no-any-return]
 
 
 def test_a_node_without_content_may_keep_the_ids_instead() -> None:
@@ -207,11 +208,11 @@ def test_a_node_without_content_may_keep_the_ids_instead() -> None:
     world.erase(given[1], sender=ALICE)
     world.chain.next_block()
     state = world.chain.state
-    ids = [_ids(words(1_000 * i, 60).encode()) for i in range(3)]
-    before = [world.contract.index.owners(slots_of(world), state, datanet, 1, each) for each in ids]
+    outputs = [words(1_000 * i, 60).encode() for i in range(3)]
+    before = [owners_in(world.contract.index, world, datanet, output) for output in outputs]
     [_] = drop(slots_of(world), state, given[1])
     fresh = SpanIndex(nullcontext())
-    assert [fresh.owners(slots_of(world), state, datanet, 1, each) for each in ids] == before
+    assert [owners_in(fresh, world, datanet, output) for output in outputs] == before
     assert before == [[contribution] * 53 for contribution in given]
     assert world.trace(1, words(1_000, 60).encode())[0] == (), "dead all the same"
 

@@ -131,7 +131,7 @@ class Books:
         parts = split_fee(fee, PARAMS)
         scored = self.rng.sample(range(1, 9), self.rng.randint(0, 8))
         scores = tuple((c, 50 - i) for i, c in enumerate(scored))
-        found = Attribution(sum(s for _, s in scores) + self.rng.randint(1, 50), (), scores)
+        found = Attribution(sum(s for _, s in scores) + self.rng.randint(1, 50), scores)
         uses = [UseTerms(1, 6_667, 500, 10_000), UseTerms(2, 3_333, 0, 900)]
         division = divide(parts.contributors, found, uses, {c: self.home(c) for c in scored}, 3)
         for payment in division.payments:
@@ -175,7 +175,7 @@ def test_divisions_sum_to_the_whole() -> None:
         uses = [UseTerms(u.datanet_id, bps, u.curator_bps, u.soft_cap_bps) for u, bps in zip(uses, shares, strict=True)]
         scores = sorted((rng.randint(1, 50) for _ in range(rng.randint(0, 90))), reverse=True)
         total = sum(scores) + rng.randint(0 if scores else 1, 100)
-        found = Attribution(total, (), tuple(enumerate(scores, 1)))
+        found = Attribution(total, tuple(enumerate(scores, 1)))
         datanet_of = {i: rng.randrange(len(uses)) for i in range(1, len(scores) + 1)}
         amount = Wei(rng.choice([0, 1, 63, 64, 65, rng.randint(0, 10**24)]))
         division = divide(amount, found, uses, datanet_of, 64)

@@ -140,7 +140,7 @@ def attested_steps(world: World) -> list[Step]:
 def dispute_steps(world: World, player: bytes) -> list[Step]:
     """Datanet 2 is commit-only, with contribution 5 of one window; contribution 6 is Alice's, copied from the player's."""
     opening = bytes(32) + words(0, 16).encode()
-    ids = b"".join(tokenize(words(0, 16).encode(), WORDS_V1).window_ids(16))
+    ids = tokenize(words(0, 16).encode(), WORDS_V1).window_ids(16)
     return [
         lambda: world.createDatanet(params(commit_only=True, min_span=16)),
         ("contributeCommitted", (2, leaf_of(0, keccak256(opening)), 16, ids, player)),

@@ -14,7 +14,7 @@ Entry = tuple[int, int, int]
 
 
 def windows(ids: list[tuple[int, int]]) -> Windows:
-    return Windows.of([high.to_bytes(8, "little") + low.to_bytes(8, "little") for high, low in ids])
+    return Windows.of(b"".join(high.to_bytes(8, "little") + low.to_bytes(8, "little") for high, low in ids))
 
 
 def run_of(entries: list[Entry], rank: list[int] | None) -> Run:
@@ -53,7 +53,7 @@ def test_runs_equal_sorted_lists(seed: int) -> None:
     both = sorted({*older, *newer}, key=place)
     assert entries_of(merge(one, other, as_rank(rank))) == entries_of(merge(other, one, as_rank(rank))) == both
 
-    asked = [entry[:2] for entry in some_entries(rng, 30, range(1))]
+    asked = [entry[:2] for entry in some_entries(rng, rng.choice([30, 90]), range(1))]
     start, end = merge(one, other, as_rank(rank)).ranges(windows(asked))
     ids = [entry[:2] for entry in both]
     assert start.tolist() == [bisect_left(ids, each) for each in asked]
@@ -66,12 +66,30 @@ def test_runs_equal_sorted_lists(seed: int) -> None:
 def test_the_last_key_below_a_limit(seed: int) -> None:
     rng = random.Random(seed)
     entries = some_entries(rng, 80, range(30))
-    run, asked, limit = run_of(entries, None), [e[:2] for e in some_entries(rng, 30, range(1))], rng.randint(0, 31)
+    run, limit = run_of(entries, None).with_directory(), rng.randint(0, 31)
+    asked = [entry[:2] for entry in some_entries(rng, rng.choice([30, 90]), range(1))]
     places, keys = run.last_below(windows(asked), limit)
     found = dict(zip(places.tolist(), keys.tolist(), strict=True))
     for place, each in enumerate(asked):
         below = [key for *window, key in entries if tuple(window) == each and key < limit]
         assert found.get(place) == max(below, default=None), f"seed {seed}"
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 1_000, 20_000])
+@pytest.mark.parametrize("crowded", [False, True])
+def test_a_directory_changes_no_answer(count: int, crowded: bool) -> None:
+    """Ids spread evenly, as hashes are, or all behind one place of the directory."""
+    rng = random.Random(count)
+    bits = 20 if crowded else 64
+    ids = sorted({(rng.getrandbits(bits), rng.getrandbits(64)) for _ in range(count)})
+    run = run_of([(*each, key) for key, each in enumerate(ids)], None)
+    asked = [*rng.choices(ids, k=80), *((rng.getrandbits(bits), rng.getrandbits(64)) for _ in range(80))]
+    asked += [(0, 0), ((1 << 64) - 1, (1 << 64) - 1), (ids[0][0], 0)]
+    indexed = run.with_directory()
+    assert (indexed.directory is None) == (count < window_runs.BUCKET_ENTRIES)
+    for plain, found in zip(run.ranges(windows(asked)), indexed.ranges(windows(asked)), strict=True):
+        assert plain.tolist() == found.tolist()
+    assert run.ranges(windows(asked))[0].tolist() == [bisect_left(ids, each) for each in asked]
 
 
 def test_rounds_go_on_where_they_are_wanted() -> None:

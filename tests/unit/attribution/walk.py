@@ -439,7 +439,7 @@ class Walk:
             terms = self._terms()._replace(commit_only=True, min_span=16)
             self.committed_datanet = self._do(self.people[0], "createDatanet", terms)
         elif len(self.contributions) < 80:
-            ids = b"".join(tokenize(b" ".join([b"w"] * 16), WORDS_V1).window_ids(16))
+            ids = tokenize(b" ".join([b"w"] * 16), WORDS_V1).window_ids(16)
             root, value = leaf_of(0, keccak256(OPENING)), 20_000
             arguments = (self.committed_datanet, root, 16, ids, self._who())
             self._do(self._who(), "contributeCommitted", *arguments, value=value)

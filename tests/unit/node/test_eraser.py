@@ -30,7 +30,7 @@ from tests.unit.attribution.world import NONE, ZERO32, params, words
 from tests.unit.node.local_chain import ADDRESSES, CHAIN_ID, LocalChain, make_spec, transfer
 
 TEXT = words(0, 60).encode()
-IDS = b"".join(tokenize(TEXT, WORDS_V1).window_ids(8))
+IDS = tokenize(TEXT, WORDS_V1).window_ids(8)
 VECTORS = bytes([3, 0, 0, 3])
 METHODS = {each.signature.name: each.signature for each in AttributionContract.methods.values()}
 DELAY = 2
@@ -103,7 +103,7 @@ def owners(chain: Registry, text: bytes = TEXT, version: int = 1) -> set[int]:
     """Who owns the text's windows, by an index that was built from the disk just now."""
     reader = ContractReader(chain.store.runtime.state())
     index, ids = SpanIndex(nullcontext()), tokenize(text, WORDS_V1).window_ids(8)
-    return set(index.owners(ReaderSlots(reader), reader, 1, version, ids))
+    return set(index.owners(ReaderSlots(reader), reader, 1, version, ids)[0].tolist())
 
 
 def pass_blocks(chain: Registry, count: int = DELAY) -> None:
