@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: help setup devnet demo test test-hardhat check docs lint types imports format bench lock clean
+.PHONY: help setup devnet demo test test-hardhat test-exports check docs lint types imports format bench lock clean
 .PHONY: conformance conformance-rpc fuzz fuzz-blocks fuzz-rpc fuzz-span money sim sim-campaign mutants model chaos crash soak
 
 help:
@@ -36,6 +36,9 @@ test: setup ## the tests (about ten minutes on two cores)
 
 test-hardhat: setup ## Hardhat against a devnet (installs 330 MB from npm)
 	@OPENLEDGER_TEST_HARDHAT=1 $(BIN)/python -m pytest tests/e2e/clients/test_hardhat.py
+
+test-exports: setup ## Croissant and SPDX exports read by their publishers' own libraries (installs 370 MB from PyPI)
+	@OPENLEDGER_TEST_EXPORTS=1 $(BIN)/python -m pytest tests/unit/attribution/test_public_schemas.py
 
 check: lint types imports ## the static checks
 

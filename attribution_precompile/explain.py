@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from attribution_precompile.declarations import Method
-from attribution_precompile.layout import CONTRIBUTIONS, DEPARTURES, MODELS, SEGMENTS, UPLOADS, Datanet
+from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, DEPARTURES, MODELS, SEGMENTS, UPLOADS, Datanet
 from attribution_precompile.membership import is_in
 from attribution_precompile.queries import ReaderSlots, StorageReader
 from attribution_precompile.span_index import SpanIndex
@@ -144,6 +144,25 @@ def why(
         return Verdict.OUTRANKED if contribution_id in dict(owners) else Verdict.OWNED_BY_OTHERS
 
     return Explanation(verdict(), credited, mine, windows, owners)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCount:
+    """Distinct windows that a contribution has, and how many of them a review that accepts it would count as its own."""
+
+    windows: int
+    owned: int
+
+
+def count_windows(reader: StorageReader, index: SpanIndex, contribution_id: int, block_number: int) -> WindowCount:
+    """What a review in block `block_number` would find on this state. Raises TraceError for an unknown contribution."""
+    slots = ReaderSlots(reader)
+    record = CONTRIBUTIONS.load(slots, contribution_id)
+    if record.contributor == ZERO_ADDRESS:
+        raise TraceError(f"there is no contribution {contribution_id}")
+    datanet = DATANETS.load(slots, record.datanet_id)
+    windows = _windows_of(slots, reader, datanet, record.datanet_id, contribution_id)
+    return WindowCount(len(windows), index.owned_windows(slots, reader, contribution_id, block_number))
 
 
 def _shared_windows(

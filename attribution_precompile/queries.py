@@ -208,6 +208,10 @@ class Queries:
             deadline=record.deadline,
         )
 
+    def died_in(self, contribution_id: int) -> int:
+        """The block in which a contribution was erased or lost a dispute; 0 while it lives."""
+        return int(layout.DEPARTURES.load_field(self._slots, "died_block", contribution_id))
+
     def content(self, contribution_id: int) -> tuple[bytes, ...] | None:
         """A contribution's segments in order; None if it is unknown or this state's node lacks a piece."""
         record = layout.CONTRIBUTIONS.load(self._slots, contribution_id)

@@ -6,7 +6,8 @@ array only grows, and only by what versions of earlier blocks have. Products are
 are at most 65,535 of them, so no sum leaves the type and the order of addition can't matter.
 
 Of equal vectors in a version the one that came in first counts, as with windows (rule 5): copies are worth nothing. A vector
-whose content a node has erased is a row of zeros that still holds its place among its equals.
+whose content a node has dropped (`redaction.py`) is a row of zeros that still holds its place among its equals. Products over a
+state in which it was alive are then not to be had: `ErasedContent`.
 """
 
 from collections.abc import Iterator, Set
@@ -29,7 +30,7 @@ from attribution_precompile.layout import (
 )
 from attribution_precompile.span_index import BlobReader
 from evm_runtime.native import Slots
-from genesis.errors import StorageCorrupt
+from genesis.errors import ErasedContent, StorageCorrupt
 
 DIGEST_BYTES: Final = 16
 
@@ -57,15 +58,25 @@ class VectorIndex:
         self._datanets: dict[int, _Bank] = {}
 
     def products(
-        self, slots: Slots, blobs: BlobReader, datanet: int, vectored: int, query: bytes, left: Set[int]
+        self,
+        slots: Slots,
+        blobs: BlobReader,
+        datanet: int,
+        vectored: int,
+        query: bytes,
+        *,
+        left: Set[int],
+        dead: Set[int],
     ) -> Products:
         """The query's products with the vectors of the first `vectored` contributions that brought any (a version's prefix).
 
-        Those of contributions in `left`, gone before the version, are passed over. `query` has the datanet's dimension.
+        Those of contributions in `left`, gone before the version, are passed over; those in `dead` hold their place among their
+        equals and score nothing. `query` has the datanet's dimension. Raises ErasedContent where this node has dropped vectors
+        of others.
         """
         with self._locked(slots, datanet) as bank:
             bank.ingest(slots, blobs, vectored)
-            return bank.products(vectored, query, left)
+            return bank.products(vectored, query, left, dead)
 
     def warm(self, slots: Slots, blobs: BlobReader, datanet: int, block_number: int) -> None:
         """Ingest what versions of blocks before `block_number` have, off the critical path: at start, or after each commit."""
@@ -104,6 +115,8 @@ class _Bank:
         self._starts: list[int] = []
         self._ids: list[int] = []
         self._priorities: list[int] = []
+        self._dropped: dict[int, int] = {}
+        """Contributions whose vectors this node doesn't hold, and their places."""
 
     def ingest(self, slots: Slots, blobs: BlobReader, vectored: int) -> None:
         """Read the vectors of contributions up to the `vectored`th."""
@@ -111,22 +124,25 @@ class _Bank:
             contribution = VECTORED.get(slots, len(self._ids), self._datanet)
             start = self._rows
             for i in range(VECTOR_CHUNKS.length(slots, contribution)):
-                self._add(blobs, VECTOR_CHUNKS.get(slots, i, contribution))
+                if not self._add(blobs, VECTOR_CHUNKS.get(slots, i, contribution)):
+                    self._dropped[contribution] = len(self._ids)
             self._starts.append(start)
             self._ids.append(contribution)
             self._priorities.append(CONTRIBUTIONS.load_field(slots, "first_order", contribution))
 
-    def _add(self, blobs: BlobReader, chunk: VectorChunk) -> None:
+    def _add(self, blobs: BlobReader, chunk: VectorChunk) -> bool:
+        """Take in the vectors of one call; False if only their digests are held."""
         content, digests = blobs.get_blob(chunk.content_hash), b""
         if content is None:
             kept = blobs.get_blob(chunk.digests_hash)
             if kept is None:
                 raise StorageCorrupt(f"vectors {chunk.content_hash.hex()} are missing: this node can't recompute DOT")
-            content, digests = bytes(chunk.count * self._dim), kept
-        digests = digests or digests_of(content, self._dim)
+            digests = kept
+        vectors = bytes(chunk.count * self._dim) if content is None else content
+        digests = digests or digests_of(vectors, self._dim)
         self._reserve(self._rows + chunk.count)
         end = self._rows + chunk.count
-        self._matrix[self._rows : end] = np.frombuffer(content, np.int8).reshape(chunk.count, self._dim)
+        self._matrix[self._rows : end] = np.frombuffer(vectors, np.int8).reshape(chunk.count, self._dim)
         self._orders[self._rows : end] = chunk.order
         for row in range(self._rows, end):
             at = (row - self._rows) * DIGEST_BYTES
@@ -135,6 +151,7 @@ class _Bank:
             if first != row:
                 self._repeated[first] = self._repeated[row] = True
         self._rows = end
+        return content is not None
 
     def _reserve(self, rows: int) -> None:
         capacity = len(self._orders)
@@ -146,7 +163,13 @@ class _Bank:
         self._groups = np.concatenate([self._groups, np.zeros(more, np.int64)])
         self._repeated = np.concatenate([self._repeated, np.zeros(more, np.bool_)])
 
-    def products(self, vectored: int, query: bytes, left: Set[int]) -> Products:
+    def products(self, vectored: int, query: bytes, left: Set[int], dead: Set[int]) -> Products:
+        for contribution, place in self._dropped.items():
+            if place < vectored and contribution not in left and contribution not in dead:
+                raise ErasedContent(
+                    f"contribution {contribution} was erased later, and this node has dropped its vectors: it can't tell "
+                    "any more what they scored before"
+                )
         starts = np.array(self._starts[:vectored], np.int64)
         end = self._starts[vectored] if vectored < len(self._starts) else self._rows
         ids = np.array(self._ids[:vectored], np.int64)
@@ -155,6 +178,8 @@ class _Bank:
         scores = np.einsum("ij,j->i", self._matrix[:end], components, dtype=np.int32, casting="unsafe")
         counted = np.repeat(here, np.diff(np.append(starts, end))) & self._first_of_equals(end, starts, here)
         best = np.maximum.reduceat(np.where(counted, scores, 0), starts) if vectored else np.zeros(0, np.int32)
+        if dead:
+            best = np.where(np.isin(ids, list(dead)), 0, best)
         found = np.flatnonzero(best > 0)
         priorities = np.array(self._priorities[:vectored], np.uint64)
         return Products(ids[found], best[found].astype(np.int64), priorities[found])

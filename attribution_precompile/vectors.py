@@ -198,9 +198,8 @@ class VectorMethods(AttributionBase):
         frame.charge(gas.products_gas(sealed.vectors, dim), "products")
         gone, dead = self._departed(frame, loaded)
         plain = frame.plain
-        found = self.vectors.products(plain, frame.state, use.datanet_id, sealed.vectored, query, gone)
-        alive = ~np.isin(found.contributions, list(dead)) if dead else slice(None)
-        ids, scores, priorities = found.contributions[alive], found.scores[alive], found.priorities[alive]
+        found = self.vectors.products(plain, frame.state, use.datanet_id, sealed.vectored, query, left=gone, dead=dead)
+        ids, scores, priorities = found.contributions, found.scores, found.priorities
         order = np.lexsort((priorities, -scores))[: self.params.payees_max]
         return [(int(ids[i]), int(scores[i]), int(priorities[i])) for i in order]
 

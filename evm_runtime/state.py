@@ -222,9 +222,10 @@ class AccountDB(AccountDatabaseAPI):
         self.set_code(address, b"")
 
     def put_blob(self, content: bytes) -> Hash32:
-        """Keep `content` by its keccak; undone on revert."""
+        """Keep `content` by its keccak; undone on revert. Also what the store has already: it may drop that before this block
+        is stored."""
         blob_hash = keccak256(content)
-        if blob_hash not in self._blobs and self._source.blob(blob_hash) is None:
+        if blob_hash not in self._blobs:
             self._set(self._blobs, blob_hash, content)
         return blob_hash
 

@@ -2,6 +2,7 @@
 
     OpenLedgerError
     ├── LocalError          this machine or its operator: a bad flag, a busy port, a locked directory
+    │   └── ErasedContent   a question about old states that needs content which this node has dropped since, as it was asked to
     ├── PeerFault           a peer broke a rule; it is scored or banned, nothing else happens
     ├── InvalidTransaction  a transaction that can never, or cannot now, be part of a block
     ├── InvalidBlock        a block, proposal, vote or commit that breaks a rule of the chain
@@ -19,6 +20,10 @@ class OpenLedgerError(Exception):
 
 class LocalError(OpenLedgerError):
     """Something on this machine or given by its operator is wrong."""
+
+
+class ErasedContent(LocalError):
+    """Content was erased, this node has dropped it, and what is asked, about a state before that, can't be told without it."""
 
 
 class PeerFault(OpenLedgerError):

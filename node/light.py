@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from consensus.light import (
     Conflict,
@@ -22,13 +22,17 @@ from consensus.light import (
     cross_check,
     follow,
 )
-from evm_runtime import trie
-from evm_runtime.source import EMPTY_ACCOUNT, Account, decode_account
+from evm_runtime.source import Account
+from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.codec import decode_json
-from genesis.errors import InvalidBlock, LocalError, PeerFault, StorageCorrupt, WireError
+from genesis.errors import InvalidBlock, LocalError, PeerFault, WireError
 from genesis.limits import VALIDATORS_MAX
-from genesis.primitives import Address, Hash32, Height, Power, Round, keccak256
+from genesis.primitives import Address, Hash32, Height, Power, Round
 from genesis.types import ChainIdentity, Commit, ConsensusData, Validator, ValidatorSet
+from node.proofs import ProvenStorage, prove_account, prove_slot
+
+if TYPE_CHECKING:
+    from attribution_precompile.queries import ReceiptInfo
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +41,6 @@ T = TypeVar("T")
 TIMEOUT_S: Final = 10
 ANSWER_BYTES_MAX: Final = 2 * 1024 * 1024
 """A light block of 256 validators takes some 150 KB of JSON; a proof takes less."""
-PROOF_NODES_MAX: Final = 65
-"""An account's key has 64 nibbles."""
 
 
 class ProviderSilent(LocalError):
@@ -58,6 +60,13 @@ class ForkFound(InvalidBlock):
         )
 
 
+class Proof(NamedTuple):
+    """Trie nodes from the state root towards an account, and from its storage root towards each slot asked for."""
+
+    account: tuple[bytes, ...]
+    slots: tuple[tuple[bytes, ...], ...]
+
+
 class Provider(Protocol):
     """Who is asked. Every method raises ProviderSilent, and PeerFault for an answer of the wrong shape."""
 
@@ -70,8 +79,8 @@ class Provider(Protocol):
 
     def light_block(self, height: Height) -> LightBlock: ...
 
-    def account_proof(self, address: Address, height: Height) -> tuple[bytes, ...]:
-        """The trie nodes from the state root after `height` towards the account."""
+    def proof(self, address: Address, height: Height, slots: Sequence[int] = ()) -> Proof:
+        """Under the state root after `height`."""
         ...
 
 
@@ -95,9 +104,18 @@ class RpcProvider:
     def light_block(self, height: Height) -> LightBlock:
         return self._read("open_lightBlock", (hex(height),), read_light_block, f"block {height}")
 
-    def account_proof(self, address: Address, height: Height) -> tuple[bytes, ...]:
-        asked: tuple[Any, ...] = ("0x" + address.hex(), [], hex(height))
-        return self._read("eth_getProof", asked, lambda raw: tuple(_bytes(node) for node in _list(raw["accountProof"])))
+    def proof(self, address: Address, height: Height, slots: Sequence[int] = ()) -> Proof:
+        asked: tuple[Any, ...] = ("0x" + address.hex(), [f"0x{slot:064x}" for slot in slots], hex(height))
+
+        def read(raw: Any) -> Proof:
+            found = Proof(
+                _nodes(raw["accountProof"]), tuple(_nodes(each["proof"]) for each in _list(raw["storageProof"]))
+            )
+            if len(found.slots) != len(slots):
+                raise ValueError(f"{len(found.slots)} proofs for {len(slots)} slots")
+            return found
+
+        return self._read("eth_getProof", asked, read)
 
     def _read(self, method: str, params: tuple[Any, ...], read: Callable[[Any], T], what: str = "") -> T:
         raw = self._call(method, params)
@@ -168,6 +186,10 @@ def _list(raw: Any) -> list[Any]:
     if not isinstance(raw, list):
         raise TypeError("expected a list")
     return raw
+
+
+def _nodes(raw: Any) -> tuple[bytes, ...]:
+    return tuple(_bytes(node) for node in _list(raw))
 
 
 def _int(raw: Any) -> int:
@@ -290,8 +312,22 @@ class LightClient:
         """(nonce, balance in wei, storage root, code hash) after the trusted block, proven. Raises InvalidBlock."""
         if self.fork is not None:
             raise self.fork
-        proof = self._leader.account_proof(address, self.trusted.height)
-        return prove_account(self.trusted.state_root, address, proof)
+        proof = self._leader.proof(address, self.trusted.height)
+        return prove_account(self.trusted.state_root, address, proof.account)
+
+    def receipt(self, receipt_id: Hash32) -> "ReceiptInfo | None":
+        """The receipt of an inference as it stands after the trusted block, proven; None if it proves that there is none.
+        Raises InvalidBlock."""
+        from attribution_precompile.audit import receipt_slots
+        from attribution_precompile.queries import Queries
+
+        if self.fork is not None:
+            raise self.fork
+        slots = receipt_slots(receipt_id)
+        proof = self._leader.proof(ATTRIBUTION_ADDRESS, self.trusted.height, slots)
+        storage_root = prove_account(self.trusted.state_root, ATTRIBUTION_ADDRESS, proof.account)[2]
+        proven = {slot: prove_slot(storage_root, slot, each) for slot, each in zip(slots, proof.slots, strict=True)}
+        return Queries(ProvenStorage(ATTRIBUTION_ADDRESS, proven), self.chain.chain_id).receipt(receipt_id)
 
     def _goal(self, target: Height | None) -> tuple[Height, list[Provider]]:
         """The height to go to, and the witnesses that have it; the slowest that is ahead sets the pace."""
@@ -343,23 +379,6 @@ def _run(work: Generator[Height, LightBlock, T], provider: Provider) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
-
-
-def prove_account(state_root: Hash32, address: Address, proof: Sequence[bytes]) -> Account:
-    """What a Merkle proof (EIP-1186) says of an account under a verified state root; zeros if it proves its absence.
-
-    Raises InvalidBlock for a proof that is not under this root, or that does not reach the account.
-    """
-    if len(proof) > PROOF_NODES_MAX:
-        raise InvalidBlock(f"a proof of {len(proof)} nodes; no account is that deep")
-    nodes = {keccak256(node): node for node in proof}
-    try:
-        value = trie.get(nodes.get, state_root, keccak256(address))
-        return EMPTY_ACCOUNT if value is None else decode_account(value)
-    except StorageCorrupt:
-        raise InvalidBlock(
-            f"the proof of account 0x{address.hex()} does not belong to the state root {state_root.hex()}"
-        ) from None
 
 
 def conflict_json(conflict: Conflict) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from node import datadir, hello, keystore
 from node.application import NodeApplication
 from node.config import NodeConfig
 from node.consensus_key import ConsensusKey
+from node.eraser import PAUSE_S, Eraser
 from node.fair_lock import FairLock
 from node.feed import Feed
 from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
@@ -93,6 +94,7 @@ class Node:
         vectors = VectorIndex(threading.RLock())
         self.store = open_store(settings.datadir, spec, index, vectors)
         self._warmer = IndexWarmer(self.store, index, vectors)
+        self._eraser = Eraser(self.store)
         self._wal_file = WalFile(_consensus_file(settings.datadir, "wal"))
         self._signer, self._sign_hello = self._open_signer(key)
         self._worker = WorkerThread("execution")
@@ -138,6 +140,7 @@ class Node:
                 nursery.start_soon(self._stop_on_halt, nursery.cancel_scope)
                 await nursery.start(self._observe_blocks)
                 nursery.start_soon(self._keep_index_warm)
+                nursery.start_soon(self._drop_what_was_erased)
                 nursery.start_soon(load_native_tier)
                 await nursery.start(serve, self._backend(), self._rpc_config())
                 if self._settings["metrics.port"]:
@@ -251,6 +254,11 @@ class Node:
                 await trio.to_thread.run_sync(self._warmer.warm_all, abandon_on_cancel=True)
                 async for stored in blocks:
                     await trio.to_thread.run_sync(self._warmer.warm_after, stored, abandon_on_cancel=True)
+
+    async def _drop_what_was_erased(self) -> None:
+        while True:
+            await trio.to_thread.run_sync(self._eraser.sweep, abandon_on_cancel=True)
+            await trio.sleep(PAUSE_S)
 
     def _log_start(self) -> None:
         settings, tip = self._settings, self.store.tip()

@@ -31,7 +31,7 @@ from evm_runtime.native import gas as gas_costs
 from evm_runtime.native.abi import AbiError, AbiType, Signature, decode, encode, parse_signature
 from evm_runtime.native.frame import Event, Frame, NativeState
 from evm_runtime.work import WorkExceeded
-from genesis.errors import FatalError, InvariantError
+from genesis.errors import FatalError, InvariantError, LocalError
 from genesis.primitives import Address, Wei
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -159,7 +159,7 @@ class NativeContract:
         return twin
 
     def __call__(self, computation: ComputationAPI) -> ComputationAPI:
-        """Handle one call (see the module's rules). Raises VMError or FatalError, nothing else."""
+        """Handle one call (see the module's rules). Raises VMError, FatalError or LocalError, nothing else."""
         message = computation.msg
         if bytes(message.storage_address) != self.address or bytes(message.code_address) != self.address:
             computation.output = b""
@@ -179,7 +179,7 @@ class NativeContract:
         except Exception as error:
             if self.hypothetical:
                 raise INCONSISTENT_STATE(str(error)) from error
-            if isinstance(error, FatalError):
+            if isinstance(error, FatalError | LocalError):
                 raise
             raise InvariantError(f"native contract {self.address.hex()}: {type(error).__name__}: {error}") from error
 

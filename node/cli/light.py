@@ -1,4 +1,4 @@
-"""`light`: follow a chain without believing any node, and prove what accounts hold.
+"""`light`: follow a chain without believing any node, and prove what accounts hold and what was paid for an inference.
 
 Exit codes, beside those of every command: 3 the leading node is wrong (it shows what does not follow from the trusted block),
 4 a fork is proven (the evidence goes to standard output).
@@ -15,6 +15,7 @@ import click
 from genesis.errors import InvalidBlock, LocalError, PeerFault
 
 if TYPE_CHECKING:
+    from attribution_precompile.queries import ReceiptInfo
     from node.light import LightClient
 
 EXIT_WRONG_NODE: Final = 3
@@ -33,6 +34,9 @@ def register(group: click.Group) -> None:
 @click.option("--trust", metavar="HEIGHT:HASH", help="a block that you know to be the chain's, from 1 on")
 @click.option("--genesis", metavar="FILE", help="genesis file of the chain, to begin at block 1 or to name the chain")
 @click.option("--balance", "balances", metavar="ADDRESS", multiple=True, help="prove this account; may be repeated")
+@click.option(
+    "--receipt", "receipts", metavar="ID", multiple=True, help="prove this inference's receipt; may be repeated"
+)
 @click.option("--height", type=click.IntRange(1), help="verify this height [default: the latest]")
 @click.option("--follow", is_flag=True, help="go on until stopped, one line per verified block")
 @click.option(
@@ -44,7 +48,7 @@ def register(group: click.Group) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="as JSON, one object per line")
 def light(urls: str, **options: Any) -> None:
-    """Verify the chain from a block you trust, ask several nodes for the same, and show proven balances."""
+    """Verify the chain from a block you trust, ask several nodes for the same, and show proven balances and receipts."""
     from node.light import ForkFound, conflict_json
     from node.logs import set_up_logging
 
@@ -67,6 +71,7 @@ def _run(urls: tuple[str, ...], options: dict[str, Any]) -> None:
 
     _stop_on_signals()
     accounts = [parse_address(text) for text in options["balances"]]
+    receipts = [_parse_hash(text, "--receipt") for text in options["receipts"]]
     client: LightClient | None = None
     shown = -1
     while True:
@@ -77,7 +82,8 @@ def _run(urls: tuple[str, ...], options: dict[str, Any]) -> None:
             if client.trusted.height != shown:
                 shown = client.trusted.height
                 proven = {address: client.account(address) for address in accounts}
-                _show(client, confirmed, len(urls) - 1, proven, options["as_json"])
+                paid = {receipt: client.receipt(receipt) for receipt in receipts}
+                _show(client, confirmed, len(urls) - 1, proven, paid, options["as_json"])
         except ProviderSilent as error:
             if not options["follow"]:
                 raise
@@ -140,11 +146,8 @@ def _parse_trust(text: str) -> Any:
     from node.light import TrustedHash
 
     height, _, digits = text.partition(":")
-    try:
-        value = bytes.fromhex(digits.removeprefix("0x"))
-    except ValueError:
-        value = b""
-    if not height.isdecimal() or len(value) != 32:
+    value = _hash_of(digits)
+    if not height.isdecimal() or value is None:
         raise LocalError(f"--trust {text!r} is not HEIGHT:HASH, such as 1000:0x… with 64 hex digits")
     if int(height) == 0:
         raise LocalError(
@@ -153,7 +156,31 @@ def _parse_trust(text: str) -> Any:
     return TrustedHash(Height(int(height)), Hash32(value))
 
 
-def _show(client: "LightClient", confirmed: int, witnesses: int, proven: dict[Any, Any], as_json: bool) -> None:
+def _parse_hash(text: str, option: str) -> Any:
+    from genesis.primitives import Hash32
+
+    value = _hash_of(text)
+    if value is None:
+        raise LocalError(f"{option} {text!r} is not a hash: 0x… with 64 hex digits")
+    return Hash32(value)
+
+
+def _hash_of(text: str) -> bytes | None:
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        return None
+    return value if len(value) == 32 else None
+
+
+def _show(
+    client: "LightClient",
+    confirmed: int,
+    witnesses: int,
+    proven: dict[Any, Any],
+    paid: "dict[Any, ReceiptInfo | None]",
+    as_json: bool,
+) -> None:
     block = client.trusted
     if as_json:
         found = {
@@ -167,12 +194,36 @@ def _show(client: "LightClient", confirmed: int, witnesses: int, proven: dict[An
                 "0x" + address.hex(): {"nonce": account[0], "balance": str(account[1])}
                 for address, account in proven.items()
             },
+            "receipts": {
+                "0x" + receipt_id.hex(): None if receipt is None else _receipt_json(receipt)
+                for receipt_id, receipt in paid.items()
+            },
         }
         click.echo(json.dumps(found))
         return
     click.echo(f"block {block.height} 0x{block.hash.hex()} verified; confirmed by {confirmed} of {witnesses} witnesses")
     for address, account in proven.items():
         click.echo(f"  0x{address.hex()}  {_open(account[1])} OPEN  nonce {account[0]}")
+    for receipt_id, receipt in paid.items():
+        told = (
+            ", ".join(f"{name} {value}" for name, value in _receipt_json(receipt).items())
+            if receipt
+            else "no such receipt"
+        )
+        click.echo(f"  receipt 0x{receipt_id.hex()}: {told}")
+
+
+def _receipt_json(receipt: "ReceiptInfo") -> dict[str, Any]:
+    return {
+        "model": receipt.model_id,
+        "agent": receipt.agent_id,
+        "payer": "0x" + receipt.payer.hex(),
+        "fee": str(receipt.fee),
+        "blockNumber": receipt.block_number,
+        "tokens": receipt.tokens,
+        "unmatched": receipt.unmatched,
+        "scoresHash": "0x" + receipt.scores_hash.hex(),
+    }
 
 
 def _open(wei: int) -> str:

@@ -259,6 +259,7 @@ OPEN_SHAPES: Final[dict[str, str | dict[str, Any]]] = {
         "poolClaims": "pool claim[]",
     },
     "owned windows": {"contribution": "quantity", "windows": "quantity"},
+    "window count": {"windows": "quantity", "owned": "quantity"},
     "explanation": {
         "verdict": "text",
         "tokens": "quantity",

@@ -7,24 +7,25 @@ the tip, so a call that runs while the next block is written never mixes two sta
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import Final, Generic, TypeVar
 
+from attribution_precompile.redaction import Redaction
 from evm_runtime.genesis_block import build_genesis
 from evm_runtime.header import Header
-from evm_runtime.keys import STATE_ROOT
+from evm_runtime.keys import STATE_ROOT, blob
 from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.runtime import ExecutedBlock, Runtime
 from evm_runtime.transaction import decode_transaction
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, InvariantError, LocalError, StorageCorrupt, WireError
 from genesis.limits import MIB
-from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Height, Round
+from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Height, Round, keccak256
 from genesis.types import EMPTY_COMMIT, Block, ChainIdentity, Commit, ConsensusData
 from node.interfaces import StoredBlock
 from node.storage import keys, records
 from node.storage.database import Database
-from node.storage.view import StateView, state_writes
+from node.storage.view import StateView, state_key, state_writes
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -58,6 +59,8 @@ class ChainStore:
         if tip is None or tip.hash != block_hash:
             raise StorageCorrupt(f"the tip is block {block_hash.hex()} at height {height}, which is not stored")
         self._tip = tip
+        self._writing = threading.Lock()
+        self._leaving: set[bytes] = set()
         self._reading = self._snapshot_runtime()
 
     # ------------------------------------------------------------ ChainReader
@@ -151,21 +154,63 @@ class ChainStore:
             commit=commit,
             size=len(block_bytes),
         )
-        self._database.write_batch(_block_writes(stored, block_bytes, executed.writes), sync=True)
-        self._blocks.put(stored.height, stored, _memory_of(stored))
-        self._headers.put(stored.height, header)
-        self._reading = self._snapshot_runtime()
-        self._tip = stored
+        writes = _block_writes(stored, block_bytes, executed.writes)
+        with self._writing:
+            self._database.write_batch(writes, sync=True)
+            self._leaving.difference_update(writes)
+            self._blocks.put(stored.height, stored, _memory_of(stored))
+            self._headers.put(stored.height, header)
+            self._reading = self._snapshot_runtime()
+            self._tip = stored
         return stored
+
+    # ------------------------------------------------------------ dropping erased content (`eraser.py`)
+
+    def begin_redaction(self, contents: Collection[Hash32]) -> Runtime:
+        """Note which of these contents blocks bring again from now on: `redact` spares them. Returns the state of now."""
+        with self._writing:
+            self._leaving = {state_key(blob(content)) for content in contents}
+            return self._reading
+
+    def redact(self, redactions: Collection[Redaction]) -> int:
+        """Do what `redactions` says, in one synchronous batch, from any thread; returns how many contents are dropped."""
+        with self._writing:
+            leaving = [r for r in redactions if state_key(blob(r.content_hash)) in self._leaving]
+            if not leaving:
+                return 0
+            writes: dict[bytes, bytes | None] = {}
+            for redaction in leaving:
+                writes[state_key(blob(redaction.content_hash))] = None
+                writes |= {state_key(blob(keccak256(kept))): kept for kept in redaction.instead}
+            height = max(self.redacted, *(r.died_block for r in leaving))
+            writes[keys.META_REDACTED] = keys.height_bytes(height)
+            self._database.write_batch(writes, sync=True)
+            self._reading = self._snapshot_runtime()
+        return len(leaving)
+
+    @property
+    def redacted(self) -> Height:
+        """The newest block in which somebody died whose content was dropped; 0 if nothing was."""
+        return Height(int.from_bytes(self._database.get(keys.META_REDACTED) or b"", "big"))
+
+    def compact(self, content: Hash32) -> None:
+        """Let the bytes of a dropped content leave the disk's files."""
+        self._database.compact(state_key(blob(content)))
 
     def rollback(self) -> StoredBlock:
         """Take the last block back, state and indexes and all, in one synchronous batch; returns the new tip.
 
-        Raises LocalError if there is none to take back, StorageCorrupt if what is stored contradicts itself.
+        Raises LocalError if there is none to take back, or if somebody would live again whose content was dropped;
+        StorageCorrupt if what is stored contradicts itself.
         """
         tip = self._tip
         if tip.height == 0:
             raise LocalError("the chain holds its genesis block alone: there is nothing to take back")
+        if tip.height <= self.redacted:
+            raise LocalError(
+                f"this node has dropped content that was erased in block {self.redacted}, so it can't go back before that; "
+                "sync again into a new data directory"
+            )
         parent = self.block(Height(tip.height - 1))
         if parent is None:
             raise StorageCorrupt(f"block {tip.height - 1}, the parent of the tip, is missing")

@@ -58,6 +58,11 @@ class Database(Reader, Protocol):
 
     def snapshot(self) -> Snapshot: ...
 
+    def compact(self, key: bytes) -> None:
+        """Write the files around `key` anew, so that values it no longer has leave the disk; those that a snapshot still sees
+        don't."""
+        ...
+
     def close(self) -> None:
         """Wait for readers that are inside a call, then close. Reads after it raise LocalError."""
         ...
@@ -217,6 +222,10 @@ class LevelDatabase:
     def snapshot(self) -> LevelSnapshot:
         with self._gate:
             return LevelSnapshot(self._db.snapshot(), self._gate)
+
+    def compact(self, key: bytes) -> None:
+        with self._gate:
+            self._db.compact_range(start=key, stop=key + b"\0")
 
     def close(self) -> None:
         if self._gate.close():

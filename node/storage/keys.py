@@ -5,6 +5,7 @@
 | `m` `schema`                 | SCHEMA_VERSION, 4 bytes                                        |
 | `m` `spec`                   | the chain spec as canonical JSON                               |
 | `m` `tip`                    | height (8 bytes) and hash (32) of the last final block         |
+| `m` `redacted`               | height: content of contributions that died in it, or before, was dropped |
 | `b` height                   | the block in the wire codec                                    |
 | `e` height                   | its header alone, RLP (a quick way to what `b` holds too)      |
 | `c` height                   | the commit that made it final, wire codec (none for genesis)   |
@@ -24,11 +25,12 @@ from typing import Final
 
 from genesis.primitives import Address, Hash32, Height
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 META_SCHEMA: Final = b"mschema"
 META_SPEC: Final = b"mspec"
 META_TIP: Final = b"mtip"
+META_REDACTED: Final = b"mredacted"
 STATE_PREFIX: Final = b"s"
 
 _BLOCK: Final = b"b"

@@ -22,6 +22,11 @@ class StateView:
             yield key[cut:], value
 
 
+def state_key(key: bytes) -> bytes:
+    """The database's key for a key of the state."""
+    return STATE_PREFIX + key
+
+
 def state_writes(writes: WriteSet) -> dict[bytes, bytes | None]:
     """A block's state writes as keys of the database."""
-    return {STATE_PREFIX + key: value for key, value in writes.items()}
+    return {state_key(key): value for key, value in writes.items()}

@@ -121,6 +121,13 @@ def test_a_contract_reports_and_pays(devnet: DevnetProcess) -> None:
     assert (paid["contributionId"], paid["weight"]) == (contribution, 18)
     assert broker.functions.last().call() == inferred["receiptId"]
     assert chain.contract.functions.getReceipt(inferred["receiptId"]).call()[2] == broker.address
+    receipt_id, genesis = "0x" + inferred["receiptId"].hex(), str(devnet.datadir / "genesis.json")
+    command = [OPENLEDGER, "light", "--genesis", genesis, "--rpc", devnet.url(), "--receipt", receipt_id, "--json"]
+    proven = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)
+    assert (proven["receipts"][receipt_id]["payer"], proven["receipts"][receipt_id]["fee"]) == (
+        broker.address.lower(),
+        str(fee),
+    )
     assert chain.contract.functions.claimable(chain.account.address).call()[0] > before
 
     poor = send(
@@ -153,7 +160,8 @@ def test_custom_errors_are_decoded_by_web3(devnet: DevnetProcess) -> None:
         chain.contract.functions.quote(10**9, 0, 1).call()
     assert caught.value.data is not None
     selector = Web3.keccak(text="UnknownModel(uint64)")[:4].hex()
-    assert str(caught.value.data).removeprefix("0x").startswith(selector)
+    data = bytes.fromhex(str(caught.value.data).removeprefix("0x"))
+    assert data[:4].hex() == selector and chain.web3.codec.decode(["uint64"], data[4:]) == (10**9,)
 
 
 def test_open_reads_serve_the_registry(devnet: DevnetProcess) -> None:

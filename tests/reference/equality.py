@@ -15,14 +15,14 @@ from attribution_precompile import datanet_index, reference, roster, window_runs
 from attribution_precompile.declarations import Use
 from attribution_precompile.fees import split_fee
 from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.redaction import redactions
 from attribution_precompile.settlement import UseTerms, divide
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.tokens import WORDS_V1, TextError, tokenize
 from attribution_precompile.tracing import Traced, load_uses, trace_tokens
-from genesis.primitives import Wei, keccak256
+from genesis.primitives import Wei
 from tests.reference.timelines import VOCABULARY, Timeline
 from tests.unit.attribution.direct import DictState
+from tests.unit.attribution.redacting import drop
 
 OUTPUTS = 16
 """Cases of one history."""
@@ -72,9 +72,7 @@ def _tend_index(timeline: Timeline) -> None:
     if rng.random() < 0.2:
         for written in (written for datanet in timeline.datanets for written in datanet.written):
             if 0 < written.died_block < state.block_number:
-                for redaction in list(redactions(slots, state, written.id)):
-                    state.blobs[keccak256(redaction.instead)] = redaction.instead
-                    state.blobs.pop(redaction.content_hash)
+                drop(slots, state, written.id)
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,23 @@ def explain(context: Context, model_id: int, output: bytes, contribution_id: int
     }
 
 
+@method("open_newWindows", _CONTRIBUTION, _BLOCK, result="window count", runs=Runs.CALL)
+def new_windows(context: Context, contribution_id: int, ref: BlockRef) -> Json:
+    """How many windows a contribution has, and how many of them a review would count as its own now: of a copy none.
+
+    So curators see what is worth their gas before they spend it.
+    """
+    from attribution_precompile.explain import TraceError, count_windows
+
+    header = header_at(context.chain, ref)
+    reader = ContractReader(context.chain.runtime.state(header))
+    try:
+        found = count_windows(reader, context.services.backend.span_index, contribution_id, header.number + 1)
+    except TraceError as error:
+        raise server_error(str(error)) from None
+    return {"windows": quantity(found.windows), "owned": quantity(found.owned)}
+
+
 @method("open_segments", _CONTRIBUTION, _BLOCK, result="segment places", runs=Runs.READ)
 def segments(context: Context, contribution_id: int, ref: BlockRef) -> list[Json]:
     """A contribution's segments: their places in the datanet, as a priority challenge names them, and in the chain's order."""

@@ -168,7 +168,13 @@ def contributions_of(context: Context, datanet_id: int, cursor: int, limit: int,
 
 @method("open_content", _ID, _BLOCK, result="segments or null", runs=Runs.CALL)
 def content(context: Context, contribution_id: int, ref: BlockRef) -> list[str] | None:
-    """The public content of a contribution, a piece for each call that brought it; null if this node does not hold it."""
+    """The public content of a contribution, a piece for each call that brought it; null if this node does not hold it.
+
+    Once it has died (erased, or lost in a dispute) it is served for no block any more.
+    """
+    died = queries(context, LATEST).died_in(contribution_id)
+    if died:
+        raise server_error(f"contribution {contribution_id} was erased or lost a dispute in block {died}")
     found = queries(context, ref).content(contribution_id)
     return None if found is None else [data(piece) for piece in found]
 

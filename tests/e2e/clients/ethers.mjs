@@ -116,7 +116,8 @@ async function errors() {
   for (const attempt of [() => quote.staticCall(ABSENT, 0, 0), () => quote.estimateGas(ABSENT, 0, 0)]) {
     await assert.rejects(attempt, (error) => {
       assert.equal(error.code, "CALL_EXCEPTION");
-      assert.equal(error.revert?.name ?? attribution.interface.parseError(error.data).name, "UnknownModel");
+      const { name, args } = error.revert ?? attribution.interface.parseError(error.data);
+      assert.deepEqual([name, ...args], ["UnknownModel", BigInt(ABSENT)]);
       return true;
     });
   }

@@ -21,6 +21,8 @@ class DictState:
     def __init__(self) -> None:
         self.block_number, self.timestamp = 1, START_TIME
         self.slots: dict[int, int] = {}
+        self.changed: set[int] = set()
+        """Slots written, or written back, since somebody emptied this."""
         self.elsewhere: dict[tuple[bytes, int], int] = {}
         """Slots of other accounts."""
         self.balances: dict[bytes, int] = {}
@@ -37,6 +39,8 @@ class DictState:
     def undo(self, mark: int) -> None:
         while len(self._undo) > mark:
             where, key, value = self._undo.pop()
+            if where is self.slots:
+                self.changed.add(key)
             if value is None:
                 where.pop(key, None)
             else:
@@ -50,6 +54,7 @@ class DictState:
     def set_storage(self, address: bytes, slot: int, value: int) -> None:
         if address == ATTRIBUTION_ADDRESS:
             self._set(self.slots, slot, value)
+            self.changed.add(slot)
         else:
             self._set(self.elsewhere, (address, slot), value)
 

@@ -85,9 +85,12 @@ def test_the_owner_takes_back_what_is_left(world: World) -> None:
 
 
 def test_registration_is_checked(world: World) -> None:
-    refused(world, "InvalidParameter", lambda: world.registerAgent("", bytes(20), 1, []))
+    zero = "nobody holds the zero address"
+    refused(world, "InvalidParameter", lambda: world.registerAgent("", bytes(20), 1, []), "wallet", zero)
     refused(world, "TooLong", lambda: world.registerAgent("u" * 1_025, WALLET, 1, []), "uri", 1_025, 1_024)
     refused(world, "TooLong", lambda: world.registerAgent("", WALLET, 1, [1] * 65), "models", 65, 64)
+    at_the_limits = world.registerAgent("u" * 1_024, WALLET, 1, [1] * 64)
+    assert at_the_limits == 2 and world.events("AgentRegistered")[0]["agentId"] == 2
 
 
 def test_typed_queries_show_agents_and_lineage(world: World) -> None:

@@ -1,5 +1,6 @@
 """ATTESTED: a bond, a root, a window for disputes, claims with proofs; and every wei accounted for."""
 
+import functools
 import random
 
 import pytest
@@ -103,23 +104,27 @@ def test_shares_sum_to_all_that_is_held_whatever_the_order() -> None:
 
 
 def test_who_may_attest_and_with_what_bond(world: World) -> None:
-    refused(world, "NotAllowed", lambda: attest(world, sender=USER))
-    refused(world, "FeeTooLow", lambda: attest(world, value=FEE - 1))
+    role = "the model's signer, or its owner if it names none"
+    refused(world, "NotAllowed", lambda: attest(world, sender=USER), "0x" + USER.hex(), role)
+    refused(world, "FeeTooLow", lambda: attest(world, value=FEE - 1), FEE, FEE - 1)
     world.setModel(1, BOB, 0, PRICE, True, sender=DEV)
-    refused(world, "NotAllowed", lambda: attest(world))
+    refused(world, "NotAllowed", lambda: attest(world), "0x" + DEV.hex(), role)
     refused(world, "BondTooLow", lambda: attest(world, sender=BOB), PART + PARAMS.attest_bond, 0)
     world.bond(sender=BOB, value=PART + PARAMS.attest_bond)
     attest(world, sender=BOB)
     refused(world, "BondTooLow", lambda: attest(world, sender=BOB), PART + PARAMS.attest_bond, 0)
-    refused(world, "BondTooLow", lambda: world.unbond(1, sender=BOB))
-    refused(world, "WrongMethod", lambda: world.run(1, words(0, 10), FEE))
-    refused(world, "InvalidParameter", lambda: attest(world, total=0, sender=BOB))
-    refused(world, "InvalidParameter", lambda: attest(world, total=1 << 128, sender=BOB))
+    refused(world, "BondTooLow", lambda: world.unbond(1, sender=BOB), 1, 0)
+    refused(world, "WrongMethod", lambda: world.run(1, words(0, 10), FEE), 1, Method.ATTESTED)
+    for total in (0, 1 << 128):
+        weighed = functools.partial(attest, world, total=total, sender=BOB)
+        refused(world, "InvalidParameter", weighed, "totalWeight", "1 to 2**128 - 1")
     zero_root = (1, 0, ZERO32, 0, 40, ZERO32, 5)
-    refused(world, "InvalidParameter", lambda: world.inferAttested(*zero_root, sender=BOB, value=FEE))
+    tree_rule = ("scoreRoot", "the root of a tree with at least one score")
+    refused(world, "InvalidParameter", lambda: world.inferAttested(*zero_root, sender=BOB, value=FEE), *tree_rule)
     no_tokens = (1, 0, ZERO32, 0, 0, EVIDENCE, 5)
-    refused(world, "TooShort", lambda: world.inferAttested(*no_tokens, sender=BOB, value=FEE))
-    refused(world, "UnknownReceipt", lambda: world.getAttestation(ZERO32))
+    refused(world, "TooShort", lambda: world.inferAttested(*no_tokens, sender=BOB, value=FEE), "output (tokens)", 0, 1)
+    refused(world, "UnknownReceipt", lambda: world.getAttestation(ZERO32), ZERO32)
+    assert world.getBond(BOB) == (0, PART + PARAMS.attest_bond), "one receipt has locked it"
 
 
 def test_an_agents_deposit_pays_where_its_wallet_attests(world: World) -> None:
@@ -135,15 +140,19 @@ def test_a_forged_score_or_too_much_weight_is_refused(world: World) -> None:
     overweight = attest(world, total=650)
     final(world)
     proofs = leaves(SCORES)[1]
-    refused(world, "BadProof", lambda: world.claimScored(receipt, (1, 601), proofs[0]))
-    refused(world, "BadProof", lambda: world.claimScored(receipt, (1, 600), proofs[1]))
-    refused(world, "BadProof", lambda: world.claimScored(receipt, (1, 600), []))
-    refused(world, "TooLong", lambda: world.claimScored(receipt, (1, 600), [ZERO32] * 65))
+    forged = [((1, 601), proofs[0]), ((2, 600), proofs[0]), ((1, 600), proofs[1]), ((1, 600), [])]
+    for score, proof in forged:
+        called = functools.partial(world.claimScored, receipt, score, proof)
+        refused(world, "BadProof", called, "this score is not in the tree")
+    refused(world, "TooLong", lambda: world.claimScored(receipt, (1, 600), [ZERO32] * 65), "proof", 65, 64)
     unknown = attest(world, [(9, 1)])
     final(world)
-    refused(world, "UnknownContribution", lambda: claim(world, unknown, 0, [(9, 1)]))
+    refused(world, "UnknownContribution", lambda: claim(world, unknown, 0, [(9, 1)]), 9)
     claim(world, overweight, 0)
-    refused(world, "BadProof", lambda: claim(world, overweight, 1))
+    assert world.balance(ALICE) == PART * 600 // 650
+    exceeds = "the weights in the tree exceed its total"
+    refused(world, "BadProof", lambda: claim(world, overweight, 1), exceeds)
+    assert world.balance(BOB) == 0
 
 
 def test_an_inner_node_is_no_leaf() -> None:
@@ -251,12 +260,16 @@ def test_disputing_oneself_costs_half_the_bond(world: World) -> None:
 
 
 def test_what_a_dispute_needs(world: World) -> None:
-    refused(world, "UnknownReceipt", lambda: world.disputeScores(EVIDENCE, EVIDENCE, sender=USER, value=10**20))
-    receipt = attest(world)
-    short = PARAMS.dispute_bond - 1
-    refused(world, "BondTooLow", lambda: world.disputeScores(receipt, EVIDENCE, sender=USER, value=short))
-    refused(world, "UnknownDispute", lambda: world.resolve(1, True, sender=COUNCIL))
-    refused(world, "UnknownDispute", lambda: world.getDispute(1))
+    refused(
+        world, "UnknownReceipt", lambda: world.disputeScores(EVIDENCE, EVIDENCE, sender=USER, value=10**20), EVIDENCE
+    )
+    receipt, bond = attest(world), PARAMS.dispute_bond
+    short = functools.partial(world.disputeScores, receipt, EVIDENCE, sender=USER, value=bond - 1)
+    refused(world, "BondTooLow", short, bond, bond - 1)
+    refused(world, "UnknownDispute", lambda: world.resolve(1, True, sender=COUNCIL), 1)
+    refused(world, "UnknownDispute", lambda: world.getDispute(1), 1)
+    assert world.disputeScores(receipt, EVIDENCE, sender=USER, value=bond) == 1
+    assert world.getDispute(1)[5] == bond and world.getAttestation(receipt)[8] == 1
 
 
 def test_a_chain_without_a_council_has_no_attested_models() -> None:
@@ -265,5 +278,9 @@ def test_a_chain_without_a_council_has_no_attested_models() -> None:
     contribution = world.give(1, ALICE, words(0, 20))
     world.accept(contribution)
     world.publish(1)
-    refused(world, "NotSupported", lambda: world.model([(1, 1, 0, 10_000)], kind=Method.ATTESTED))
-    refused(world, "NotSupported", lambda: world.disputeContribution(contribution, EVIDENCE, sender=BOB, value=10**20))
+    uses = [(1, 1, 0, 10_000)]
+    missing = "ATTESTED: this chain has no council to judge disputed scores"
+    refused(world, "NotSupported", lambda: world.model(uses, kind=Method.ATTESTED), missing)
+    disputed = functools.partial(world.disputeContribution, contribution, EVIDENCE, sender=BOB, value=10**20)
+    refused(world, "NotSupported", disputed, "judgement: this chain has no council")
+    assert world.model(uses) == 1, "the methods that are recomputed need none"

@@ -1,6 +1,6 @@
 """Audit: receipts proven to a third party, verdicts on why somebody was or wasn't paid, exports as others read them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -8,16 +8,20 @@ import pytest
 import rlp
 from eth_abi import encode
 from trie import HexaryTrie
+from trie.exceptions import BadTrieProof
 
 from attribution_precompile.audit import AuditQueries, receipt_slots
 from attribution_precompile.declarations import Method
-from attribution_precompile.explain import TraceError, Verdict, explain, why
+from attribution_precompile.explain import TraceError, Verdict, count_windows, explain, why
 from attribution_precompile.queries import Queries
 from attribution_precompile.span_index import SpanIndex
 from consensus.light import LightBlock, LightParams, check_first_block, verify
 from evm_runtime.runtime import ExecutedBlock
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
-from genesis.primitives import WEI_PER_OPEN, Address, Hash32, keccak256
+from genesis.errors import InvalidBlock
+from genesis.primitives import WEI_PER_OPEN, Address, Hash32, Height, keccak256
+from genesis.types import ChainIdentity
+from node.light import LightClient, Proof
 from node.rpc.exports import CROISSANT, TrainingSummary, UsedVersion, croissant, spdx
 from tests.unit.attribution.test_blocks import new_contract
 from tests.unit.attribution.test_interface import Reader
@@ -99,8 +103,54 @@ def test_a_third_party_verifies_a_receipt_from_a_header_and_proofs() -> None:
     assert receipt.scores_hash == keccak256(encode(["(uint64,uint128)[]"], [scores])), "and who was scored with what"
     assert receipt.scores_hash != keccak256(encode(["(uint64,uint128)[]"], [scores[::-1]]))
     forged = {**sent, slots[2]: sent[slots[0]]}
-    with pytest.raises(Exception, match=r"."):
+    with pytest.raises(BadTrieProof):
         Queries(Proven(last.state_root, proof.account_proof, forged), CHAIN_ID).receipt(receipt_id)
+
+
+class OneNode:
+    """A node that serves a chain to a light client; `forge` changes what it says of slots."""
+
+    name = "the only node"
+
+    def __init__(self, chain: Chain, forge: Callable[[list[tuple[bytes, ...]]], object] = lambda _proofs: None) -> None:
+        self._chain = chain
+        self._forge = forge
+
+    def identity(self) -> ChainIdentity:
+        return self._chain.identity
+
+    def tip(self) -> Height:
+        return Height(len(self._chain.blocks))
+
+    def light_block(self, height: Height) -> LightBlock:
+        return light_block(self._chain, self._chain.blocks[height - 1])
+
+    def proof(self, address: Address, _height: Height, slots: Sequence[int] = ()) -> Proof:
+        found = self._chain.runtime.state().proof(address, tuple(slots))
+        proofs = [each.proof for each in found.storage_proof]
+        self._forge(proofs)
+        return Proof(found.account_proof, tuple(proofs))
+
+
+def client_of(chain: Chain, node: OneNode) -> LightClient:
+    first, last = (light_block(chain, chain.blocks[place]) for place in (0, -1))
+    return LightClient(chain.identity, LightParams(), first, node, [], lambda: last.time_ms)
+
+
+def test_the_light_client_proves_receipts_and_that_there_is_none() -> None:
+    chain, receipt_id, _ = paid_chain()
+    client = client_of(chain, OneNode(chain))
+    with pytest.raises(InvalidBlock, match="does not belong to the state root"):
+        client.receipt(receipt_id)  # the node proves the state of now, the client trusts that of block 1
+    client.advance()
+    proven = client.receipt(receipt_id)
+    assert proven is not None and (proven.payer, proven.fee) == (ADDRESSES[3], 33 * WEI_PER_OPEN)
+    assert client.receipt(Hash32(b"\x07" * 32)) is None
+    for forge in (lambda proofs: proofs.reverse(), lambda proofs: proofs.__setitem__(1, proofs[1][:-1])):
+        lying = client_of(chain, OneNode(chain, forge))
+        lying.advance()
+        with pytest.raises(InvalidBlock, match="does not belong to the storage root"):
+            lying.receipt(receipt_id)
 
 
 # ---------------------------------------------------------------- why
@@ -171,6 +221,21 @@ def test_outranked_windows_are_owned_and_still_not_paid(world: World) -> None:
     model = world.model([(3, 1, 0, 10_000)])
     found, tokens, windows = verdict(world, words(0, 29), 7, model)
     assert (found, tokens, windows) == (Verdict.OUTRANKED, 0, 2)
+
+
+def test_a_curator_sees_what_a_review_would_count_before_paying_for_it(world: World) -> None:
+    """Equal to what the review then finds; it is asked before it and on the state before it."""
+    copy = world.give(1, CAROL, words(0, 40))
+    partly = world.give(1, CAROL, words(30, 10) + " " + words(700, 20))
+    world.chain.next_block()
+    for contribution, counted in ((copy, (33, 0)), (partly, (23, 20)), (3, (13, 13))):
+        found = count_windows(Reader(world), SpanIndex(nullcontext()), contribution, world.chain.number)
+        assert (found.windows, found.owned) == counted
+    for contribution, owned in ((copy, 0), (partly, 20)):
+        world.review(contribution, True, 1)
+        assert world.getContribution(contribution)[5] == owned
+    with pytest.raises(TraceError, match="no contribution 99"):
+        count_windows(Reader(world), SpanIndex(nullcontext()), 99, world.chain.number)
 
 
 def test_what_cannot_be_explained_says_why(world: World) -> None:

@@ -1,10 +1,12 @@
 """Bonds with contributions, the bounds of content, and the end of appending."""
 
+from pathlib import Path
+
 import pytest
 
 from genesis.primitives import WEI_PER_OPEN
 from tests.unit.attribution.test_errors import refused
-from tests.unit.attribution.world import ALICE, BOB, REVIEW_SECONDS, ZERO32, World, params, words
+from tests.unit.attribution.world import ALICE, BOB, OWNER, REVIEW_SECONDS, ZERO32, World, params, words
 
 PRICE = WEI_PER_OPEN
 
@@ -93,3 +95,27 @@ def test_what_is_complete_takes_no_more(world: World) -> None:
     late = bonded(world, words(40, 20), PRICE)
     world.chain.next_block(REVIEW_SECONDS)
     refused(world, "DeadlinePassed", lambda: world.finalizeContent(late, sender=ALICE))
+
+
+def gas_of(world: World, who: bytes, name: str, *arguments: object) -> int:
+    result = world.chain.call(who, world.contract.address, world.data(name, *arguments))
+    assert result.ok
+    return result.gas_used
+
+
+def test_rejecting_costs_a_sixth_of_the_smallest_upload_whatever_the_size() -> None:
+    """docs/attribution.md says so, and that nobody has to be paid for it therefore."""
+    world = World()
+    world.datanet()
+    upload = []
+    for count in (8, 8, 1_000):
+        given = (1, words(0, count).encode(), ZERO32, ALICE, ZERO32)
+        upload.append(gas_of(world, ALICE, "contribute", *given))
+    world.chain.next_block()
+    rejected = {gas_of(world, OWNER, "review", contribution, False, 0) for contribution in (2, 3)}
+    document = (Path(__file__).parents[3] / "docs" / "attribution.md").read_text()
+    [least] = rejected
+    assert (
+        f"Who does reject pays little: {least:,} gas" in document and f"(8 tokens) costs {upload[1]:,}, one" in document
+    )
+    assert upload[2] > upload[1] > 6 * least

@@ -5,10 +5,11 @@ from contextlib import nullcontext
 import pytest
 
 from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.redaction import redactions
 from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.tokens import WORDS_V1, tokenize
 from genesis.errors import StorageCorrupt
 from genesis.primitives import WEI_PER_OPEN, keccak256
+from tests.unit.attribution.redacting import drop, droppable
 from tests.unit.attribution.test_errors import refused
 from tests.unit.attribution.test_interface import Reader
 from tests.unit.attribution.world import (
@@ -147,22 +148,23 @@ def test_rejected_content_can_be_erased_and_still_counts_for_nothing(world: Worl
 
 
 def test_nodes_keep_window_ids_in_place_of_erased_content(world: World) -> None:
-    blobs = world.chain.state.blobs
-    reader = Reader(world)
-    assert list(redactions(ReaderSlots(reader), reader, 1)) == []
+    state, reader = world.chain.state, Reader(world)
+    assert droppable(ReaderSlots(reader), reader, 1) == []
     world.erase(1, sender=ALICE)
     world.chain.next_block()
-    found = list(redactions(ReaderSlots(reader), reader, 1))
-    assert [r.content_hash for r in found] == [keccak256(TEXT.encode())]
-    del blobs[found[0].content_hash]
+    assert droppable(ReaderSlots(reader), reader, 1, through=state.block_number - 2) == [], "alive then"
+    [found] = drop(ReaderSlots(reader), state, 1)
+    assert found.content_hash == keccak256(TEXT.encode())
+    [ids] = found.instead
+    del state.blobs[keccak256(ids)]
     with pytest.raises(StorageCorrupt, match="missing"):
         owners(world)
-    blobs[keccak256(found[0].instead)] = found[0].instead
+    state.put_blob(ids)
     third = world.give(1, CAROL, words(3, 12))
     world.accept(third)
     assert owners(world) == {} == owners(world, next_version(world))
     assert world.getContribution(third)[5] == 0 and owners(world, text=words(100, 20)) == {2: 20}
-    assert list(redactions(ReaderSlots(reader), reader, 1)) == []
+    assert droppable(ReaderSlots(reader), reader, 1) == []
 
 
 def test_erasing_a_copy_drops_nothing_that_others_need(world: World) -> None:
@@ -170,21 +172,41 @@ def test_erasing_a_copy_drops_nothing_that_others_need(world: World) -> None:
     reader = Reader(world)
     copy = world.give(1, CAROL, TEXT)
     world.erase(copy, sender=CAROL)
-    assert list(redactions(ReaderSlots(reader), reader, copy)) == [], "Alice's is alive and has the same bytes"
+    assert droppable(ReaderSlots(reader), reader, copy) == [], "Alice's is alive and has the same bytes"
     world.erase(1, sender=ALICE)
-    [found] = redactions(ReaderSlots(reader), reader, 1)
+    [found] = droppable(ReaderSlots(reader), reader, 1)
     raw = world.datanet(tokenizer=b"\x09" * 32)
-    trap = world.give(raw, CAROL, found.instead)
+    trap = world.give(raw, CAROL, found.instead[0])
     world.erase(trap, sender=CAROL)
-    assert list(redactions(ReaderSlots(reader), reader, trap)) == []
+    assert droppable(ReaderSlots(reader), reader, trap) == []
+
+
+def test_what_is_dropped_leaves_what_each_who_had_it_needs(world: World) -> None:
+    """The same bytes in datanets of other windows, and held behind a salt: all of them dead, all of them still indexed."""
+    other = world.datanet(min_span=12)
+    twice = world.give(other, CAROL, TEXT)
+    hidden = int(world.contribute(1, TEXT.encode(), bytes(32), CAROL, b"s" * 32, sender=CAROL))
+    world.accept(twice)
+    world.publish(other)
+    for contribution, who in ((hidden, CAROL), (twice, CAROL), (1, ALICE)):
+        world.erase(contribution, sender=who)
+    world.chain.next_block()
+    state, slots = world.chain.state, ReaderSlots(Reader(world))
+    [found] = drop(slots, state, hidden)
+    assert {len(ids) // 16 for ids in found.instead} == {13, 9}
+    assert drop(slots, state, 1, twice) == []
+    index = SpanIndex(nullcontext())
+    for datanet, k in ((1, 8), (other, 12)):
+        ids = tokenize(TEXT.encode(), WORDS_V1).window_ids(k)
+        assert set(index.owners(slots, state, datanet, 1, ids)[0].tolist()) == {1 if datanet == 1 else twice}
 
 
 def test_what_is_hidden_can_be_erased_too(world: World) -> None:
     hidden = int(world.contribute(1, words(800, 20).encode(), bytes(32), CAROL, b"s" * 32, sender=CAROL))
     world.erase(hidden, sender=CAROL)
     reader = Reader(world)
-    [found] = redactions(ReaderSlots(reader), reader, hidden)
-    assert found.instead == b"" and world.getContribution(hidden)[7] == 4
+    [found] = droppable(ReaderSlots(reader), reader, hidden)
+    assert found.instead == () and world.getContribution(hidden)[7] == 4
     refused(world, "WrongStatus", lambda: world.finalizeContent(hidden, sender=CAROL), hidden, 4)
 
 

@@ -5,11 +5,11 @@ import random
 import pytest
 
 from attribution_precompile.merkle import leaf_of, tree
-from attribution_precompile.redaction import redactions
 from attribution_precompile.tokens import WORDS_V1, tokenize
 from evm_runtime.native import PlainSlots
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import Hash32, keccak256
+from tests.unit.attribution.redacting import drop
 from tests.unit.attribution.test_errors import refused
 from tests.unit.attribution.world import ALICE, BOB, CAROL, COUNCIL, USER, World, words
 
@@ -151,9 +151,7 @@ def test_an_erased_text_still_shows_who_came_first_on_nodes_that_dropped_it_and_
     world.chain.next_block()
     state = world.chain.state
     if redacted:
-        [found] = redactions(PlainSlots(state, world.contract.address), state, 1)
-        state.put_blob(found.instead)
-        state.blobs = {key: blob for key, blob in state.blobs.items() if key != found.content_hash}
+        [_] = drop(PlainSlots(state, world.contract.address), state, 1)
     challenge(world, 2, 0, 3, 1, 0, 0)
 
 

@@ -18,6 +18,7 @@ from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, keccak256
 from node.fair_lock import FairLock
 from tests.unit.attribution.direct import DictState, Direct
+from tests.unit.attribution.redacting import drop
 from tests.unit.attribution.world import ALICE, BOB, CAROL, OWNER, REVIEW_SECONDS, ZERO32, World, params, words
 
 TOKENS_OF_A_CALL_MAX = AttributionParams().call_bytes_max // 2
@@ -203,17 +204,13 @@ def owners_in(index: SpanIndex, world: World, datanet: int, output: bytes) -> li
 
 def test_a_node_without_content_may_keep_the_ids_instead() -> None:
     """Erased text is replaced by its window ids; an index made from these has the same owners as one made before."""
-    from attribution_precompile.redaction import redactions
-
     world, datanet, given = written(3, 60)
     world.erase(given[1], sender=ALICE)
     world.chain.next_block()
     state = world.chain.state
     outputs = [words(1_000 * i, 60).encode() for i in range(3)]
     before = [owners_in(world.contract.index, world, datanet, output) for output in outputs]
-    for redaction in list(redactions(slots_of(world), state, given[1])):
-        state.blobs = {key: blob for key, blob in state.blobs.items() if key != redaction.content_hash}
-        state.blobs = state.blobs | {keccak256(redaction.instead): redaction.instead}
+    [_] = drop(slots_of(world), state, given[1])
     fresh = SpanIndex(nullcontext())
     assert [owners_in(fresh, world, datanet, output) for output in outputs] == before
     assert before == [[contribution] * 53 for contribution in given]

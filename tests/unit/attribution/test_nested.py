@@ -1,4 +1,4 @@
-"""Every mutating method in an inner call that fails and is caught: nothing of it remains."""
+"""Every mutating method in an inner call that fails and is caught, in a static call, and on loan: nothing of it remains."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +35,11 @@ def outer(target: address, data: Bytes[5000], amount: uint256, fail: bool) -> bo
 def inner(target: address, data: Bytes[5000], amount: uint256, fail: bool):
     raw_call(target, data, value=amount)
     assert not fail
+
+@external
+@payable
+def lent(target: address, data: Bytes[5000]) -> Bytes[64]:
+    return raw_call(target, data, max_outsize=64, is_delegate_call=True)
 """
 
 
@@ -177,6 +182,11 @@ def test_each_mutating_method_reverts_cleanly_inside_a_try_and_catch() -> None:
         data = world.data(name, *arguments)
         before = world.chain.state.make_state_root(), dict(world.chain.state.blobs)
         inner(data, value, True)
+        static = world.chain.call(player, world.contract.address, data, static=True)
+        assert not static.ok and not static.output, f"{name} writes in a static call"
+        lent = encode(["address", "bytes"], ["0x" + world.contract.address.hex(), data])
+        borrowed = world.chain.call(player, player, keccak256(b"lent(address,bytes)")[:4] + lent, value=value)
+        assert borrowed.ok and borrowed.output == encode(["bytes"], [b""]) and not borrowed.logs
         assert (world.chain.state.make_state_root(), dict(world.chain.state.blobs)) == before, name
         inner(data, value, False)
         assert world.chain.state.make_state_root() != before[0], name

@@ -7,11 +7,11 @@ import pytest
 from eth_account.messages import encode_typed_data
 
 from attribution_precompile.declarations import Method
-from attribution_precompile.redaction import redactions
 from attribution_precompile.vector_index import VectorIndex
 from evm_runtime.native import PlainSlots
-from genesis.errors import StorageCorrupt
+from genesis.errors import ErasedContent, StorageCorrupt
 from genesis.primitives import WEI_PER_OPEN, keccak256
+from tests.unit.attribution.redacting import drop
 from tests.unit.attribution.test_errors import refused
 from tests.unit.attribution.test_signature import SIGNER, typed_data
 from tests.unit.attribution.vector_history import VectorHistory
@@ -237,6 +237,7 @@ def test_an_index_is_warmed_by_what_earlier_blocks_published(world: World) -> No
 
 
 def test_erased_vectors_can_be_dropped_and_hold_their_place(world: World) -> None:
+    go_back = world.chain.checkpoint()
     world.erase(2, sender=COUNCIL)
     world.chain.next_block()
     world.accept(give(world, CAROL, 850, (0, 50, 0, 0)))
@@ -245,15 +246,18 @@ def test_erased_vectors_can_be_dropped_and_hold_their_place(world: World) -> Non
     before = scores(world, 3, 3, 3, 3, model=model)
     assert before == {1: 300}
     state, contract = world.chain.state, world.contract
-    for redaction in redactions(PlainSlots(state, contract.address), state, 2):
-        state.put_blob(redaction.instead)
-        state.blobs = {key: blob for key, blob in state.blobs.items() if key != redaction.content_hash}
+    assert len(drop(PlainSlots(state, contract.address), state, 2)) == 2, "text and vectors"
     contract.vectors = VectorIndex(nullcontext())
     assert scores(world, 3, 3, 3, 3, model=model) == before
-    state.blobs = {}
+    blobs, state.blobs = state.blobs, {}
     contract.vectors = VectorIndex(nullcontext())
     with pytest.raises(StorageCorrupt, match="missing"):
         scores(world, 3, 3, 3, 3, model=model)
+    go_back()
+    world.chain.state.blobs = blobs
+    contract.vectors = VectorIndex(nullcontext())
+    with pytest.raises(ErasedContent, match="contribution 2 was erased later"):
+        scores(world, 2, 1, 0, 0)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from attribution_precompile import layout
 from attribution_precompile.commitments import commitment_hash
+from attribution_precompile.contract import AttributionContract
 from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import (
     Call,
@@ -41,29 +42,36 @@ OPENING = bytes(32) + b" ".join([b"w"] * 16)
 T = TypeVar("T")
 
 
+def mutating_methods() -> set[str]:
+    """The names of all methods that change something: a walk long enough succeeds with each."""
+    return {found.signature.name for found in AttributionContract.methods.values() if not found.view}
+
+
 class Memo:
-    """Records of a state, decoded once for the same words: a step changes few of those that a check adds up."""
+    """Records of a state, decoded once until a slot of theirs changes: a step changes few of those that a check adds up."""
 
     def __init__(self, state: DictState) -> None:
         self._state = state
-        self._places: dict[tuple[Any, ...], int] = {}
         self._decoded: dict[tuple[Any, ...], Any] = {}
+        self._record_at: dict[int, tuple[Any, ...]] = {}
 
     def load(self, records: Records[T], *keys: int | bytes) -> T:
+        while self._state.changed:
+            self._decoded.pop(self._record_at.get(self._state.changed.pop(), ()), None)
         where = (records.slot, *keys)
-        at = self._places.get(where)
-        if at is None:
-            at = self._places[where] = mapping_slot(records.slot, *keys)
-        get = self._state.slots.get
-        words = tuple(get(at + i, 0) for i in range(records.size))
         known = self._decoded.get(where)
-        if known is None or known[0] != words:
-            known = self._decoded[where] = words, records.load(ReaderSlots(self._state), *keys)
-        return known[1]  # type: ignore[no-any-return]  # what this type of record decodes to
+        if known is None:
+            known = self._decoded[where] = records.load(ReaderSlots(self._state), *keys)
+            first = mapping_slot(records.slot, *keys)
+            self._record_at.update((first + i, where) for i in range(records.size))
+        return known  # type: ignore[no-any-return]  # what this type of record decodes to
 
 
 class Walk:
-    """`step()` does something; `check()` compares the contract's books with its balance and with what came in and went out."""
+    """`step()` does something; `check()` compares the contract's books with its balance and with what came in and went out.
+
+    Each method that succeeds is checked by itself. Who walks checks after each step as well, for what was refused.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -73,16 +81,27 @@ class Walk:
             self.direct.state.balances[who] = FUNDS
         self.direct.state.elsewhere[STAKING_ADDRESS, reserve.RESERVE.slot] = RESERVE
         self.memo = Memo(self.direct.state)
-        self.disputes: list[int] = []
-        self.attested: list[tuple[Hash32, list[tuple[int, int]]]] = []
-        self.claims = self.committed_datanet = 0
         self.datanets: list[int] = []
         self.contributions: list[int] = []
         self.models: list[int] = []
-        self.texts: list[str] = []
-        self.promised: list[tuple[Address, int, bytes]] = []
-        self.paid_in = self.paid_out = self.drained = self.inferences = self.by_agents = self.left = 0
         self.agents: list[int] = []
+        self.disputes: list[int] = []
+        self.attested: list[Hash32] = []
+        self.scores: dict[Hash32, list[tuple[int, int]]] = {}
+        self.texts: list[str] = []
+        self.promised: list[tuple[Address, int, list[bytes]]] = []
+        self.committed_datanet = 0
+        self.paid_in = self.paid_out = self.drained = 0
+        made: dict[str, list[Any]] = {
+            "createDatanet": self.datanets, "registerModel": self.models, "registerAgent": self.agents,
+            **dict.fromkeys(("contribute", "contributeCommitted"), self.contributions),
+            **dict.fromkeys(
+                ("disputeScores", "disputeContribution", "challengePriority", "challengeCommitted"), self.disputes
+            ),
+            "inferAttested": self.attested,
+        }  # fmt: skip
+        self._made = made
+        """By method, the list of what it has made."""
         for _ in range(3):
             self._create_datanet()
 
@@ -91,7 +110,7 @@ class Walk:
             (self._contribute, 10), (self._review, 10), (self._publish, 5), (self._register, 3), (self._infer, 45),
             (self._claim, 8), (self._claim_pool, 12), (self._set_payout, 3), (self._end_block, 4),
             (self._append, 6), (self._withdraw_bond, 6), (self._change_terms, 2), (self._change_model, 2),
-            (self._commit, 3), (self._reveal, 3),
+            (self._commit, 3), (self._reveal, 3), (self._complete, 1), (self._change_datanet, 2),
             (self._register_agent, 2), (self._fund_agent, 6), (self._withdraw_agent, 3),
             (self._leave, 2), (self._commit_vectors, 3), (self._infer_vector, 5),
             (self._bond, 3), (self._attest, 5), (self._claim_scored, 8), (self._dispute_scores, 6), (self._resolve, 5),
@@ -104,6 +123,16 @@ class Walk:
         if self.rng.random() < 0.3:
             self.direct.next_block(self.rng.choice([0, 1, 5]))
 
+    def _do(self, who: Address, name: str, *arguments: Any, value: int = 0) -> Any:
+        """Call a method. The books must balance when it has succeeded."""
+        result = self.direct.call(who, name, *arguments, value=value)
+        self.paid_in += value
+        self.paid_out += result if name == "claim" else 0
+        if name in self._made:
+            self._made[name].append(result)
+        self.check()
+        return result
+
     def check(self) -> None:
         slots, load = ReaderSlots(self.direct.state), self.memo.load
         claimable = sum(layout.CLAIMABLE.get(slots, who) for who in (*self.people, TREASURY))
@@ -113,7 +142,7 @@ class Walk:
         held += sum(load(layout.AGENTS, agent).deposit for agent in self.agents)
         held += sum(load(layout.DISPUTES, dispute).bond for dispute in self.disputes)
         bonds = [load(layout.BONDS, who) for who in self.people]
-        attested = [load(layout.ATTESTATIONS, receipt) for receipt, _ in self.attested]
+        attested = [load(layout.ATTESTATIONS, receipt) for receipt in self.attested]
         held += sum(bond.free + bond.locked for bond in bonds)
         held += sum(a.held - a.held * a.claimed_weight // a.total_weight for a in attested)
         assert sum(bond.locked for bond in bonds) == sum(a.bond for a in attested), "each lock is a receipt's"
@@ -153,7 +182,7 @@ class Walk:
         return self.rng.choice(self.people)
 
     def _create_datanet(self) -> None:
-        self.datanets.append(self.direct.call(self.people[0], "createDatanet", self._terms()))
+        self._do(self.people[0], "createDatanet", self._terms())
 
     def _terms(self) -> DatanetParams:
         rng = self.rng
@@ -178,9 +207,10 @@ class Walk:
             text = self._text(self.rng.randint(8, 40))
             arguments = (self.rng.choice(self.datanets), text.encode(), ZERO32, self._who(), ZERO32)
             value = self.rng.choice([0, 12_345, 20_000])
-            self.contributions.append(self.direct.call(self._who(), "contribute", *arguments, value=value))
-            self.paid_in += value
+            contribution = self._do(self._who(), "contribute", *arguments, value=value)
             self.texts.append(text)
+            if self.rng.random() < 0.2:
+                self._give_vectors(contribution)
 
     def _contributor(self, contribution: int) -> Address:
         return layout.CONTRIBUTIONS.load(ReaderSlots(self.direct.state), contribution).contributor
@@ -189,93 +219,116 @@ class Walk:
         if self.contributions:
             contribution = self.rng.choice(self.contributions[-8:])
             text, value = self._text(self.rng.randint(8, 300)), self.rng.choice([0, 30_000])
-            self.direct.call(self._contributor(contribution), "appendContent", contribution, text.encode(), value=value)
-            self.paid_in += value
+            self._do(self._contributor(contribution), "appendContent", contribution, text.encode(), value=value)
 
     def _commit(self) -> None:
-        who, text, datanet = self._who(), self._text(20).encode(), self.rng.choice(self.datanets)
-        root = next_content_root(ZERO32, keccak256(text))
-        self.direct.call(who, "commit", commitment_hash(who, SALT, datanet, root, who))
-        self.promised.append((who, datanet, text))
+        who, datanet = self._who(), self.rng.choice(self.datanets)
+        pieces = [self._text(20).encode() for _ in range(self.rng.choice([1, 1, 2]))]
+        root = ZERO32
+        for piece in pieces:
+            root = next_content_root(root, keccak256(piece))
+        self._do(who, "commit", commitment_hash(who, SALT, datanet, root, who))
+        self.promised.append((who, datanet, pieces))
 
     def _reveal(self) -> None:
         if self.promised and len(self.contributions) < 80:
-            who, datanet, text = self.promised.pop(self.rng.randrange(len(self.promised)))
+            who, datanet, pieces = self.promised.pop(self.rng.randrange(len(self.promised)))
             if self.rng.random() < 0.2:
-                text += b" and never found"
+                pieces.append(b"with more behind it that nobody has committed to before")
             value = 20_000
-            arguments = (datanet, text, ZERO32, who, SALT)
-            self.contributions.append(self.direct.call(who, "contribute", *arguments, value=value))
-            self.paid_in += value
+            contribution = self._do(who, "contribute", datanet, pieces[0], ZERO32, who, SALT, value=value)
+            for piece in pieces[1:]:
+                self._do(who, "appendContent", contribution, piece, value=value)
+            if len(pieces) > 1:
+                self._do(who, "finalizeContent", contribution)
+
+    def _complete(self) -> None:
+        if self.contributions:
+            contribution = self.rng.choice(self.contributions[-8:])
+            self._do(self._contributor(contribution), "finalizeContent", contribution)
 
     def _register_agent(self) -> None:
         if len(self.agents) < 4 and self.models:
             cap, models = self.rng.choice([0, 10**19, 10**24]), tuple(self.models)
-            self.agents.append(self.direct.call(self._who(), "registerAgent", "", self._who(), cap, models))
+            self._do(self._who(), "registerAgent", "", self._who(), cap, models)
         elif self.agents:
             agent = self.rng.choice(self.agents)
             owner = layout.AGENTS.load(ReaderSlots(self.direct.state), agent).owner
-            self.direct.call(owner, "setAgent", agent, self._who(), 10**24, tuple(self.models[-20:]))
+            self._do(owner, "setAgent", agent, self._who(), 10**24, tuple(self.models[-20:]))
 
     def _fund_agent(self) -> None:
         if self.agents:
             value = self.rng.choice([1, 10**18, 10**20])
-            self.direct.call(self._who(), "depositAgent", self.rng.choice(self.agents), value=value)
-            self.paid_in += value
+            self._do(self._who(), "depositAgent", self.rng.choice(self.agents), value=value)
 
     def _withdraw_agent(self) -> None:
         if self.agents:
             agent = self.rng.choice(self.agents)
             owner = layout.AGENTS.load(ReaderSlots(self.direct.state), agent).owner
-            self.direct.call(owner, "withdrawAgent", agent, self.rng.choice([1, 10**18]))
+            self._do(owner, "withdrawAgent", agent, self.rng.choice([1, 10**18]))
 
     def _leave(self) -> None:
         if self.contributions:
             contribution = self.rng.choice(self.contributions)
             name, more = self.rng.choice([("withdrawConsent", (4,)), ("erase", ())])
-            self.direct.call(self._contributor(contribution), name, contribution, *more)
-            self.left += 1
+            self._do(self._contributor(contribution), name, contribution, *more)
 
     def _withdraw_bond(self) -> None:
         if self.contributions:
             contribution = self.rng.choice(self.contributions)
-            self.direct.call(self._contributor(contribution), "withdrawBond", contribution)
+            self._do(self._contributor(contribution), "withdrawBond", contribution)
 
     def _change_terms(self) -> None:
-        self.direct.call(self.people[0], "setDatanet", self.rng.choice(self.datanets), self._terms())
+        self._do(self.people[0], "setDatanet", self.rng.choice(self.datanets), self._terms())
 
     def _change_model(self) -> None:
         if self.models:
             model, heir = self.rng.choice(self.models), self._who()
             owner = layout.MODELS.load(ReaderSlots(self.direct.state), model).owner
-            self.direct.call(owner, "transferModel", model, heir)
-            self.direct.call(heir, "acceptModel", model)
+            self._do(owner, "transferModel", model, heir)
+            self._do(heir, "acceptModel", model)
+            prices = self.rng.choice([(0, 0), (1, 1), (10**15, 123_456_789)])
+            self._do(heir, "setModel", model, Address(bytes(20)), *prices, self.rng.random() < 0.9)
+            self._do(heir, "setUses", model, self._uses())
+
+    def _change_datanet(self) -> None:
+        """Somebody takes it over, hands out roles and admissions, and gives it back."""
+        owner, heir, datanet = self.people[0], self._who(), self.rng.choice(self.datanets)
+        self._do(owner, "transferDatanet", datanet, heir)
+        self._do(heir, "acceptDatanet", datanet)
+        self._do(heir, "setRole", datanet, self._who(), self.rng.choice([0, 1]))
+        if self.models:
+            self._do(heir, "allowModel", datanet, self.rng.choice(self.models), self.rng.random() < 0.5)
+        self._do(heir, "transferDatanet", datanet, owner)
+        self._do(owner, "acceptDatanet", datanet)
 
     def _review(self) -> None:
         if self.contributions:
             accept = self.rng.random() < 0.8
             quality = self.rng.choice([0, 1, 77, 9_999, 10_000]) if accept else 0
-            self.direct.call(self.people[0], "review", self.rng.choice(self.contributions), accept, quality)
+            self._do(self.people[0], "review", self.rng.choice(self.contributions), accept, quality)
 
     def _publish(self) -> None:
-        self.direct.call(self.people[0], "publishVersion", self.rng.choice(self.datanets))
+        self._do(self.people[0], "publishVersion", self.rng.choice(self.datanets))
 
-    def _register(self) -> None:
+    def _uses(self) -> tuple[Use, ...]:
         slots = ReaderSlots(self.direct.state)
         chosen = self.rng.sample(self.datanets, self.rng.randint(1, len(self.datanets)))
         versions = [layout.DATANETS.load(slots, datanet).versions for datanet in chosen]
         shares = [10_000 // len(chosen)] * len(chosen)
         shares[0] += 10_000 - sum(shares)
-        uses = tuple(
+        return tuple(
             Use(datanet, max(1, version - self.rng.randint(0, 2)), 0, share)
             for datanet, version, share in zip(chosen, versions, shares, strict=True)
         )
+
+    def _register(self) -> None:
         prices = self.rng.choice([(0, 0), (1, 1), (10**15, 123_456_789), (0, 10**21 + 7)])
         parents = self.rng.sample(self.models, min(len(self.models), self.rng.choice([0, 0, 1, 2])))
         owed = tuple(Parent(parent, self.rng.choice([1, 100, 777])) for parent in parents)
         kind = self.rng.choice([Method.SPAN, Method.SPAN, Method.DOT, Method.ATTESTED, Method.POOL])
-        arguments = ("", ZERO32, kind, Address(bytes(20)), *prices, 0, owed, uses)
-        self.models.append(self.direct.call(self._who(), "registerModel", *arguments))
+        arguments = ("", ZERO32, kind, Address(bytes(20)), *prices, 0, owed, self._uses())
+        self._do(self._who(), "registerModel", *arguments)
 
     def _infer(self) -> None:
         if not self.models:
@@ -297,26 +350,23 @@ class Walk:
             for _ in range(self.rng.choice([1, 1, 1, 3]))
         )
         if len(calls) == 1:
-            self.direct.call(payer, "infer", calls[0], value=value)
+            self._do(payer, "infer", calls[0], value=value)
         else:
-            self.direct.call(payer, "inferBatch", calls, value=value)
-        self.paid_in += value
-        self.inferences += len(calls)
-        self.by_agents += bool(agent)
+            self._do(payer, "inferBatch", calls, value=value)
         return None
 
     def _claim(self) -> None:
-        self.paid_out += self.direct.call(self._who(), "claim", self._who())
+        self._do(self._who(), "claim", self._who())
 
     def _claim_pool(self) -> None:
         if self.contributions:
             chosen = tuple(self.rng.choices(self.contributions, k=3))
-            self.direct.call(self._who(), "claimPool", chosen)
+            self._do(self._who(), "claimPool", chosen)
 
     def _set_payout(self) -> None:
         if self.contributions:
             contribution = self.rng.choice(self.contributions)
-            self.direct.call(self._contributor(contribution), "setPayout", contribution, self._who())
+            self._do(self._contributor(contribution), "setPayout", contribution, self._who())
 
     def _end_block(self) -> None:
         self.direct.receive_drawn()
@@ -329,25 +379,25 @@ class Walk:
 
     def _commit_vectors(self) -> None:
         if self.contributions:
-            contribution = self.rng.choice(self.contributions[-6:])
-            vectors = bytes(self.rng.choice([1, 7, 255, 128]) for _ in range(3 * self.rng.randint(1, 3)))
-            self.direct.call(self._contributor(contribution), "commitVectors", contribution, 3, vectors)
+            self._give_vectors(self.rng.choice(self.contributions[-6:]))
+
+    def _give_vectors(self, contribution: int) -> None:
+        vectors = bytes(self.rng.choice([1, 7, 255, 128]) for _ in range(3 * self.rng.randint(1, 3)))
+        self._do(self._contributor(contribution), "commitVectors", contribution, 3, vectors)
 
     def _infer_vector(self) -> None:
         models = self._models_by(Method.DOT)
         if models:
             value, query = self.rng.choice([0, 10**18, 10**20]), bytes(self.rng.choice([1, 200]) for _ in range(3))
             arguments = (self.rng.choice(models), 0, ZERO32, 5, self.rng.randint(1, 50), query, Signed(0, 0, b""))
-            self.direct.call(self._who(), "inferVector", *arguments, value=value)
-            self.paid_in += value
+            self._do(self._who(), "inferVector", *arguments, value=value)
 
     def _bond(self) -> None:
         if self.rng.random() < 0.5:
-            self.direct.call(self._who(), "unbond", self.rng.choice([1, 10**18]))
+            self._do(self._who(), "unbond", self.rng.choice([1, 10**18]))
             return
         value = self.rng.choice([10**19, 10**21])
-        self.direct.call(self._who(), "bond", value=value)
-        self.paid_in += value
+        self._do(self._who(), "bond", value=value)
 
     def _attest(self) -> None:
         models = self._models_by(Method.ATTESTED)
@@ -358,44 +408,41 @@ class Walk:
             total = sum(weight for _, weight in scores) + self.rng.choice([0, 0, 5, -1])
             arguments = (model, 0, ZERO32, 5, self.rng.randint(1, 50), tree([leaf_of(*s) for s in scores])[0], total)
             owner = self.memo.load(layout.MODELS, model).owner
-            self.attested.append((self.direct.call(owner, "inferAttested", *arguments, value=value), scores))
-            self.paid_in += value
+            if self.rng.random() < 0.5:
+                self._do(owner, "bond", value=10**20)
+            self.scores[self._do(owner, "inferAttested", *arguments, value=value)] = scores
 
     def _claim_scored(self) -> None:
         if self.attested:
-            receipt, scores = self.rng.choice(self.attested)
+            receipt = self.rng.choice(self.attested)
+            scores = self.scores[receipt]
             if self.rng.random() < 0.1:
                 self.direct.next_block(LONG_SECONDS)
             place = self.rng.randrange(len(scores))
             proof = tree([leaf_of(*score) for score in scores])[1][place]
-            self.direct.call(self._who(), "claimScored", receipt, Score(*scores[place]), tuple(proof))
-            self.claims += 1
+            self._do(self._who(), "claimScored", receipt, Score(*scores[place]), tuple(proof))
 
     def _dispute_scores(self) -> None:
         if self.attested:
             value = self.rng.choice([0, 10**19, 10**19 + 3])
-            receipt, _ = self.rng.choice(self.attested)
-            self.disputes.append(self.direct.call(self._who(), "disputeScores", receipt, ZERO32, value=value))
-            self.paid_in += value
+            self._do(self._who(), "disputeScores", self.rng.choice(self.attested), ZERO32, value=value)
 
     def _resolve(self) -> None:
         if self.disputes:
             if self.rng.random() < 0.2:
                 self.direct.next_block(LONG_SECONDS)
             who = self.rng.choice([COUNCIL, COUNCIL, *self.people])
-            self.direct.call(who, "resolve", self.rng.choice(self.disputes[-6:]), self.rng.random() < 0.5)
+            self._do(who, "resolve", self.rng.choice(self.disputes[-6:]), self.rng.random() < 0.5)
 
     def _contribute_committed(self) -> None:
         if not self.committed_datanet:
             terms = self._terms()._replace(commit_only=True, min_span=16)
-            self.committed_datanet = self.direct.call(self.people[0], "createDatanet", terms)
-            self.datanets.append(self.committed_datanet)
+            self.committed_datanet = self._do(self.people[0], "createDatanet", terms)
         elif len(self.contributions) < 80:
             ids = tokenize(b" ".join([b"w"] * 16), WORDS_V1).window_ids(16)
             root, value = leaf_of(0, keccak256(OPENING)), 20_000
             arguments = (self.committed_datanet, root, 16, ids, self._who())
-            self.contributions.append(self.direct.call(self._who(), "contributeCommitted", *arguments, value=value))
-            self.paid_in += value
+            self._do(self._who(), "contributeCommitted", *arguments, value=value)
 
     def _challenge_committed(self) -> None:
         committed = [
@@ -406,21 +453,19 @@ class Walk:
         if committed:
             value = 10**19
             contribution = self.rng.choice(committed)
-            self.disputes.append(self.direct.call(self._who(), "challengeCommitted", contribution, 0, value=value))
-            self.paid_in += value
+            self._do(self._who(), "challengeCommitted", contribution, 0, value=value)
 
     def _reveal_window(self) -> None:
         for dispute in self.disputes[-6:]:
             found = self.memo.load(layout.DISPUTES, dispute)
             if found.kind == DisputeKind.COMMITTED and found.state == DisputeState.OPEN:
                 contributor = self._contributor(int.from_bytes(found.subject, "big"))
-                self.direct.call(contributor, "reveal", dispute, OPENING, ())
+                self._do(contributor, "reveal", dispute, OPENING, ())
 
     def _dispute_contribution(self) -> None:
         if self.contributions:
             arguments = (self.rng.choice(self.contributions), ZERO32)
-            self.disputes.append(self.direct.call(self._who(), "disputeContribution", *arguments, value=10**19))
-            self.paid_in += 10**19
+            self._do(self._who(), "disputeContribution", *arguments, value=10**19)
 
     def _challenge_priority(self) -> None:
         """Somebody's whole text, given again by another, and challenged."""
@@ -430,9 +475,6 @@ class Walk:
             net, value = self.rng.choice(self.datanets[:3]), 20_000
             given = []
             for who in (earlier, later):
-                given.append(self.direct.call(who, "contribute", net, text, ZERO32, who, ZERO32, value=value))
-                self.contributions.append(given[-1])
-                self.paid_in += value
+                given.append(self._do(who, "contribute", net, text, ZERO32, who, ZERO32, value=value))
             last = layout.SEGMENTS.length(ReaderSlots(self.direct.state), net) - 1
-            dispute = self.direct.call(earlier, "challengePriority", given[1], last, 0, given[0], last - 1, 0)
-            self.disputes.append(dispute)
+            self._do(earlier, "challengePriority", given[1], last, 0, given[0], last - 1, 0)

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,15 +22,16 @@ from node.cli.light import light as light_command
 from node.light import (
     ForkFound,
     LightClient,
+    Proof,
     ProviderSilent,
     RpcProvider,
     TrustedHash,
     begin_from_genesis,
     begin_from_hash,
     conflict_json,
-    prove_account,
     read_light_block,
 )
+from node.proofs import prove_account
 from tests.unit.light.light_chain import (
     CHAIN,
     PARAMS,
@@ -77,7 +78,7 @@ class FakeProvider:
             raise ProviderSilent(f"no block {height}")
         return self.chain[height]
 
-    def account_proof(self, address: Address, height: Height) -> tuple[bytes, ...]:
+    def proof(self, address: Address, height: Height, slots: Sequence[int] = ()) -> Proof:
         raise ProviderSilent("no proofs here")
 
 
@@ -221,7 +222,7 @@ def test_accounts_are_proven_present_and_absent() -> None:
     assert prove_account(trie.EMPTY_ROOT, stranger, ()) == EMPTY_ACCOUNT
     with pytest.raises(InvalidBlock):
         prove_account(root, stranger, trie.prove(nodes.get, root, keccak256(RICH))[:1])
-    with pytest.raises(InvalidBlock, match="no account is that deep"):
+    with pytest.raises(InvalidBlock, match="no account and no slot is that deep"):
         prove_account(root, RICH, (b"",) * 66)
 
 

@@ -52,6 +52,7 @@ PARAMS: dict[str, list[Any]] = {
     "open_evidence": ["0x1"],
     "open_explain": [2, "0x" + (b"It said: " + TEXT[:60]).hex(), 1],
     "open_exportTrainingSummary": [2, "croissant"],
+    "open_newWindows": [2],
     "open_segments": [1],
     "open_statement": [1],
     "open_validator": ["0x" + VALIDATOR.hex()],

@@ -9,6 +9,7 @@ from trio.testing import trio_test
 from web3.logs import DISCARD
 
 from attribution_precompile.merkle import leaf_of
+from node.eraser import Eraser
 from tests.unit.rpc.real import ADDRESSES, RealNode, real_node
 from tests.unit.rpc.test_real_chain import TEXT, attribution, fill_registry, hexed, in_thread, live, send
 
@@ -68,6 +69,9 @@ async def test_explanations_segments_and_exports(node: RealNode) -> None:
         other = await client.call("open_explain", 1, hexed(b"eight words that nobody has written down so far"), 1)
         assert (other["verdict"], other["spans"], other["windows"]) == ("not in the output", [], "0x0")
         assert await client.error("open_explain", 1, hexed(output), 9) == (-32000, "there is no contribution 9")
+        counted = await client.call("open_newWindows", 1)
+        assert counted["windows"] == counted["owned"] == (await client.call("open_contribution", 1))["ownedWindows"]
+        assert await client.error("open_newWindows", 9) == (-32000, "there is no contribution 9")
         [segment] = await client.call("open_segments", 1)
         contribution = await client.call("open_contribution", 1)
         assert (segment["place"], segment["tokens"]) == ("0x0", contribution["tokens"])
@@ -109,3 +113,34 @@ async def test_attested_scores_and_disputes(node: RealNode) -> None:
             await client.call("open_dispute", 2) is None
             and await client.call("open_attestation", "0x" + "00" * 32) is None
         )
+
+
+@trio_test
+async def test_erased_content_is_served_no_more_and_its_past_stays_explained(node: RealNode) -> None:
+    """On a node that has dropped the bytes and started again, too: old payments keep their spans, and every answer says why."""
+    async with live(node) as (client, w3):
+        output, inferred = await in_thread(lambda: fill_registry(w3))
+        statement = await client.call("open_statement", 1)
+        traced = await client.call("open_trace", 1, hexed(output))
+        sent = await in_thread(lambda: send(w3, attribution(w3).functions.erase(1), 1))
+        await node.produce()
+        for dropped in (False, True):
+            if dropped:
+                assert Eraser(node.chain, delay=1).sweep() == 1
+                node.index.clear()
+            code, said = await client.error("open_content", 1)
+            assert (code, said) == (
+                -32000,
+                f"contribution 1 was erased or lost a dispute in block {sent['blockNumber']}",
+            )
+            explained = await client.call("open_explain", 1, hexed(output), 1)
+            assert (explained["verdict"], explained["spans"]) == ("dead", [])
+            assert explained["owners"] == [{"contribution": "0x1", "windows": explained["windows"]}]
+            assert (await client.call("open_trace", 1, hexed(output)))["scores"] == []
+            stated = await client.call("open_statement", 1)
+            assert stated["payments"] == statement["payments"] and stated["fromPool"] == statement["owedByPool"]
+            then = hex(sent["blockNumber"] - 1)
+            assert (await client.call("open_explain", 1, hexed(output), 1, then))["verdict"] == "paid"
+            assert (await client.call("open_contribution", 1))["status"] == "erased"
+        assert traced["scores"] != []
+        assert (await client.call("open_receipt", hexed(inferred["receiptId"])))["model"] == "0x1"
