@@ -92,12 +92,9 @@ def _block_args(value: Any) -> BlockArgs:
         return absent if given is None else within(name, parse, given)
 
     calls = member("calls", array, [])
-    accounts = member("stateOverrides", state_overrides, {})
-    if any(each.move_precompile_to is not None for each in accounts.values()):
-        raise BadParam("stateOverrides: movePrecompileToAddress is not supported here; eth_call takes it")
     return BlockArgs(
         calls=tuple(within(f"calls {place}", call_args, each) for place, each in enumerate(calls)),
-        accounts=accounts,
+        accounts=member("stateOverrides", state_overrides, {}),
         around=member("blockOverrides", block_overrides, BlockOverrideArgs()),
     )
 
