@@ -1,5 +1,6 @@
 """The clients of the fuzzer, and what they demand of the server."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,9 @@ LOGGING = "0x60aa60bb5f5fa2602a60005260206000f3"
 SKIPPED = ("admin_addPeer", "eth_sendRawTransactionSync")
 FAILURES_MAX = 20
 BLOCK_INTERVAL_S = 0.5
+BLOCK_STALLED_S = 10.0
+"""Most take some milliseconds; the machine may be busy with other things."""
+TELL_S = 60.0
 INTERNAL = b'"error":{"code":-32603'
 
 
@@ -38,11 +42,13 @@ class Report:
     errors: int = 0
     failures: list[str] = field(default_factory=list)
     end: float = 0.0
+    requests_max: float = math.inf
+    blocks: int = 0
     slowest_block_s: float = 0.0
 
     def goes_on(self) -> bool:
         """Clients stop by themselves: a client that is cancelled may leave its socket open, and the server with it."""
-        return trio.current_time() < self.end
+        return trio.current_time() < self.end and self.passed + len(self.failures) < self.requests_max
 
     def judge(self, body: bytes, answer: bytes) -> None:
         """Count one answer, or say what is wrong with it."""
@@ -84,9 +90,17 @@ def _method_names(body: bytes) -> list[str | None]:
     return [name if isinstance(name, str) else None]
 
 
-async def run(folder: Path, seed: int, seconds: float) -> Report:
-    """One campaign. What the server leaves behind is a failure, too."""
-    report = Report()
+async def run(
+    folder: Path,
+    seed: int,
+    seconds: float,
+    requests_max: float = math.inf,
+    tell: Callable[[Report], None] | None = None,
+) -> Report:
+    """One campaign, until time is over or `requests_max` are answered. A block that was stalled, and what the server leaves
+    behind, are failures, too. `tell` is called every minute.
+    """
+    report = Report(requests_max=requests_max)
     with real_node(folder) as node:
         await _fill(node)
         config = RpcConfig(
@@ -105,6 +119,8 @@ async def run(folder: Path, seed: int, seconds: float) -> Report:
                 for number, client in enumerate((over_http, over_http, over_sockets, over_websocket)):
                     clients.start_soon(client, port, _requests(node, config, seed * 1_000 + number), report)
                 clients.start_soon(_blocks_go_on, node, report)
+                if tell is not None:
+                    clients.start_soon(_tell, report, tell)
             await _settle(quiet, report)
             async with httpx.AsyncClient() as http:
                 body = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
@@ -120,8 +136,20 @@ async def _blocks_go_on(node: RealNode, report: Report) -> None:
     while report.goes_on():
         began = trio.current_time()
         await node.produce()
-        report.slowest_block_s = max(report.slowest_block_s, trio.current_time() - began)
+        took = trio.current_time() - began
+        report.blocks, report.slowest_block_s = report.blocks + 1, max(report.slowest_block_s, took)
+        if took > BLOCK_STALLED_S:
+            report.failures.append(f"block {node.chain.tip().height} took {took:.1f} s")
         await trio.sleep(BLOCK_INTERVAL_S)
+
+
+async def _tell(report: Report, tell: Callable[[Report], None]) -> None:
+    told = trio.current_time()
+    while report.goes_on():
+        await trio.sleep(1.0)
+        if trio.current_time() >= told + TELL_S:
+            told = trio.current_time()
+            tell(report)
 
 
 async def _settle(quiet: int, report: Report) -> None:
