@@ -58,7 +58,7 @@ BLOCKS_MAX: Final = 256
 NONCE_TOO_LOW, NONCE_TOO_HIGH, FEE_TOO_LOW, GAS_TOO_LOW, NO_FUNDS, BLOCK_GAS = range(-38010, -38016, -1)
 NUMBER_ORDER, TIME_ORDER, MOVED_ONTO_ITSELF, MOVED_TOGETHER = range(-38020, -38024, -1)
 INITCODE_SIZE, LIMIT_EXCEEDED = -38025, -38026
-INTERNAL: Final = -32603
+INVALID_PARAMS, INTERNAL = -32602, -32603
 
 
 class SimulationRefused(LocalError):
@@ -366,6 +366,7 @@ def _check_nonce(state: State, tx: Transaction) -> None:
 _CODES: Final = (
     ("nonce too low", NONCE_TOO_LOW),
     ("nonce too high", NONCE_TOO_HIGH),
+    ("max priority fee per gas higher than max fee per gas", INVALID_PARAMS),
     ("max fee per gas less than block base fee", FEE_TOO_LOW),
     ("insufficient funds for gas * price + value", NO_FUNDS),
     ("max initcode size exceeded", INITCODE_SIZE),

@@ -23,6 +23,10 @@ def _peak_mb() -> float:
 
 
 def _tell(report: Report) -> None:
+    """Say how it stands, and of each failure once what it was."""
+    for line in report.failures[report.told :]:
+        print(line)
+    report.told = len(report.failures)
     print(
         f"{report.passed} passed, {len(report.failures)} failed; {report.blocks} blocks, the slowest took "
         f"{report.slowest_block_s:.2f} s; peak RSS {_peak_mb():,.0f} MB",
@@ -41,8 +45,6 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = trio.run(run, Path(folder), options.seed, seconds, options.requests, _tell)
-    for line in report.failures:
-        print(line, flush=True)
     print(f"seed {options.seed}: {report.results} results and {report.errors} errors answered")
     print(f"{report.passed / (time.monotonic() - began):,.0f} requests/s")
     _tell(report)

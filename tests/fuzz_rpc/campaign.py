@@ -1,6 +1,7 @@
 """The clients of the fuzzer, and what they demand of the server."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,8 @@ BLOCK_INTERVAL_S = 0.5
 BLOCK_STALLED_S = 10.0
 """Most take some milliseconds; the machine may be busy with other things."""
 TELL_S = 60.0
-INTERNAL = b'"error":{"code":-32603'
+INTERNAL = re.compile(rb'"error":{"code":-32603,"message":"(?!err: nonce has max value)')
+"""geth has this code for a nonce that can't be raised in eth_simulateV1, too (and so has the test vector for it)."""
 
 
 @dataclass
@@ -43,6 +45,8 @@ class Report:
     failures: list[str] = field(default_factory=list)
     end: float = 0.0
     requests_max: float = math.inf
+    told: int = 0
+    """Failures that somebody was told of."""
     blocks: int = 0
     slowest_block_s: float = 0.0
 
@@ -53,6 +57,7 @@ class Report:
     def judge(self, body: bytes, answer: bytes) -> None:
         """Count one answer, or say what is wrong with it."""
         try:
+            assert not INTERNAL.search(answer), "an internal error"
             self._check(orjson.loads(answer), _method_names(body))
             self.passed += 1
         except (AssertionError, ValueError, KeyError) as error:
@@ -70,7 +75,6 @@ class Report:
             self.errors += 1
             error = found["error"]
             assert isinstance(error["code"], int) and isinstance(error["message"], str), "a malformed error"
-            assert error["code"] != -32603, "an internal error"
             return
         self.results += 1
         [name] = names
@@ -98,7 +102,7 @@ async def run(
     tell: Callable[[Report], None] | None = None,
 ) -> Report:
     """One campaign, until time is over or `requests_max` are answered. A block that was stalled, and what the server leaves
-    behind, are failures, too. `tell` is called every minute.
+    behind, are failures, too. `tell` is called every minute, and once there is a failure.
     """
     report = Report(requests_max=requests_max)
     with real_node(folder) as node:
@@ -144,11 +148,11 @@ async def _blocks_go_on(node: RealNode, report: Report) -> None:
 
 
 async def _tell(report: Report, tell: Callable[[Report], None]) -> None:
-    told = trio.current_time()
+    told, known = trio.current_time(), 0
     while report.goes_on():
         await trio.sleep(1.0)
-        if trio.current_time() >= told + TELL_S:
-            told = trio.current_time()
+        if trio.current_time() >= told + TELL_S or len(report.failures) > known:
+            told, known = trio.current_time(), len(report.failures)
             tell(report)
 
 
@@ -212,7 +216,7 @@ async def over_sockets(port: int, requests: Requests, report: Report) -> None:
                 data = data[: random.randrange(len(data))]
             found = await _exchange(stream, data, random.randint(1, len(data) or 1))
             status = found.split(b" ", 2)[1][:3] if found.startswith(b"HTTP/1.1 ") else b""
-            if found and (status not in _STATUSES or INTERNAL in found):
+            if found and (status not in _STATUSES or INTERNAL.search(found)):
                 report.failures.append(f"{data[:2_000]!r}\n  got {found[:300]!r}")
             else:
                 report.passed += 1

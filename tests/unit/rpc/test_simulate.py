@@ -236,6 +236,12 @@ async def test_a_precompile_is_moved_for_its_block(node: RealNode) -> None:
             -38011,
             "nonce too high",
         ),
+        (
+            [{"stateOverrides": {A: {"nonce": "0xffffffffffffffff"}}, "calls": [{"from": A}]}],
+            {},
+            -32603,
+            "nonce has max value",
+        ),
         ([], {}, -32602, "empty input"),
         ([{"calls": 3}], {}, -32602, "blockStateCalls 0: calls: expected an array"),
         ([{"calls": [{}] * 1_001}], {}, -32602, "at most 1000 calls"),
