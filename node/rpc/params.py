@@ -149,7 +149,7 @@ def number_or_quantity(value: Any) -> int:
     """A count: geth takes a plain number and a decimal string as well as hex."""
     if isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value < 1 << 64:
-            raise BadParam(f"number is not in the range of 64 bits: {str(value)[:24]}")
+            raise BadParam("number is negative or > 64 bits")
         return value
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 18:
         return int(value)
