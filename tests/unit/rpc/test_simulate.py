@@ -244,7 +244,7 @@ async def test_a_precompile_is_moved_for_its_block(node: RealNode) -> None:
         ),
         ([], {}, -32602, "empty input"),
         ([{"calls": 3}], {}, -32602, "blockStateCalls 0: calls: expected an array"),
-        ([{"calls": [{}] * 1_001}], {}, -32602, "at most 1000 calls"),
+        ([{"calls": [{}] * 1_001}], {}, -38026, "too many calls: 1001 > 1000"),
         ([moving({A: B})], {}, -32000, f"account {A} is not a precompile"),
         ([moving({SHA256: B}, {B: {}})], {}, -32000, f"account {B} is already overridden"),
         ([moving({SHA256: SHA256})], {}, -38022, "MovePrecompileToAddress referenced itself in replacement"),
