@@ -17,6 +17,8 @@ import trio
 
 from tests.fuzz_rpc.campaign import Report, run
 
+RSS_MAX_MB = 512
+
 
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
@@ -45,6 +47,8 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = trio.run(run, Path(folder), options.seed, seconds, options.requests, _tell)
+    if _peak_mb() > RSS_MAX_MB:
+        report.failures.append(f"server and clients took {_peak_mb():,.0f} MB, more than {RSS_MAX_MB}")
     print(f"seed {options.seed}: {report.results} results and {report.errors} errors answered")
     print(f"{report.passed / (time.monotonic() - began):,.0f} requests/s")
     _tell(report)
