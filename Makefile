@@ -84,8 +84,8 @@ fuzz-blocks: setup ## random blocks beside EELS' state transition
 money: setup ## random walks over the attribution contract, its books balanced after every call: STEPS=…
 	@$(BIN)/python -m tests.money --seed $(or $(SEED),1) --steps $(or $(STEPS),1000000)
 
-fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets
-	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
+fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets: SEED=… SECONDS=… or REQUESTS=…
+	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) $(if $(REQUESTS),--requests $(REQUESTS),--seconds $(or $(SECONDS),600))
 
 fuzz-span: setup ## attribution beside its slow reference: SEED=… CASES=…
 	@$(BIN)/python -m tests.reference --seed $(or $(SEED),1) --cases $(or $(CASES),100000)

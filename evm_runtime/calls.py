@@ -7,7 +7,7 @@ gas price it is free and sees a base fee of zero, as in geth. It is bounded in g
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from eth.exceptions import Revert
 
@@ -169,7 +169,7 @@ class CallEnvironment:
         slots: dict[Address, dict[int, None]] = {}
         authorities = {authorization.authority() for authorization in request.authorizations}
         always: set[Any] = {request.sender, request.to, state.coinbase, *authorities}
-        always.update(state.computation_class.get_precompiles())
+        always.update(cast(type[Computation], state.computation_class).warm)
         for entry in touched:
             if isinstance(entry, tuple):
                 slots.setdefault(entry[0], {})[entry[1]] = None

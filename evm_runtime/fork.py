@@ -37,6 +37,7 @@ from evm_runtime.code import Code
 from evm_runtime.gas import CODE_BYTES_MAX, INITCODE_BYTES_MAX
 from evm_runtime.hardforks import PRAGUE, BlobSchedule, Fork
 from evm_runtime.native import NativePrecompile
+from evm_runtime.precompiles import Precompile
 from evm_runtime.receipt import Log
 from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import HISTORY_ADDRESS, HISTORY_WINDOW
@@ -69,6 +70,8 @@ class Computation(PragueComputation):
     tier: ClassVar[Tier | None] = None
     blobs: ClassVar[BlobSchedule] = PRAGUE.blobs
     _precompiles = cast(Any, PRAGUE.precompiles)
+    warm: ClassVar[frozenset[Address]] = frozenset(PRAGUE.precompiles)
+    """The addresses that every transaction finds warm: precompiles and natives, also where a call takes them away."""
     state: "State"
 
     def __init__(self, state: StateAPI, message: MessageAPI, transaction_context: TransactionContextAPI) -> None:
@@ -254,11 +257,15 @@ def interpret(computation: Computation) -> None:
 
 
 def computation_class(
-    natives: Mapping[Address, NativePrecompile], tier: Tier | None = None, fork: Fork = PRAGUE
+    natives: Mapping[Address, NativePrecompile],
+    tier: Tier | None = None,
+    fork: Fork = PRAGUE,
+    precompiles: Mapping[Address, Precompile] | None = None,
 ) -> type[Computation]:
     """A Computation class of a fork that knows `natives`, and runs code in `tier` where it can.
 
-    Natives count as precompiles: warm from the start (EIP-2929).
+    Natives count as precompiles: warm from the start (EIP-2929). `precompiles` are what a call takes them to be instead of the
+    fork's; what is warm does not change by that.
     """
     clash = sorted(address.hex() for address in natives if address in fork.precompiles)
     if clash:
@@ -268,7 +275,8 @@ def computation_class(
         "tier": tier,
         "opcodes": fork.opcodes,
         "blobs": fork.blobs,
-        "_precompiles": {**fork.precompiles, **natives},
+        "_precompiles": {**(fork.precompiles if precompiles is None else precompiles), **natives},
+        "warm": frozenset((*fork.precompiles, *natives)),
     }
     return type("ChainComputation", (Computation,), members)
 
@@ -281,6 +289,7 @@ class State(PragueState):
         self.account_db: Final = db
         self.execution_context = context
         self.computation_class = computation
+        self._always_warm: Final = computation.warm
         self.step_hook: StepHook | None = None
         self.poll: Poll | None = None
         self.tier_data: Any = None
@@ -315,7 +324,7 @@ class State(PragueState):
         self.account_db.commit(snapshot)
 
     def is_address_warm(self, address: Any) -> bool:
-        return self.account_db.is_address_warm(address) or address in self.computation_class.get_precompiles()
+        return self.account_db.is_address_warm(address) or address in self._always_warm
 
     def get_transient_storage(self, address: Any, slot: int) -> bytes:
         return self.account_db.get_transient_storage(address, slot)

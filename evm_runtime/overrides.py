@@ -1,10 +1,9 @@
 """What a call takes accounts and the block around it to be, as geth's state and block overrides say."""
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from evm_runtime.hardforks import Fork
 from evm_runtime.header import Header
 from evm_runtime.precompiles import Precompile
 from evm_runtime.state import AccountDB
@@ -76,26 +75,44 @@ def _override_account(db: AccountDB, address: Address, override: AccountOverride
         db.set_storage(address, slot, value)
 
 
-def override_precompiles(fork: Fork, overrides: StateOverrides, natives: Container[Address]) -> Fork:
-    """The fork with precompiles moved where overrides say, and without those whose accounts are overridden at all.
+class MovedOntoItself(InvalidTransaction):
+    """A precompile can't be moved to where it is."""
 
-    Raises InvalidTransaction, as geth does, for a move of what is no precompile, or to an account that is overridden too; and
-    for a move onto one of the chain's `natives`.
+
+class MovedTogether(InvalidTransaction):
+    """Two precompiles can't be moved to one address."""
+
+
+def override_precompiles(
+    precompiles: Mapping[Address, Precompile], overrides: StateOverrides, natives: Container[Address]
+) -> Mapping[Address, Precompile]:
+    """The precompiles, moved where overrides say, and without those whose accounts are overridden at all.
+
+    Raises InvalidTransaction, as geth does, for a move of what is no precompile, or to an account that is overridden too; for
+    a move onto one of the chain's `natives`; and, as execution-apis says of eth_simulateV1, MovedOntoItself and MovedTogether.
     """
-    precompiles: dict[Address, Precompile] = dict(fork.precompiles)
+    left = dict(precompiles)
     moved: set[Address] = set()
     for address, override in sorted(overrides.items()):
         if address in moved:
             raise InvalidTransaction(f"account 0x{address.hex()} has already been overridden by a precompile")
-        target, precompile = override.move_precompile_to, precompiles.pop(address, None)
+        target, precompile = override.move_precompile_to, left.pop(address, None)
         if target is None:
             continue
         if precompile is None:
             raise InvalidTransaction(f"account 0x{address.hex()} is not a precompile")
+        if target == address:
+            raise MovedOntoItself(
+                f"MovePrecompileToAddress referenced itself in replacement: account 0x{address.hex()}"
+            )
+        if target in moved:
+            raise MovedTogether(
+                f"multiple MovePrecompileToAddress referencing the same address to replace: account 0x{target.hex()}"
+            )
         if target in overrides:
             raise InvalidTransaction(f"account 0x{target.hex()} is already overridden")
         if target in natives:
             raise InvalidTransaction(f"account 0x{target.hex()} is a native contract")
-        precompiles[target] = precompile
+        left[target] = precompile
         moved.add(target)
-    return fork if precompiles == fork.precompiles else replace(fork, precompiles=precompiles)
+    return left

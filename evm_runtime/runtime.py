@@ -17,9 +17,15 @@ from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
-from evm_runtime.overrides import AccountOverride, BlockOverrides, override_precompiles
+from evm_runtime.overrides import AccountOverride, BlockOverrides, StateOverrides, override_precompiles
 from evm_runtime.rollback import undo_writes
-from evm_runtime.simulate import SimulatedBlock, SimulatedCalls, SimulationOptions, simulate
+from evm_runtime.simulate import (
+    SimulatedBlock,
+    SimulatedCalls,
+    SimulationEnvironment,
+    SimulationOptions,
+    simulate,
+)
 from evm_runtime.source import FlatSource, TrieSource, stored_root
 from evm_runtime.staking.contract import StakingContract
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
@@ -160,17 +166,18 @@ class Runtime:
         *,
         interrupt: Callable[[], bool] | None = None,
     ) -> list[SimulatedBlock]:
-        """eth_simulateV1: made-up blocks on the state after `base`. Raises SimulationRefused, ExecutionInterrupted."""
+        """eth_simulateV1: made-up blocks on the state after `base`. Raises SimulationRefused, InvalidTransaction for overrides
+        that can't be, ExecutionInterrupted."""
         accounts = {address: override for each in blocks for address, override in each.accounts.items()}
         twins = {at: native.isolated(own_account=at in accounts) for at, native in self._natives.items()}
-        height = base.number + 1
-        tier = self._executor.computation_at(height).tier
-        environment = CallEnvironment(
-            spec=self.spec,
-            store=self._store,
-            computation=computation_class(twins, tier, fork_at(self.spec.forks, height)),
-            interrupt=interrupt,
-        )
+
+        def computation(height: int, overrides: StateOverrides) -> type[Computation]:
+            tier = self._executor.computation_at(height).tier
+            fork = fork_at(self.spec.forks, height)
+            precompiles = override_precompiles(fork.precompiles, overrides, self._natives)
+            return computation_class(twins, tier, fork, precompiles)
+
+        environment = SimulationEnvironment(self.spec, self._store, computation, interrupt)
         return simulate(environment, base, blocks, options)
 
     # ------------------------------------------------------------ traces
@@ -245,8 +252,9 @@ class Runtime:
             return self._executor.computation_at(height)
         twins = {at: native.isolated(own_account=at in state_overrides) for at, native in self._natives.items()}
         number = height if block_overrides.number is None else block_overrides.number
-        fork = override_precompiles(fork_at(self.spec.forks, number), state_overrides, self._natives)
-        return computation_class(twins, fork=fork)
+        fork = fork_at(self.spec.forks, number)
+        precompiles = override_precompiles(fork.precompiles, state_overrides, self._natives)
+        return computation_class(twins, fork=fork, precompiles=precompiles)
 
     def _environment(
         self,

@@ -6,10 +6,12 @@ the signature and EIP-3607. Defaults and error codes are those of the Ethereum e
 geth's. A block number that is left out is one more than the last, gaps are filled with empty blocks, and time goes on by
 `seconds_between`, at least one second, from block to block.
 
+State overrides last; a precompile that they move or replace is back in the block after.
+
 Ether that moves can be logged as ERC-20 transfers are (`tracing/transfers.py`); those logs are in no bloom.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
@@ -18,7 +20,7 @@ from eth.exceptions import Revert
 from evm_runtime import keys, transition
 from evm_runtime.block import execution_context
 from evm_runtime.block_rules import next_base_fee
-from evm_runtime.calls import CallEnvironment, CallRequest, ExecutionInterrupted, interrupter
+from evm_runtime.calls import CallRequest, ExecutionInterrupted, interrupter
 from evm_runtime.fields import UINT64_MAX
 from evm_runtime.fork import Computation, State
 from evm_runtime.header import (
@@ -30,7 +32,13 @@ from evm_runtime.header import (
     Header,
 )
 from evm_runtime.kv import KeyValueReader, WriteSet
-from evm_runtime.overrides import AccountOverride, BlockOverrides, override_accounts
+from evm_runtime.overrides import (
+    BlockOverrides,
+    MovedOntoItself,
+    MovedTogether,
+    StateOverrides,
+    override_accounts,
+)
 from evm_runtime.receipt import Log, Receipt, bloom_of, bloom_union
 from evm_runtime.signing import encoded
 from evm_runtime.source import TrieSource
@@ -41,15 +49,16 @@ from evm_runtime.tracing.transfers import TransferTracer
 from evm_runtime.transaction import GasTooLow, Transaction, check_gas
 from evm_runtime.trie import root_of_list
 from evm_runtime.vm_errors import error_text
+from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Height
 
 BLOCKS_MAX: Final = 256
 """From the base to the last block, gaps included: as far as BLOCKHASH sees."""
 NONCE_TOO_LOW, NONCE_TOO_HIGH, FEE_TOO_LOW, GAS_TOO_LOW, NO_FUNDS, BLOCK_GAS = range(-38010, -38016, -1)
-NUMBER_ORDER, TIME_ORDER = -38020, -38021
+NUMBER_ORDER, TIME_ORDER, MOVED_ONTO_ITSELF, MOVED_TOGETHER = range(-38020, -38024, -1)
 INITCODE_SIZE, LIMIT_EXCEEDED = -38025, -38026
-INTERNAL: Final = -32603
+INVALID_PARAMS, INTERNAL = -32602, -32603
 
 
 class SimulationRefused(LocalError):
@@ -66,7 +75,7 @@ class SimulatedCalls:
 
     calls: tuple[CallRequest, ...] = ()
     block: BlockOverrides = field(default_factory=BlockOverrides)
-    accounts: Mapping[Address, AccountOverride] = field(default_factory=dict)
+    accounts: StateOverrides = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,17 @@ class SimulationOptions:
     trace_transfers: bool = False
     gas_cap: int = 50_000_000
     seconds_between: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationEnvironment:
+    """What blocks are made up in: chain, store, interrupt, and what runs the code of a block (by its height and overrides)."""
+
+    spec: ChainSpec
+    store: KeyValueReader
+    computation: Callable[[int, StateOverrides], type[Computation]]
+    """Raises InvalidTransaction for overrides that can't be."""
+    interrupt: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +121,12 @@ class SimulatedBlock:
 
 
 def simulate(
-    environment: CallEnvironment, base: Header, blocks: Sequence[SimulatedCalls], options: SimulationOptions
+    environment: SimulationEnvironment, base: Header, blocks: Sequence[SimulatedCalls], options: SimulationOptions
 ) -> list[SimulatedBlock]:
-    """Run `blocks` on the state after `base`. Raises SimulationRefused, and ExecutionInterrupted as calls do."""
+    """Run `blocks` on the state after `base`.
+
+    Raises SimulationRefused, InvalidTransaction for overrides that can't be, and ExecutionInterrupted as calls do.
+    """
     return _Simulation(environment, base, options).run(list(_whole_chain(base, blocks, options)))
 
 
@@ -131,7 +154,7 @@ def _whole_chain(
 class _Simulation:
     """The state that goes from block to block."""
 
-    def __init__(self, environment: CallEnvironment, base: Header, options: SimulationOptions) -> None:
+    def __init__(self, environment: SimulationEnvironment, base: Header, options: SimulationOptions) -> None:
         self._spec = environment.spec
         self._store = environment.store
         self._computation = environment.computation
@@ -150,7 +173,8 @@ class _Simulation:
             raise ExecutionInterrupted("execution aborted: the simulation took too long")
         draft, root = self._draft(wanted.block), self._last.state_root
         db = AccountDB(_MadeUpSource(self._store, root, self._made), root)
-        state = State(db, execution_context(draft, self._spec.chain_id), self._computation)
+        computation = self._computation_of(draft.number, wanted.accounts)
+        state = State(db, execution_context(draft, self._spec.chain_id), computation)
         if self._interrupt is not None:
             state.poll = interrupter(self._interrupt)
         override_accounts(db, wanted.accounts)
@@ -167,6 +191,14 @@ class _Simulation:
         block = run.finish(state_root)
         self._last = block.header
         return block
+
+    def _computation_of(self, height: int, accounts: StateOverrides) -> type[Computation]:
+        try:
+            return self._computation(height, accounts)
+        except MovedOntoItself as error:
+            raise SimulationRefused(MOVED_ONTO_ITSELF, str(error)) from None
+        except MovedTogether as error:
+            raise SimulationRefused(MOVED_TOGETHER, str(error)) from None
 
     def _draft(self, overrides: BlockOverrides) -> Header:
         last = self._last
@@ -286,6 +318,8 @@ class _BlockOfCalls:
         """What a block demands of it, in the order in which geth looks. Raises InvalidTransaction."""
         state, base_fee = self._state, self._draft.base_fee_per_gas
         who = f"address 0x{tx.sender.hex()}"
+        if state.account_db.get_nonce(tx.sender) == UINT64_MAX:
+            raise InvalidTransaction(f"nonce has max value: {who}, nonce: {UINT64_MAX}")
         if self._options.validation:
             _check_nonce(state, tx)
         if tx.max_priority_fee_per_gas > tx.max_fee_per_gas:
@@ -327,13 +361,12 @@ def _check_nonce(state: State, tx: Transaction) -> None:
     if tx.nonce != nonce:
         order = "low" if tx.nonce < nonce else "high"
         raise InvalidTransaction(f"nonce too {order}: {who}, tx: {tx.nonce} state: {nonce}")
-    if nonce == UINT64_MAX:
-        raise InvalidTransaction(f"nonce has max value: {who}, nonce: {nonce}")
 
 
 _CODES: Final = (
     ("nonce too low", NONCE_TOO_LOW),
     ("nonce too high", NONCE_TOO_HIGH),
+    ("max priority fee per gas higher than max fee per gas", INVALID_PARAMS),
     ("max fee per gas less than block base fee", FEE_TOO_LOW),
     ("insufficient funds for gas * price + value", NO_FUNDS),
     ("max initcode size exceeded", INITCODE_SIZE),

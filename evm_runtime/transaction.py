@@ -23,7 +23,7 @@ from genesis.chain_spec import ChainSpec
 from genesis.codec import decode_rlp, encode_rlp
 from genesis.crypto import SECP256K1_HALF_N, SECP256K1_N, recover_any
 from genesis.errors import InvalidTransaction, WireError
-from genesis.limits import ACCESS_LIST_ENTRIES_MAX, TRANSACTION_BYTES_MAX
+from genesis.limits import TRANSACTION_BYTES_MAX
 from genesis.primitives import Address, Hash32, keccak256
 
 LEGACY: Final = 0
@@ -113,8 +113,8 @@ class Transaction:
 def decode_transaction(raw: bytes, *, chain_id: int) -> Transaction:
     """Decode a transaction as it stands on the wire (EIP-2718) and recover its sender.
 
-    Raises WireError for bytes that are no canonical transaction, InvalidTransaction for a kind that this chain does not take,
-    another chain's id, or a signature that is not valid.
+    Raises WireError for bytes that are no canonical transaction, InvalidTransaction for more of them than any chain takes, a
+    kind that this chain does not take, another chain's id, or a signature that is not valid.
     """
     parsed = parse_transaction(raw, chain_id=chain_id)
     return parsed.signed_by(parsed.recover())
@@ -147,6 +147,7 @@ def parse_transaction(raw: bytes, *, chain_id: int) -> ParsedTransaction:
     """The first part of `decode_transaction`, all but the recovery. Raises as it does."""
     if not raw:
         raise WireError("transaction: no bytes")
+    _check_size(raw, TRANSACTION_BYTES_MAX)
     if raw[0] >= 0xC0:
         return _parse_legacy(raw, chain_id)
     kind = raw[0]
@@ -157,12 +158,16 @@ def parse_transaction(raw: bytes, *, chain_id: int) -> ParsedTransaction:
     if kind not in _FIELD_COUNTS:
         raise InvalidTransaction(f"transaction type not supported: {kind:#04x}")
     what = f"type {kind} transaction"
-    fields = decode_rlp(raw[1:], size_max=TRANSACTION_BYTES_MAX - 1, what=what)
+    fields = decode_rlp(raw[1:], size_max=TRANSACTION_BYTES_MAX, what=what)
     return _parse_typed(kind, read_list(fields, what, _FIELD_COUNTS[kind]), raw, chain_id)
 
 
 def check_transaction(tx: Transaction, spec: ChainSpec, height: int | None = None) -> None:
     """The rules that need no state, in block `height` (None: of the schedule's last fork). Raises InvalidTransaction."""
+    _check_size(tx.raw, spec.block.transaction_bytes_max)
+    entries = sum(1 + len(keys) for _, keys in tx.access_list)
+    if entries > spec.block.access_list_entries_max:
+        raise InvalidTransaction(f"access list too long: {entries} entries, limit {spec.block.access_list_entries_max}")
     if tx.chain_id is not None and tx.chain_id != spec.chain_id:
         raise InvalidTransaction(_wrong_chain(tx.chain_id, spec.chain_id))
     if tx.nonce > NONCE_MAX:
@@ -185,6 +190,11 @@ def check_transaction(tx: Transaction, spec: ChainSpec, height: int | None = Non
     if tx.kind == SET_CODE and not tx.authorizations:
         raise InvalidTransaction("EIP-7702 transaction with empty auth list")
     check_gas(tx)
+
+
+def _check_size(raw: bytes, bytes_max: int) -> None:
+    if len(raw) > bytes_max:
+        raise InvalidTransaction(f"oversized data: transaction size {len(raw)}, limit {bytes_max}")
 
 
 def check_gas(tx: Transaction) -> None:
@@ -286,14 +296,10 @@ def _read_to(item: Any) -> Address | None:
 
 def _read_access_list(item: Any) -> AccessList:
     entries = []
-    count = 0
     for entry in read_list(item, "access list"):
         address, slots = read_list(entry, "access list entry", 2)
         keys = tuple(int.from_bytes(read_fixed(slot, "storage key", 32), "big") for slot in read_list(slots, "keys"))
         entries.append((read_address(address, "access list address"), keys))
-        count += 1 + len(keys)
-    if count > ACCESS_LIST_ENTRIES_MAX:
-        raise WireError(f"access list: {count} entries, at most {ACCESS_LIST_ENTRIES_MAX} are allowed")
     return tuple(entries)
 
 

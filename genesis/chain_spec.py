@@ -15,7 +15,7 @@ import orjson
 from genesis.codec import decode_json
 from genesis.emission import BPS, GENESIS_SUPPLY_MAX, SUPPLY_MAX
 from genesis.errors import LocalError, WireError
-from genesis.limits import CANDIDATES_MAX, JSON_BODY_BYTES_MAX, VALIDATORS_MAX
+from genesis.limits import CANDIDATES_MAX, JSON_BODY_BYTES_MAX, TRANSACTION_BYTES_MAX, VALIDATORS_MAX
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Address, Hash32, Wei, keccak256
 from genesis.spec_json import differences, from_plain, to_plain
 from genesis.types import TOTAL_POWER_MAX, Validator, ValidatorSet
@@ -25,6 +25,10 @@ STAKING_ADDRESS: Final = Address(bytes.fromhex("00000000000000000000000000000000
 SPEC_FORMAT: Final = 1
 WORK_LIMIT_MIN: Final = 100_000_000
 """Enough for a transaction of the most gas that Ethereum allows (EIP-7825)."""
+TRANSACTION_BYTES_LEAST: Final = 64 * 1024
+"""Room for the largest initcode (EIP-3860), and for what a call may bring of content and proofs."""
+ACCESS_LIST_ENTRIES_MAX: Final = 16_384
+"""More fit no transaction: an entry is 23 bytes or more."""
 _DAY_MS: Final = 24 * 3_600 * 1_000
 
 
@@ -35,6 +39,10 @@ class BlockParams:
     gas_limit: int = 30_000_000
     bytes_max: int = 2 * 1024 * 1024
     """Of one block in the wire codec, body and commit included."""
+    transaction_bytes_max: int = 128 * 1024
+    """Of one transaction as it stands in a block."""
+    access_list_entries_max: int = 4_096
+    """Of one transaction: addresses and storage keys together (EIP-2930)."""
     work_limit: int = 200_000_000
     """What executing a block may cost beside its gas (`evm_runtime/work.py`): about a nanosecond each, so less than half of
     the interval."""
@@ -312,6 +320,14 @@ def _parameter_checks(parameters: Parameters) -> list[tuple[bool, str]]:
         (
             block.bytes_max <= BLOCK_RLP_BYTES_MAX,
             f"block.bytes_max is above {BLOCK_RLP_BYTES_MAX} bytes, the most that a block may have (EIP-7934)",
+        ),
+        (
+            TRANSACTION_BYTES_LEAST <= block.transaction_bytes_max <= TRANSACTION_BYTES_MAX,
+            f"block.transaction_bytes_max must be {TRANSACTION_BYTES_LEAST} .. {TRANSACTION_BYTES_MAX}",
+        ),
+        (
+            0 < block.access_list_entries_max <= ACCESS_LIST_ENTRIES_MAX,
+            f"block.access_list_entries_max must be 1 .. {ACCESS_LIST_ENTRIES_MAX}",
         ),
         (
             timing.propose_timeout_ms >= 4 * (block.interval_ms // 2),

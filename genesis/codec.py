@@ -72,7 +72,7 @@ def decode_rlp(data: bytes, *, size_max: int, what: str = "RLP") -> Any:
     try:
         value, _ = rusty_rlp.decode_raw(data, True, False)
     except Exception as error:  # the extension's exception types are not part of its interface
-        raise WireError(f"{what}: {error}") from None
+        raise WireError(f"{what}: malformed RLP ({error})") from None
     if rusty_rlp.encode_raw(value) != data:
         raise WireError(f"{what}: not in canonical form")
     return value

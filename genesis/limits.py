@@ -17,9 +17,9 @@ CONSENSUS_MESSAGE_BYTES_MAX: Final = 64 * KIB
 TX_BATCH_BYTES_MAX: Final = 256 * KIB
 SYNC_REQUEST_BYTES_MAX: Final = 1 * KIB
 
-# -- transactions. These two bind blocks too (a longer transaction makes its block invalid), so they change by a fork only.
-TRANSACTION_BYTES_MAX: Final = 128 * KIB
-ACCESS_LIST_ENTRIES_MAX: Final = 4096
+# -- transactions
+TRANSACTION_BYTES_MAX: Final = TX_BATCH_BYTES_MAX - 1 * KIB
+"""What a gossip batch has room for: the hard stop of the decoder. A chain's own bound is its `block.transaction_bytes_max`."""
 
 # -- consensus
 VALIDATORS_MAX: Final = 256

@@ -7,7 +7,8 @@ The runtime's types are imported for the type checker only: py-evm takes seconds
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from genesis.chain_spec import ChainSpec
 from genesis.primitives import Address, Hash32, Height
@@ -48,6 +49,34 @@ class StoredBlock:
     def time_ms(self) -> int:
         """Consensus time; the header's timestamp is its floor in seconds."""
         return self.block.consensus.time_ms
+
+
+class EventList(IntEnum):
+    """Lists of the attribution contract's events. Each belongs to a subject, which is a topic of the event; NO_SUBJECT where
+    there is one list of all. The numbers are stored."""
+
+    INFERENCES = 0
+    """Every `Inferred`."""
+    OF_MODEL = 1
+    """`Inferred`, by model."""
+    OF_PAYER = 2
+    """`Inferred`, by payer."""
+    PAID_BY_MODEL = 3
+    """`Attributed`, by the model of its receipt (as a topic would hold it; the event itself has none)."""
+    PAID_FOR_CONTRIBUTION = 4
+    """`Attributed` and `PoolClaimed`, by contribution."""
+    PAID_TO = 5
+    """`Attributed` and `PoolClaimed`, by payout address."""
+
+
+NO_SUBJECT: Final = Hash32(bytes(32))
+
+
+class EventPlace(NamedTuple):
+    """Where an event stands: its block, and its place among all logs of the block."""
+
+    height: Height
+    log: int
 
 
 class ChainReader(Protocol):
@@ -92,6 +121,18 @@ class ChainReader(Protocol):
 
     def log_heights(self, place: int, value: bytes, heights: range) -> Iterator[Height]:
         """Those of `heights` whose block has a log with `value` at `place`: 0 for the address, 1 to 4 for the topics."""
+        ...
+
+    def events(self, which: EventList, subject: Hash32, first: EventPlace, beyond: EventPlace) -> Iterator[EventPlace]:
+        """The events of a list from `first` up to but not including `beyond`, in the chain's order."""
+        ...
+
+    def inference(self, receipt_id: Hash32) -> tuple[EventPlace, Hash32] | None:
+        """The `Inferred` event of a receipt, and its model as a topic."""
+        ...
+
+    def payouts_named(self, payout: Address) -> Iterator[tuple[EventPlace, int]]:
+        """The events `Contributed` and `PayoutSet` that name a payout address, in order, each with its contribution's id."""
         ...
 
     def commit(self, height: Height) -> Commit | None:

@@ -18,7 +18,7 @@ import trio
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.codec import decode, encode
 from genesis.errors import InvalidTransaction, PeerFault, WireError
-from genesis.limits import TRANSACTION_BYTES_MAX, TX_BATCH_BYTES_MAX
+from genesis.limits import TX_BATCH_BYTES_MAX
 from genesis.primitives import Address, Hash32, keccak256
 from node.decoding import BatchDecoder
 from node.feed import Feed
@@ -152,8 +152,6 @@ class MempoolService:
             self._known.put(transaction)
 
     def _admit(self, raw: bytes, source: str | None) -> Transaction:
-        if len(raw) > TRANSACTION_BYTES_MAX:
-            raise InvalidTransaction(f"oversized data: transaction size {len(raw)}, limit {TRANSACTION_BYTES_MAX}")
         transaction_hash = keccak256(raw)
         if transaction_hash in self._pool:
             raise InvalidTransaction("already known")

@@ -94,7 +94,7 @@ class FourByteTracer(Tracer):
 
     def begin(self, state: State, tx: Transaction) -> None:
         running = cast(type[Computation], state.computation_class)
-        self._precompiles = frozenset(running.get_precompiles()) - frozenset(running.natives)
+        self._precompiles = running.warm - frozenset(running.natives)
         self._count(tx.data)
 
     def enter(self, frame: Frame) -> None:

@@ -239,7 +239,7 @@ def _write_config(devnet: Devnet, node: DevnetNode) -> None:
         "name": node.name,
         "http.addr": "127.0.0.1",
         "http.port": node.rpc_port,
-        "http.api": ["eth", "net", "web3", "txpool", "open", "rpc", "debug", "personal"],
+        "http.api": ["eth", "net", "web3", "txpool", "open", "rpc", "debug", "admin", "personal"],
         "http.corsdomain": ["*"],
         "p2p.addr": "127.0.0.1",
         "p2p.port": node.p2p_port,

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from genesis.errors import StorageCorrupt
 from genesis.primitives import Height
 from node.interfaces import ChainReader, StoredBlock
+from node.rpc.lookup import stored_at
 
 SAMPLE_BLOCKS: Final = 20
 SAMPLE_PERCENTILE: Final = 60
@@ -18,7 +18,7 @@ def suggested_tip(chain: ChainReader) -> int:
     for height in range(max(1, tip.height - SAMPLE_BLOCKS + 1), tip.height + 1):
         header = chain.header(Height(height))
         if header is not None and header.gas_used:
-            tips += paid_tips(_block(chain, height))
+            tips += paid_tips(stored_at(chain, Height(height)))
     tips.sort()
     sampled = tips[(len(tips) - 1) * SAMPLE_PERCENTILE // 100] if tips else 0
     return max(sampled, chain.spec.block.base_fee_floor)
@@ -43,10 +43,3 @@ def rewards_at(stored: StoredBlock, percentiles: tuple[float, ...]) -> list[int]
             gas += by_tip[place][1]
         rewards.append(by_tip[place][0])
     return rewards
-
-
-def _block(chain: ChainReader, height: int) -> StoredBlock:
-    stored = chain.block(Height(height))
-    if stored is None:
-        raise StorageCorrupt(f"block {height} is missing below the tip")
-    return stored

@@ -13,6 +13,7 @@ from node.interfaces import ChainReader, StoredBlock
 from node.rpc.backend import Stopwatch
 from node.rpc.errors import limit_exceeded
 from node.rpc.format import Json, log_json, logs_of
+from node.rpc.lookup import stored_at
 from node.rpc.params import LogFilter
 
 if TYPE_CHECKING:
@@ -68,10 +69,7 @@ class LogQuery:
                 raise StorageCorrupt(f"block {height} is missing below the tip")
             if not self.may_match(header):
                 continue
-            stored = chain.block(height)
-            if stored is None:
-                raise StorageCorrupt(f"block {height} is missing below the tip")
-            yield height, self.in_block(stored)
+            yield height, self.in_block(stored_at(chain, height))
 
     def heights(self, chain: ChainReader, heights: range, stopwatch: Stopwatch) -> Iterator[Height]:
         """The heights worth a look, in order. Reading the index costs no more than the rarest of what is asked for."""

@@ -35,6 +35,14 @@ def block_at(chain: ChainReader, ref: BlockRef) -> StoredBlock | None:
     return tip if height == tip.height else chain.block(height)
 
 
+def stored_at(chain: ChainReader, height: Height) -> StoredBlock:
+    """The block at a height that the chain has. Raises StorageCorrupt if it is missing."""
+    stored = chain.block(height)
+    if stored is None:
+        raise StorageCorrupt(f"block {height} is missing below the tip")
+    return stored
+
+
 def header_at(chain: ChainReader, ref: BlockRef) -> "Header":
     """The header that `ref` names. Raises RpcError ("header not found")."""
     tip = chain.tip()

@@ -147,7 +147,9 @@ def boolean(value: Any) -> bool:
 
 def number_or_quantity(value: Any) -> int:
     """A count: geth takes a plain number and a decimal string as well as hex."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 0 <= value < 1 << 64:
+            raise BadParam("number is negative or > 64 bits")
         return value
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 18:
         return int(value)

@@ -14,7 +14,6 @@ import orjson
 import trio
 
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
-from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, Height
 from node.interfaces import StoredBlock
 from node.rpc.attributions import AttributionFilter, inference_json, inferences
@@ -23,6 +22,7 @@ from node.rpc.config import RpcLimits
 from node.rpc.errors import METHOD_NOT_FOUND, RpcError, limit_exceeded
 from node.rpc.format import header_json, transaction_json
 from node.rpc.logs import BlockLogs, bloom_may_hold
+from node.rpc.lookup import stored_at
 from node.rpc.params import LogFilter
 
 if TYPE_CHECKING:
@@ -188,10 +188,7 @@ class SubscriptionHub:
                     task_status.started()
                 # The node closes a channel that is read too slowly; what was missed is on disk.
                 for height in range(self._last + 1, chain.tip().height + 1):
-                    missed = await trio.to_thread.run_sync(chain.block, Height(height))
-                    if missed is None:
-                        raise StorageCorrupt(f"block {height} is missing below the tip")
-                    self._tell_block(missed)
+                    self._tell_block(await trio.to_thread.run_sync(stored_at, chain, Height(height)))
                 async for stored in blocks:
                     if stored.height > self._last:
                         self._tell_block(stored)

@@ -22,9 +22,10 @@ from genesis.errors import InvalidTransaction, InvariantError, LocalError, Stora
 from genesis.limits import MIB
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Height, Round, keccak256
 from genesis.types import EMPTY_COMMIT, Block, ChainIdentity, Commit, ConsensusData
-from node.interfaces import StoredBlock
+from node.interfaces import EventList, EventPlace, StoredBlock
 from node.storage import keys, records
 from node.storage.database import Database
+from node.storage.events import event_writes
 from node.storage.view import StateView, state_key, state_writes
 
 T = TypeVar("T")
@@ -124,6 +125,19 @@ class ChainStore:
         for key, _ in self._database.scan(first, beyond):
             yield Height(int.from_bytes(key[-8:], "big"))
 
+    def events(self, which: EventList, subject: Hash32, first: EventPlace, beyond: EventPlace) -> Iterator[EventPlace]:
+        scan = self._database.scan(keys.event_key(which, subject, first), keys.event_key(which, subject, beyond))
+        for key, _ in scan:
+            yield EventPlace(*records.read_place(key[-12:]))
+
+    def inference(self, receipt_id: Hash32) -> tuple[EventPlace, Hash32] | None:
+        data = self._database.get(keys.inference_key(receipt_id))
+        return None if data is None else records.read_inference(data)
+
+    def payouts_named(self, payout: Address) -> Iterator[tuple[EventPlace, int]]:
+        for key, contribution in self._database.iterate(keys.payout_key(payout, EventPlace(Height(0), 0))[:-12]):
+            yield EventPlace(*records.read_place(key[-12:])), int.from_bytes(contribution, "big")
+
     def commit(self, height: Height) -> Commit | None:
         data = self._database.get(keys.commit_key(height))
         return None if data is None else records.read_commit(data, f"commit {height}")
@@ -154,7 +168,7 @@ class ChainStore:
             commit=commit,
             size=len(block_bytes),
         )
-        writes = _block_writes(stored, block_bytes, executed.writes)
+        writes = _block_writes(stored, block_bytes, executed.writes) | event_writes(stored, self)
         with self._writing:
             self._database.write_batch(writes, sync=True)
             self._leaving.difference_update(writes)
@@ -215,7 +229,7 @@ class ChainStore:
         if parent is None:
             raise StorageCorrupt(f"block {tip.height - 1}, the parent of the tip, is missing")
         state = self._live.undo_block(parent.header, parent.time_ms, tip.header, tip.block, tip.transactions)
-        written = _block_writes(tip, b"", {})
+        written = _block_writes(tip, b"", {}) | event_writes(tip, self)
         writes: dict[bytes, bytes | None] = {key: None for key in written if key != keys.META_TIP}
         writes |= state_writes(state)
         writes[keys.META_TIP] = keys.tip_bytes(parent.height, parent.hash)

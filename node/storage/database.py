@@ -7,7 +7,9 @@ What LevelDB needs to be trusted (each point was seen to go wrong without it):
 - `sync=True` for what is acknowledged: an asynchronous write survives the process, not a power failure;
 - no repair, ever: `repair_db` rolls the chain back without saying so;
 - no creation over the remains of a database whose CURRENT file is gone;
-- no close while a thread reads: that crashes the process, so `close` waits for readers and refuses new ones.
+- no close while a thread reads: that crashes the process, so `close` waits for readers and refuses new ones;
+- no close while a thread lets go of a snapshot or an iterator, which crashes it as well: the last reference may go with a frame
+  or a traceback, in any thread. So all that is open is known (`_Gate.keep`), and `close` closes it first.
 """
 
 import contextlib
@@ -68,19 +70,25 @@ class Database(Reader, Protocol):
         ...
 
 
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
 class _Gate:
-    """Counts threads that are inside LevelDB, so that closing can wait for them.
+    """Counts threads that are inside LevelDB, so that closing can wait for them, and keeps what they have open.
 
     Entering and leaving take no lock: a reader first counts itself and then looks whether the gate is closed; `close` first
     closes and then looks who is counted. Whichever comes second sees the other. Appending and popping are one step each in
     CPython, and each thread takes away no more than it put in.
     """
 
-    __slots__ = ("_closed", "_condition", "_inside")
+    __slots__ = ("_closed", "_condition", "_inside", "_open")
 
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
+        # Garbage may be collected while the lock is held, and a snapshot among it wants to come in: so the lock is reentrant.
+        self._condition = threading.Condition(threading.RLock())
         self._inside: list[None] = []
+        self._open: dict[int, _Closable] = {}
         self._closed = False
 
     def __enter__(self) -> None:
@@ -95,12 +103,24 @@ class _Gate:
             with self._condition:
                 self._condition.notify_all()
 
+    def keep(self, raw: _Closable) -> None:
+        """Know of something open, from inside."""
+        self._open[id(raw)] = raw
+
+    def release(self, raw: _Closable) -> None:
+        """Close what is kept, or leave it to `close`, if that has begun."""
+        with contextlib.suppress(LocalError), self:
+            if self._open.pop(id(raw), None) is not None:
+                raw.close()
+
     def close(self) -> bool:
-        """Let nobody in any more and wait until all are out. False if it was closed before."""
+        """Let nobody in any more, wait until all are out, and close what they left open. False if it was closed before."""
         with self._condition:
             first = not self._closed
             self._closed = True
             self._condition.wait_for(lambda: not self._inside)
+            for raw in self._open.values() if first else ():
+                raw.close()
             return first
 
 
@@ -110,6 +130,9 @@ class LevelSnapshot:
     def __init__(self, raw: "plyvel.Snapshot", gate: _Gate) -> None:
         self._raw = raw
         self._gate = gate
+
+    def __del__(self) -> None:
+        self.close()
 
     def get(self, key: bytes) -> bytes | None:
         with self._gate:
@@ -129,12 +152,12 @@ class LevelSnapshot:
             iterator = self._raw.iterator(
                 prefix=bounds.get("prefix"), start=bounds.get("start"), stop=bounds.get("stop"), verify_checksums=True
             )
+            self._gate.keep(iterator)
         try:
             while chunk := self._chunk(iterator):
                 yield from chunk
         finally:
-            with contextlib.suppress(LocalError), self._gate:  # closing the database has closed it already
-                iterator.close()
+            self._gate.release(iterator)
 
     def _chunk(self, iterator: Iterator[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         with self._gate:
@@ -144,8 +167,7 @@ class LevelSnapshot:
                 raise _corrupt(error) from None
 
     def close(self) -> None:
-        with contextlib.suppress(LocalError), self._gate:  # closing the database has closed it already
-            self._raw.close()
+        self._gate.release(self._raw)
 
 
 class LevelDatabase:
@@ -221,7 +243,9 @@ class LevelDatabase:
 
     def snapshot(self) -> LevelSnapshot:
         with self._gate:
-            return LevelSnapshot(self._db.snapshot(), self._gate)
+            raw = self._db.snapshot()
+            self._gate.keep(raw)
+            return LevelSnapshot(raw, self._gate)
 
     def compact(self, key: bytes) -> None:
         with self._gate:

@@ -14,16 +14,21 @@
 | `t` transaction hash         | height and index in the block (4 bytes)                        |
 | `f` sender, nonce            | height and index of that transaction                           |
 | `l` place, value, height     | empty: the block has a log with `value` at `place`             |
+| `a` list, subject, event     | empty: the event is in that list of the subject's              |
+| `i` receipt id               | the event of that inference, and its model as a topic          |
+| `n` payout address, event    | the contribution, as a topic, that is given this address there |
 | `s` …                        | the state: what follows is the runtime's own layout, blobs too |
 
 Heights and nonces are 8 bytes, big-endian, so keys sort by them. The place of a log's address is 0, those of its topics are
-1 to 4, one byte: so the attribution contract's events are found by contributor, model and receipt, too.
+1 to 4, one byte. An event of the attribution contract is named by its height and its place among the logs of its block (4
+bytes); its lists are those of `interfaces.EventList`, one byte, and a subject is a topic, 32 bytes as they stand in a log.
 Whoever changes this layout raises SCHEMA_VERSION.
 """
 
 from typing import Final
 
 from genesis.primitives import Address, Hash32, Height
+from node.interfaces import EventList, EventPlace
 
 SCHEMA_VERSION: Final = 3
 
@@ -41,6 +46,9 @@ _BLOCK_HASH: Final = b"h"
 _TRANSACTION: Final = b"t"
 _SENDER: Final = b"f"
 _LOG: Final = b"l"
+_EVENT: Final = b"a"
+_INFERENCE: Final = b"i"
+_PAYOUT: Final = b"n"
 
 NUMBER_MAX: Final = (1 << 64) - 1
 LOG_ADDRESS: Final = 0
@@ -83,8 +91,20 @@ def log_key(place: int, value: bytes, height: int) -> bytes:
     return _LOG + bytes((place,)) + value + height_bytes(height)
 
 
+def event_key(which: EventList, subject: bytes, event: EventPlace) -> bytes:
+    return _EVENT + bytes((which,)) + subject + place_bytes(*event)
+
+
+def inference_key(receipt_id: Hash32) -> bytes:
+    return _INFERENCE + receipt_id
+
+
+def payout_key(payout: Address, event: EventPlace) -> bytes:
+    return _PAYOUT + payout + place_bytes(*event)
+
+
 def place_bytes(height: Height, index: int) -> bytes:
-    """The value of a `t` key."""
+    """Of a transaction, or of a log, in the block at `height`: such values sort as they come in the chain."""
     return height_bytes(height) + index.to_bytes(4, "big")
 
 

@@ -14,6 +14,7 @@ from genesis.errors import StorageCorrupt, WireError
 from genesis.limits import BLOCK_BYTES_MAX
 from genesis.primitives import Hash32, Height
 from genesis.types import Block, Commit
+from node.interfaces import EventPlace
 
 T = TypeVar("T")
 
@@ -80,9 +81,15 @@ def read_tip(data: bytes) -> tuple[Height, Hash32]:
 
 
 def read_place(data: bytes) -> tuple[Height, int]:
+    """(height, place in the block) of a transaction or a log."""
     if len(data) != 12:
-        raise StorageCorrupt(f"stored place of a transaction has {len(data)} bytes, not 12")
+        raise StorageCorrupt(f"stored place has {len(data)} bytes, not 12")
     return Height(int.from_bytes(data[:8], "big")), int.from_bytes(data[8:], "big")
+
+
+def read_inference(data: bytes) -> tuple[EventPlace, Hash32]:
+    """The event of an inference, and its model."""
+    return EventPlace(*read_place(data[:-32])), Hash32(data[-32:])
 
 
 def _read(as_type: type[T], data: bytes, what: str) -> T:

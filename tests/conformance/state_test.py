@@ -47,8 +47,8 @@ CANCUN: Final = dataclasses.replace(
 RULES: Final[dict[str, Fork]] = {"Cancun": CANCUN, "Prague": PRAGUE, "Osaka": OSAKA}
 
 EMPTY_LOGS_HASH: Final = keccak256(encode_rlp([]))
-UNCAPPED: Final = {"TRANSACTION_BYTES_MAX": 4 * MIB, "ACCESS_LIST_ENTRIES_MAX": 1 << 16}
-"""The node takes transactions of 128 KiB (`genesis/limits.py`), as others' mempools do; some official tests send more."""
+BYTES_MAX: Final = 4 * MIB
+"""The node takes transactions of 255 KiB at most (`genesis/limits.py`); some official tests send more."""
 _SOMEBODY: Final = Address(b"\x01" * 20)
 _ANCESTORS: Final = 256
 
@@ -142,9 +142,10 @@ def _spec(test: StateTest, fork: Fork) -> ChainSpec:
         block=BlockParams(),
         forks=(ForkActivation(OSAKA.name if fork.name == OSAKA.name else PRAGUE.name),),
     )
-    # State tests have gas limits that no chain of ours could have.
-    object.__setattr__(spec.block, "gas_limit", test.header.gas_limit)
-    object.__setattr__(spec.block, "work_limit", 1 << 128)
+    # State tests have gas limits and transactions that no chain of ours could have.
+    limits = {"gas_limit": test.header.gas_limit, "work_limit": 1 << 128, "transaction_bytes_max": BYTES_MAX}
+    for name, value in {**limits, "access_list_entries_max": BYTES_MAX}.items():
+        object.__setattr__(spec.block, name, value)
     return spec
 
 
@@ -180,7 +181,7 @@ def _ancestor_hash(block: BlockRun) -> Any:
 def _transaction(test: StateTest, fork: Fork, spec: ChainSpec) -> Transaction:
     """Decoded as the node decodes it, but for blobs, which it has no decoder for, and for its caps on size."""
     raw = test.transaction
-    with mock.patch.multiple(transaction, **UNCAPPED):
+    with mock.patch.object(transaction, "TRANSACTION_BYTES_MAX", BYTES_MAX):
         tx = (
             decode_blob_transaction(raw)
             if raw[:1] == bytes([BLOB])

@@ -36,6 +36,8 @@ QUANTITIES = (
 )
 
 
+PRECOMPILES = ("0x" + "01".rjust(40, "0"), "0x" + "04".rjust(40, "0"))
+
 _TYPED_DATA: dict[str, Any] = {
     "types": {"EIP712Domain": [{"name": "name", "type": "string"}], "Mail": [{"name": "to", "type": "address"}]},
     "primaryType": "Mail",
@@ -118,6 +120,12 @@ class Requests:
                 {"payout": pick(self._addresses)},
                 {"receipt": pick(self._hashes)},
             ],
+            "payment filter": [
+                {"payout": pick(self._addresses)},
+                {"contribution": 1, "model": "0x1"},
+                {"model": pick(QUANTITIES)},
+                {},
+            ],
             "typed data": [_TYPED_DATA, {**_TYPED_DATA, "message": {"to": pick(self._addresses)}}, "{}", {}],
             "percentiles": [[], [10, 50, 90], [1.5], [50, 10]],
             "log filter": [self._filter()],
@@ -153,7 +161,7 @@ class Requests:
         pick = self.random.choice
         entries = {
             "from": pick(self._addresses),
-            "to": pick([*self._addresses, None, "0x" + "01".rjust(40, "0"), "0x" + "0a00".rjust(40, "0")]),
+            "to": pick([*self._addresses, None, PRECOMPILES[0], "0x" + "0a00".rjust(40, "0")]),
             "gas": pick(QUANTITIES),
             "gasPrice": pick(QUANTITIES),
             "maxFeePerGas": pick(QUANTITIES),
@@ -172,8 +180,9 @@ class Requests:
             "nonce": pick(QUANTITIES),
             "code": pick(CODE),
             "stateDiff": {pick(self._hashes): pick(self._hashes)},
+            "movePrecompileToAddress": pick([*self._addresses, *PRECOMPILES]),
         }
-        return {pick(self._addresses): self._some(account)}
+        return {pick([*self._addresses, *PRECOMPILES]): self._some(account) for _ in range(pick((1, 1, 2, 3)))}
 
     def _simulation(self) -> dict[str, Any]:
         pick = self.random.choice

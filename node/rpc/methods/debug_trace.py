@@ -10,7 +10,7 @@ from genesis.primitives import Hash32, Height
 from node.interfaces import StoredBlock
 from node.rpc.backend import Context
 from node.rpc.call_params import BLOCK_OVERRIDES, CALL, STATE_OVERRIDES, CallArgs
-from node.rpc.errors import header_not_found, invalid_params, server_error
+from node.rpc.errors import invalid_params, server_error
 from node.rpc.format import Json, data
 from node.rpc.lookup import block_at, transaction_at
 from node.rpc.methods.eth_calls import Worded, call_overrides, call_request, surroundings
@@ -56,7 +56,7 @@ def trace_block(context: Context, ref: BlockRef, options: Json | None) -> list[J
 
     stored = block_at(context.chain, ref)
     if stored is None:
-        raise header_not_found()
+        raise server_error(f"block {data(ref.hash) if ref.hash else f'#{ref.height}'} not found")
     stopwatch = context.stopwatch(context.limits.trace_timeout_s)
     with Worded(stopwatch):
         traces = context.chain.runtime.trace_block(

@@ -9,7 +9,7 @@ from genesis.primitives import Height
 from node.interfaces import ChainReader
 from node.rpc.attributions import attribution_filter
 from node.rpc.backend import Context
-from node.rpc.errors import invalid_params, server_error
+from node.rpc.errors import METHOD_NOT_FOUND, RpcError, invalid_params, server_error
 from node.rpc.filters import BlockPoll, LogPoll, PendingPoll
 from node.rpc.format import Json, data
 from node.rpc.logs import LogQuery, search, search_some
@@ -43,15 +43,19 @@ def get_logs(context: Context, wanted: LogFilter) -> list[Json]:
 
 def _range(chain: ChainReader, wanted: LogFilter) -> range:
     """The heights asked for. Raises RpcError in geth's words for a range that is inverted or not here yet."""
+    _refuse_pending(wanted)
     tip = chain.tip().height
     low, high = _height(wanted.from_block, tip), _height(wanted.to_block, tip)
     if low > high:
-        if low > tip and wanted.to_block.height is None:
-            return range(0)  # "from the next block on": nothing yet
         raise invalid_params("invalid block range params")
     if high > tip:
         raise invalid_params("block range extends beyond current head block")
     return range(low, high + 1)
+
+
+def _refuse_pending(wanted: LogFilter) -> None:
+    if wanted.from_block.is_pending or wanted.to_block.is_pending:
+        raise invalid_params("pending logs are not supported")
 
 
 def _height(ref: BlockRef, tip: int) -> int:
@@ -68,6 +72,7 @@ def new_filter(context: Context, wanted: LogFilter) -> str:
     """Begin to collect matching logs of blocks from now on."""
     if wanted.block_hash is not None:
         raise invalid_params("a filter of one block never changes; use eth_getLogs")
+    _refuse_pending(wanted)
     tip = context.chain.tip().height
     low, high = wanted.from_block.height, wanted.to_block.height
     if low is not None and high is not None and low > high:
@@ -147,7 +152,7 @@ def subscribe(context: Context, kind: str, options: Any) -> str:
     """Be notified of `newHeads`, `logs`, `newPendingTransactions` (whole ones with `true`) or `attributions`."""
     make = _SUBSCRIPTIONS.get(kind)
     if make is None:
-        raise invalid_params(f'no "{kind[:64]}" subscription in eth namespace')
+        raise RpcError(METHOD_NOT_FOUND, f'no "{kind[:64]}" subscription in eth namespace')
     try:
         subscription = make(context, options)
     except BadParam as error:
@@ -173,6 +178,7 @@ def _logs(context: Context, options: Any) -> Subscription:
     wanted = log_filter(options if options is not None else {})
     if wanted.block_hash is not None:
         raise BadParam("a subscription is to blocks to come, not to one by hash")
+    _refuse_pending(wanted)
     return LogSubscription(context.session, wanted)
 
 

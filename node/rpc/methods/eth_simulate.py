@@ -68,15 +68,12 @@ def simulate_args(value: Any) -> SimulateArgs:
     blocks = within("blockStateCalls", array, entries.get("blockStateCalls"))
     if not blocks:
         raise BadParam("empty input: blockStateCalls holds no block")
-    found = SimulateArgs(
+    return SimulateArgs(
         blocks=tuple(within(f"blockStateCalls {place}", _block_args, each) for place, each in enumerate(blocks)),
         trace_transfers=_flag(entries, "traceTransfers"),
         validation=_flag(entries, "validation"),
         full=_flag(entries, "returnFullTransactions"),
     )
-    if sum(len(block.calls) for block in found.blocks) > CALLS_MAX:
-        raise BadParam(f"at most {CALLS_MAX} calls can be simulated at once")
-    return found
 
 
 def _flag(entries: Json, name: str) -> bool:
@@ -92,12 +89,9 @@ def _block_args(value: Any) -> BlockArgs:
         return absent if given is None else within(name, parse, given)
 
     calls = member("calls", array, [])
-    accounts = member("stateOverrides", state_overrides, {})
-    if any(each.move_precompile_to is not None for each in accounts.values()):
-        raise BadParam("stateOverrides: movePrecompileToAddress is not supported here; eth_call takes it")
     return BlockArgs(
         calls=tuple(within(f"calls {place}", call_args, each) for place, each in enumerate(calls)),
-        accounts=accounts,
+        accounts=member("stateOverrides", state_overrides, {}),
         around=member("blockOverrides", block_overrides, BlockOverrideArgs()),
     )
 
@@ -136,6 +130,9 @@ def simulate(context: Context, args: SimulateArgs, ref: BlockRef) -> list[Json]:
 
     if len(args.blocks) > BLOCKS_MAX:
         raise RpcError(LIMIT_EXCEEDED, "too many blocks")
+    calls = sum(len(block.calls) for block in args.blocks)
+    if calls > CALLS_MAX:
+        raise RpcError(LIMIT_EXCEEDED, f"too many calls: {calls} > {CALLS_MAX}")
     runtime, base = context.chain.runtime, header_at(context.chain, ref)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     options = SimulationOptions(

@@ -1,24 +1,31 @@
 """open: what was paid to whom, over the chain's history, and what its events tell of contributions and agents.
 
-Found through the index of events, so a page costs what it shows and not the length of the chain. `cursor` is opaque here: take
-it from `next` of the page before, or leave it out to begin at the first.
+Found through the store's lists of the contract's events, so a page costs what it shows and not the length of the chain.
+`cursor` is opaque here: take it from `next` of the page before, or leave it out to begin at the first.
 """
 
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
-from genesis.errors import StorageCorrupt
-from genesis.primitives import Address, Hash32, Height
-from node.interfaces import StoredBlock
-from node.rpc.attributions import ATTRIBUTION_FILTER, AttributionFilter, inference_json, matching
-from node.rpc.backend import Context, Stopwatch
-from node.rpc.errors import invalid_params
-from node.rpc.format import Json, data, logs_of, quantity
-from node.rpc.logs import LogQuery
-from node.rpc.methods.open_registry import PAGE_DEFAULT, PAGE_MAX, contribution_json, queries
-from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, LATEST, BlockRef, LogFilter
+from genesis.primitives import Address
+from node.interfaces import EventPlace
+from node.rpc.attributions import (
+    ATTRIBUTION_FILTER,
+    PAYMENT_FILTER,
+    AttributionFilter,
+    PaymentFilter,
+    cursor_of,
+    inference_json,
+    matching,
+    payment_at,
+    payment_json,
+    place_of,
+)
+from node.rpc.backend import Context
+from node.rpc.format import Json, data, quantity
+from node.rpc.lookup import stored_at
+from node.rpc.methods.open_registry import PAGE_DEFAULT, check_limit, contribution_json, queries
+from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, LATEST, BlockRef
 from node.rpc.registry import Keeps, Param, Runs, method
 
 if TYPE_CHECKING:
@@ -27,8 +34,6 @@ if TYPE_CHECKING:
 _BLOCK = Param("block", BLOCK_REF, default=LATEST)
 _CURSOR = Param("cursor", COUNT, default=0)
 _LIMIT = Param("limit", COUNT, default=PAGE_DEFAULT)
-_PLACE_BITS: Final = 24
-"""A cursor is a height and, below it, the place of a log in that block."""
 
 
 @method(
@@ -42,17 +47,44 @@ _PLACE_BITS: Final = 24
 )
 def attributions(context: Context, wanted: AttributionFilter, cursor: int, limit: int) -> Json:
     """Paid inferences with every payment, oldest first, by model, payer, receipt, contribution or payout address."""
-    _check(limit)
+    check_limit(limit)
     stopwatch = context.stopwatch(context.limits.log_timeout_s)
+    first = place_of(cursor)
     items: list[Json] = []
-    for stored in _blocks(context, wanted.log_filter(), cursor >> _PLACE_BITS, stopwatch):
+    for height in wanted.heights(context.chain, first.height, stopwatch):
+        stored = stored_at(context.chain, height)
         for found in matching(stored, wanted):
-            place = stored.height << _PLACE_BITS | found.log_place
-            if place < cursor:
+            place = EventPlace(height, found.log_place)
+            if place < first:
                 continue
             if len(items) == limit:
-                return {"items": items, "next": quantity(place)}
+                return {"items": items, "next": quantity(cursor_of(place))}
             items.append(inference_json(found, stored))
+    return {"items": items, "next": None}
+
+
+@method(
+    "open_payments",
+    Param("filter", PAYMENT_FILTER),
+    _CURSOR,
+    _LIMIT,
+    result="page of payments",
+    runs=Runs.CALL,
+    keeps=Keeps.TIP,
+)
+def payments(context: Context, wanted: PaymentFilter, cursor: int, limit: int) -> Json:
+    """All payments for contributions, oldest first, by contribution, payout address or model: from which inference, or a pool.
+
+    Attested scores come when they are claimed. What a pool pays belongs to no model.
+    """
+    check_limit(limit)
+    stopwatch = context.stopwatch(context.limits.log_timeout_s)
+    items: list[Json] = []
+    for place in wanted.places(context.chain, place_of(cursor), stopwatch):
+        if len(items) == limit:
+            return {"items": items, "next": quantity(cursor_of(place))}
+        stored = stored_at(context.chain, place.height)
+        items.append(payment_json(payment_at(context.chain, stored, place), stored, place))
     return {"items": items, "next": None}
 
 
@@ -67,61 +99,24 @@ def attributions(context: Context, wanted: AttributionFilter, cursor: int, limit
 )
 def contributions_by(context: Context, payout: Address, cursor: int, limit: int) -> Json:
     """Contributions that were made with this payout address, or given it later and still have it; oldest first."""
-    _check(limit)
+    check_limit(limit)
     stopwatch = context.stopwatch(context.limits.log_timeout_s)
     found = queries(context, LATEST)
+    first = place_of(cursor)
     items: list[Json] = []
     seen: set[int] = set()
-    for place, contribution_id in _named(context, payout, cursor >> _PLACE_BITS, stopwatch):
-        info = None if contribution_id in seen else found.contribution(contribution_id)
+    for place, contribution_id in context.chain.payouts_named(payout):
+        stopwatch.check()
+        if contribution_id in seen:
+            continue
         seen.add(contribution_id)
-        if info is None or payout not in (info.payout, info.contributor) or place < cursor:
+        info = found.contribution(contribution_id) if place >= first else None
+        if info is None or payout not in (info.payout, info.contributor):
             continue
         if len(items) == limit:
-            return {"items": items, "next": quantity(place)}
+            return {"items": items, "next": quantity(cursor_of(place))}
         items.append(contribution_json(info))
     return {"items": items, "next": None}
-
-
-def _named(context: Context, payout: Address, first: int, stopwatch: Stopwatch) -> Iterator[tuple[int, int]]:
-    """(cursor, contribution) of the events that give a contribution this payout address, in order."""
-    from attribution_precompile import declarations as d
-
-    who = Hash32(bytes(12) + payout)
-    made, changed = (Hash32(event.topic.to_bytes(32, "big")) for event in (d.CONTRIBUTED, d.PAYOUT_SET))
-    places = {made: (2, 3), changed: (1, 2)}  # which topics hold the contribution and the address
-    heights: set[Height] = set()
-    tip = context.chain.tip().height
-    for event, (_, at) in places.items():
-        topics = (frozenset({event}), *([None] * (at - 1)), frozenset({who}))
-        query = LogQuery(LogFilter(addresses=frozenset({ATTRIBUTION_ADDRESS}), topics=topics))
-        heights.update(query.heights(context.chain, range(first, tip + 1), stopwatch))
-    for height in sorted(heights):
-        stopwatch.check()
-        for log, _, _, place in logs_of(_block(context, height)):
-            kind = log.topics[0] if log.topics and log.address == ATTRIBUTION_ADDRESS else None
-            if kind in places and log.topics[places[kind][1]] == who:
-                yield height << _PLACE_BITS | place, int.from_bytes(log.topics[places[kind][0]], "big")
-
-
-def _blocks(context: Context, wanted: LogFilter, first: int, stopwatch: Stopwatch) -> Iterator[StoredBlock]:
-    """The blocks from height `first` on that hold a log that is wanted, as far as the index can tell."""
-    heights = range(first, context.chain.tip().height + 1)
-    for height in LogQuery(wanted).heights(context.chain, heights, stopwatch):
-        stopwatch.check()
-        yield _block(context, height)
-
-
-def _block(context: Context, height: Height) -> StoredBlock:
-    stored = context.chain.block(height)
-    if stored is None:
-        raise StorageCorrupt(f"block {height} is missing below the tip")
-    return stored
-
-
-def _check(limit: int) -> None:
-    if not 1 <= limit <= PAGE_MAX:
-        raise invalid_params(f"limit is 1 to {PAGE_MAX}")
 
 
 # ---------------------------------------------------------------- agents, lineage
@@ -145,7 +140,7 @@ def agent(context: Context, agent_id: int, ref: BlockRef) -> Json | None:
 )
 def agents(context: Context, cursor: int, limit: int, ref: BlockRef) -> Json:
     """All agents, by id."""
-    _check(limit)
+    check_limit(limit)
     first, found = max(cursor, 1), queries(context, ref)
     known = itertools.takewhile(lambda each: each is not None, map(found.agent, itertools.count(first)))
     items = [_agent_json(each) for each in itertools.islice(known, limit + 1) if each is not None]

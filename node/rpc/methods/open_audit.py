@@ -7,12 +7,12 @@ from node.contract_reader import ContractReader
 from node.rpc.backend import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.exports import TrainingSummary, UsedVersion, croissant, spdx
-from node.rpc.format import Json, data, quantity
+from node.rpc.format import Json, data, optional_data, quantity
 from node.rpc.lookup import header_at, state_at
-from node.rpc.methods.open_registry import PAGE_DEFAULT, page, span_json
+from node.rpc.methods.open_registry import PAGE_DEFAULT, check_limit, page, span_json
 from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, DATA, HASH, LATEST, TEXT, BlockRef
 from node.rpc.registry import Param, Runs, method
-from node.rpc.statements import Statement, statement_of
+from node.rpc.statements import Entry, Statement, statement_of
 
 if TYPE_CHECKING:
     from attribution_precompile.audit import AuditQueries, DisputeInfo
@@ -77,43 +77,48 @@ def export_training_summary(context: Context, model_id: int, form: str, ref: Blo
     Param("fromBlock", COUNT, default=0),
     Param("toBlock", COUNT, default=None),
     Param("limit", COUNT, default=PAGE_DEFAULT),
+    Param("cursor", COUNT, default=0),
     result="statement",
     runs=Runs.CALL,
 )
-def statement(context: Context, contribution_id: int, first: int, last: int | None, limit: int) -> Json:
+def statement(context: Context, contribution_id: int, first: int, last: int | None, limit: int, cursor: int) -> Json:
     """What a contribution has earned: each payment with its inference and spans, what the pool paid and owes now.
 
-    At most `limit` payments of the blocks named; `next` is the block to go on from, null at the end.
+    At most `limit` payments of the blocks named; `next` is the cursor of those after them, null at the end.
     """
-    found = statement_of(context, contribution_id, first, last, limit)
-    return _statement_json(found)
+    check_limit(limit)
+    return _statement_json(statement_of(context, contribution_id, first, last, limit, cursor))
 
 
 def _statement_json(found: Statement) -> Json:
+    scored = [entry for entry in found.entries if entry.paid.receipt is not None]
+    pooled = [entry for entry in found.entries if entry.paid.receipt is None]
     return {
         "contribution": quantity(found.contribution_id),
         "fromBlock": quantity(found.first),
         "toBlock": quantity(found.last),
         "next": None if found.next is None else quantity(found.next),
-        "earned": quantity(sum(payment.amount for payment in found.payments)),
-        "fromPool": quantity(sum(amount for _, amount in found.claims)),
+        "earned": quantity(sum(entry.paid.amount for entry in scored)),
+        "fromPool": quantity(sum(entry.paid.amount for entry in pooled)),
         "owedByPool": quantity(found.owed_by_pool),
-        "payments": [
-            {
-                "receipt": data(payment.receipt_id),
-                "blockNumber": quantity(payment.block_number),
-                "transactionHash": data(payment.transaction_hash),
-                "model": None if payment.model_id is None else quantity(payment.model_id),
-                "payout": data(payment.payout),
-                "weight": quantity(payment.weight),
-                "amount": quantity(payment.amount),
-                "spans": None if payment.spans is None else [span_json(span) for span in payment.spans],
-            }
-            for payment in found.payments
-        ],
+        "payments": [_scored_json(entry) for entry in scored],
         "poolClaims": [
-            {"blockNumber": quantity(number), "amount": quantity(amount)} for number, amount in found.claims
+            {"blockNumber": quantity(entry.stored.height), "amount": quantity(entry.paid.amount)} for entry in pooled
         ],
+    }
+
+
+def _scored_json(entry: Entry) -> Json:
+    paid, stored = entry.paid, entry.stored
+    return {
+        "receipt": optional_data(paid.receipt),
+        "blockNumber": quantity(stored.height),
+        "transactionHash": data(stored.transactions[paid.transaction_place].hash),
+        "model": None if paid.model is None else quantity(paid.model),
+        "payout": data(paid.payout),
+        "weight": None if paid.weight is None else quantity(paid.weight),
+        "amount": quantity(paid.amount),
+        "spans": None if entry.spans is None else [span_json(span) for span in entry.spans],
     }
 
 

@@ -45,10 +45,15 @@ def queries(context: Context, ref: BlockRef) -> "Queries":
     return Queries(ContractReader(state_at(context.chain, ref)), context.chain.spec.chain_id)
 
 
-def page(read: Callable[[int, int], Iterator[T]], show: Callable[[T], Json], cursor: int, limit: int) -> Json:
-    """At most `limit` items from `cursor` on; one more is asked for to see whether there is a next page."""
+def check_limit(limit: int) -> None:
+    """Raises RpcError for a page of none, or of too many."""
     if not 1 <= limit <= PAGE_MAX:
         raise invalid_params(f"limit is 1 to {PAGE_MAX}")
+
+
+def page(read: Callable[[int, int], Iterator[T]], show: Callable[[T], Json], cursor: int, limit: int) -> Json:
+    """At most `limit` items from `cursor` on; one more is asked for to see whether there is a next page."""
+    check_limit(limit)
     first = max(cursor, 1)
     items = [show(item) for item in read(first, limit + 1)]
     more = len(items) > limit

@@ -40,6 +40,18 @@ def test_a_moved_precompile_makes_room_for_code_that_calls_it() -> None:
     assert value(result) == int.from_bytes(DIGEST, "big") + 1
 
 
+def test_moving_makes_nothing_warm_or_cold() -> None:
+    """Gas is geth's: the fork's own precompiles are warm from the start, wherever a call moves them."""
+    gas_of = asm("GAS", 0, "CALLDATALOAD", "BALANCE", "POP", "GAS", "SWAP1", "SUB", 0, "MSTORE", 32, 0, "RETURN")
+    chain = Chain(make_spec(contract(CODE, gas_of)))
+    moved = {SHA256: AccountOverride(move_precompile_to=FRESH)}
+
+    def cost(address: Address) -> int:
+        return value(call(chain, data=bytes(12) + address, state_overrides=moved))
+
+    assert cost(FRESH) - cost(SHA256) == 2_500 and cost(SHA256) == cost(IDENTITY)
+
+
 def test_a_precompile_whose_account_is_overridden_is_none() -> None:
     chain = chain_of(b"")
     assert value(call(chain, SHA256, state_overrides={SHA256: AccountOverride(code=word(77))})) == 77
@@ -57,6 +69,11 @@ def test_a_precompile_whose_account_is_overridden_is_none() -> None:
         ),
         ({Address(b"\x77" * 20): AccountOverride(move_precompile_to=FRESH)}, "is not a precompile"),
         ({SHA256: AccountOverride(move_precompile_to=IDENTITY), IDENTITY: AccountOverride()}, "already overridden"),
+        ({SHA256: AccountOverride(move_precompile_to=SHA256)}, "referenced itself in replacement"),
+        (
+            {each: AccountOverride(move_precompile_to=FRESH) for each in (SHA256, IDENTITY)},
+            "referencing the same address to replace",
+        ),
     ],
 )
 def test_impossible_moves_are_refused(overrides: Any, message: str) -> None:

@@ -63,6 +63,9 @@ def test_differences_are_named() -> None:
         ({"attribution": AttributionParams(challenge_windows=0)}, "challenge_windows"),
         ({"block": BlockParams(interval_ms=0)}, "interval_ms"),
         ({"block": BlockParams(base_fee_initial=Wei(1))}, "floor"),
+        ({"block": BlockParams(transaction_bytes_max=65_535)}, "transaction_bytes_max must be 65536 .. 261120"),
+        ({"block": BlockParams(transaction_bytes_max=261_121)}, "transaction_bytes_max"),
+        ({"block": BlockParams(access_list_entries_max=0)}, "access_list_entries_max must be 1 .. 16384"),
         ({"consensus": ConsensusParams(propose_timeout_ms=999)}, "four worst blocks"),
     ],
 )

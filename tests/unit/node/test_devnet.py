@@ -101,8 +101,8 @@ def test_a_port_in_use_is_named(options: DevnetOptions) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        devnet = make_devnet(dataclasses.replace(options, rpc_port=port - 1))
-        with pytest.raises(LocalError, match=rf"port {port} \(JSON-RPC of node1\) is in use"):
+        devnet = make_devnet(dataclasses.replace(options, rpc_port=port))
+        with pytest.raises(LocalError, match=rf"port {port} \(JSON-RPC of node0\) is in use"):
             check_ports(devnet)
 
 

@@ -192,3 +192,42 @@ def test_closing_beside_busy_readers_waits_for_them_and_turns_the_next_away(path
         thread.join()
     assert ends == ["the database is closed"] * 4
     database.close()
+
+
+LETTING_GO = """
+import pathlib, sys, threading
+from genesis.errors import LocalError
+from node.storage.database import LevelDatabase
+
+def read(database):
+    held = []
+    try:
+        while True:
+            scan = database.scan(b"", b"z")
+            next(scan)
+            held.append((database.snapshot(), scan))
+            if len(held) > 20:
+                held.clear()
+    except LocalError:
+        pass
+
+sys.setswitchinterval(1e-5)
+for place in range(8):
+    database = LevelDatabase(pathlib.Path(sys.argv[1]) / str(place), create=True)
+    database.write_batch({bytes([number]): bytes(100) for number in range(90)}, sync=False)
+    readers = [threading.Thread(target=read, args=(database,)) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    database.get(b"x")
+    database.close()
+    for reader in readers:
+        reader.join()
+"""
+
+
+def test_snapshots_and_iterators_may_be_let_go_of_while_the_database_closes(tmp_path: Path) -> None:
+    """In a process of its own: LevelDB crashed it."""
+    done = subprocess.run(
+        [sys.executable, "-c", LETTING_GO, str(tmp_path)], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2_000:]

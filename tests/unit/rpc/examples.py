@@ -38,6 +38,7 @@ PARAMS: dict[str, list[Any]] = {
     "open_lineage": [2],
     "open_model": [2],
     "open_models": [1, 1],
+    "open_payments": [{"payout": _PAYEE, "model": 2}, 0, 1],
     "open_receipts": [2, 1],
     "open_trace": [2, "0x" + (b"It said: " + TEXT[:60]).hex()],
     "open_transactionsOf": [_PAYER, 0, 1],

@@ -34,7 +34,7 @@ from genesis.types import (
 )
 from node.fair_lock import FairLock
 from node.feed import Feed
-from node.interfaces import MempoolContent, MempoolStats, PeerStatus, StoredBlock, SyncStatus
+from node.interfaces import EventList, EventPlace, MempoolContent, MempoolStats, PeerStatus, StoredBlock, SyncStatus
 from node.rpc.backend import Backend
 from node.rpc.config import RpcConfig, RpcLimits
 from node.rpc.openrpc import document
@@ -233,6 +233,15 @@ class FakeChain:
             logs = [log for receipt in stored.receipts for log in receipt.logs]
             if any(value == entry for log in logs for entry in (log.address, *log.topics)[place : place + 1]):
                 yield stored.height
+
+    def events(self, which: EventList, subject: Hash32, first: EventPlace, beyond: EventPlace) -> Iterator[EventPlace]:
+        return iter(())
+
+    def inference(self, receipt_id: Hash32) -> tuple[EventPlace, Hash32] | None:
+        return None
+
+    def payouts_named(self, payout: Address) -> Iterator[tuple[EventPlace, int]]:
+        return iter(())
 
     def commit(self, height: Height) -> Commit | None:
         return self.blocks[height].commit

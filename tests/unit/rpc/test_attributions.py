@@ -13,6 +13,7 @@ from evm_runtime.receipt import Log
 from genesis.primitives import Address
 from node.rpc.attributions import attribution_filter
 from node.rpc.params import BadParam
+from node.storage import keys
 from tests.unit.rpc.fakes import OTHER_TOPIC, TOKEN, TOPIC, FakeNode, running, signed
 from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, RealNode, real_node
 from tests.unit.rpc.test_real_chain import TEXT, attribution, fill_registry, hexed, in_thread, live, send
@@ -86,6 +87,84 @@ async def test_attributions_by_everything(node: RealNode) -> None:
             "invalid argument 0: unknown member"
         )
         assert (await client.error("open_attributions", {}, 0, 0))[0] == -32602
+
+
+@trio_test
+async def test_payments_by_contribution_payout_and_model(node: RealNode) -> None:
+    async with live(node) as (client, w3):
+        await in_thread(lambda: (fill_registry(w3), more(w3)))
+        claimed = await in_thread(lambda: send(w3, attribution(w3).functions.claimPool([1])))
+        expected = [
+            ("score", item["receipt"], item["model"], *(paid[name] for name in ("contribution", "payout", "amount")))
+            for item in (await client.call("open_attributions"))["items"]
+            for paid in item["payments"]
+        ]
+
+        async def payments(**wanted: Any) -> list[Any]:
+            found, cursor = [], "0x0"
+            while cursor is not None:
+                page = await client.call("open_payments", wanted, cursor, 2)
+                assert len(page["items"]) <= 2
+                found, cursor = found + page["items"], page["next"]
+            fields = ("kind", "receipt", "model", "contribution", "payout", "amount")
+            return [tuple(item[name] for name in fields) for item in found]
+
+        of_one = await payments(contribution=1)
+        assert of_one[:-1] == [each for each in expected if each[3] == "0x1"]
+        assert of_one[-1][:5] == ("pool", None, None, "0x1", hexed(ADDRESSES[1])) and of_one[-1][5] != "0x0"
+        assert await payments(payout=hexed(ADDRESSES[1])) == of_one
+        assert await payments(model=2) == [each for each in expected if each[2] == "0x2"]
+        assert await payments(model="0x2", contribution=1) == [each for each in of_one if each[2] == "0x2"]
+        assert await payments(payout=hexed(ADDRESSES[2]), contribution=1) == []
+        last = (await client.call("open_payments", {"contribution": 1}))["items"][-1]
+        logs = (await client.call("eth_getTransactionReceipt", hexed(claimed["transactionHash"])))["logs"]
+        assert last["logIndex"] == logs[0]["logIndex"] and last["transactionHash"] == logs[0]["transactionHash"]
+        for wanted in ({}, {"payer": hexed(ADDRESSES[1])}, {"model": None}):
+            assert (await client.error("open_payments", wanted))[0] == -32602
+
+
+def indexed(node: RealNode) -> dict[bytes, bytes]:
+    """All keys of the index of the contract's events."""
+    return {key: value for prefix in (b"a", b"i", b"n") for key, value in node.chain._database.iterate(prefix)}
+
+
+@trio_test
+async def test_the_index_holds_what_logs_tell_and_is_rolled_back(node: RealNode) -> None:
+    async with live(node) as (_, w3):
+        await in_thread(lambda: (fill_registry(w3), more(w3)))
+        logs = await in_thread(lambda: w3.eth.get_logs({"fromBlock": 0, "address": attribution(w3).address}))
+    decoded = []
+    for log in logs:
+        event = attribution(w3).get_event_by_topic(hexed(log["topics"][0])).process_log(log)
+        place = keys.place_bytes(event["blockNumber"], event["logIndex"])
+        decoded.append((place, event["event"], event["args"]))
+    models = {args["receiptId"]: args["modelId"] for _, name, args in decoded if name == "Inferred"}
+
+    def expected(height: int) -> dict[bytes, bytes]:
+        entries: dict[bytes, bytes] = {}
+        for place, name, args in decoded:
+            if int.from_bytes(place[:8], "big") > height:
+                break
+            listed: list[tuple[int, Any]] = []
+            if name == "Inferred":
+                listed = [(0, 0), (1, args["modelId"]), (2, args["payer"])]
+                entries[b"i" + args["receiptId"]] = place + args["modelId"].to_bytes(32, "big")
+            elif name == "Attributed":
+                listed = [(3, models[args["receiptId"]]), (4, args["contributionId"]), (5, args["payout"])]
+            elif name == "Contributed":
+                entries[b"n" + bytes.fromhex(args["payout"][2:]) + place] = args["contributionId"].to_bytes(32, "big")
+            for which, subject in listed:
+                number = subject if isinstance(subject, int) else int(subject, 16)
+                entries[b"a" + bytes((which,)) + number.to_bytes(32, "big") + place] = b""
+        return entries
+
+    tip = node.chain.tip().height
+    assert len(indexed(node)) > 20
+    for height in range(tip, -1, -1):
+        assert indexed(node) == expected(height)
+        if height:
+            await trio.to_thread.run_sync(node.chain.rollback)
+    assert not indexed(node)
 
 
 @trio_test

@@ -46,7 +46,7 @@ async def test_a_statement_names_payments_inferences_and_spans(node: RealNode) -
 
 
 @trio_test
-async def test_a_statement_pages_by_blocks(node: RealNode) -> None:
+async def test_a_statement_comes_in_pages(node: RealNode) -> None:
     async with live(node) as (client, w3):
         output, _ = await in_thread(lambda: fill_registry(w3))
         calls = attribution(w3).functions
@@ -55,9 +55,12 @@ async def test_a_statement_pages_by_blocks(node: RealNode) -> None:
         assert (await in_thread(lambda: send(w3, again, 2, value=2 * fee)))["status"] == 1
         whole = await client.call("open_statement", 1)
         assert len(whole["payments"]) == 3 and all(payment["spans"] for payment in whole["payments"])
-        first = await client.call("open_statement", 1, 0, None, 1)
-        rest = await client.call("open_statement", 1, first["next"], None, 2)
-        assert first["payments"] + rest["payments"] == whole["payments"] and rest["next"] is None
+        paid, cursor = [], "0x0"
+        while cursor is not None:
+            page = await client.call("open_statement", 1, 0, None, 1, cursor)
+            assert len(page["payments"]) == 1, "two payments are of one block"
+            paid, cursor = paid + page["payments"], page["next"]
+        assert paid == whole["payments"]
 
 
 @trio_test

@@ -85,7 +85,8 @@ def test_uint64_ends_at_64_bits() -> None:
         (params.percentiles, ["1"], "percentile 0: expected a number, found string"),
         (params.percentiles, [0] * 101, "over the query limit 100"),
         (params.proof_keys, ["0x0"] * 1025, "too many keys"),
-        (params.number_or_quantity, -1, "expected a hex string, found number"),
+        (params.number_or_quantity, -1, "number is negative or > 64 bits"),
+        (params.number_or_quantity, 1 << 64, "number is negative or > 64 bits"),
         (params.number_or_quantity, 1.5, "expected a hex string, found number"),
     ],
 )

@@ -519,6 +519,9 @@ async def test_traces_of_transactions_blocks_and_calls(node: RealNode, token_art
         assert (await client.error("debug_traceTransaction", tx_hash, {"tracer": "{}"}))[0] == -32000
         assert await client.error("debug_traceTransaction", "0x" + "00" * 32) == (-32000, "transaction not found")
         assert await client.error("debug_traceBlockByNumber", "0x0") == (-32000, "genesis is not traceable")
+        assert await client.error("debug_traceBlockByNumber", "0x99") == (-32000, "block #153 not found")
+        absent = "0x" + "00" * 32
+        assert await client.error("debug_traceBlockByHash", absent) == (-32000, f"block {absent} not found")
         bad = {"stateOverrides": {"0x12": {}}}
         assert (await client.error("debug_traceCall", message, "latest", bad))[0] == -32602
         nursery.cancel_scope.cancel()

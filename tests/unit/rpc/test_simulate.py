@@ -1,5 +1,6 @@
 """eth_simulateV1 over a real chain: blocks that build on each other, overrides, transfers, validation, and every refusal."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,38 @@ async def test_the_native_contract_is_there_and_keeps_nothing(node: RealNode) ->
         assert block["calls"][0]["error"]["code"] == 3
 
 
+SHA256, IDENTITY = ("0x" + "00" * 19 + number for number in ("02", "04"))
+DIGEST = "0x" + hashlib.sha256(b"OpenLedger").hexdigest()
+
+
+def moving(moves: dict[str, str], others: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A block that moves precompiles."""
+    moved = {source: {"movePrecompileToAddress": target} for source, target in moves.items()}
+    return {"stateOverrides": moved | (others or {})}
+
+
+@trio_test
+async def test_a_precompile_is_moved_for_its_block(node: RealNode) -> None:
+    """Where it was is an ordinary account, with what code it is given; the block after has it back, as in geth."""
+    asked = [{"to": each, "input": "0x" + b"OpenLedger".hex()} for each in (SHA256, B)]
+    code = {SHA256: {"movePrecompileToAddress": B, "code": COUNTER}}
+    async with running(node) as client:
+        blocks = await client.call(
+            "eth_simulateV1",
+            payload(
+                {**moving({SHA256: B}), "calls": asked},
+                {"calls": asked},
+                {"stateOverrides": code, "calls": [*asked, asked[0]]},
+                {"calls": asked},
+            ),
+        )
+        empty, one, two = (("0x1", output) for output in ("0x", word(1), word(2)))
+        digest = ("0x1", DIGEST)
+        assert results(blocks) == [empty, digest, digest, empty, one, digest, two, digest, empty]
+        found = await client.call("eth_call", asked[1], "latest", moving({SHA256: B})["stateOverrides"])
+        assert found == DIGEST
+
+
 @pytest.mark.parametrize(
     ("blocks", "options", "code", "words"),
     [
@@ -203,15 +236,19 @@ async def test_the_native_contract_is_there_and_keeps_nothing(node: RealNode) ->
             -38011,
             "nonce too high",
         ),
+        (
+            [{"stateOverrides": {A: {"nonce": "0xffffffffffffffff"}}, "calls": [{"from": A}]}],
+            {},
+            -32603,
+            "nonce has max value",
+        ),
         ([], {}, -32602, "empty input"),
         ([{"calls": 3}], {}, -32602, "blockStateCalls 0: calls: expected an array"),
-        ([{"calls": [{}] * 1_001}], {}, -32602, "at most 1000 calls"),
-        (
-            [{"stateOverrides": {"0x" + "00" * 19 + "02": {"movePrecompileToAddress": B}}}],
-            {},
-            -32602,
-            "movePrecompileToAddress is not supported here",
-        ),
+        ([{"calls": [{}] * 1_001}], {}, -38026, "too many calls: 1001 > 1000"),
+        ([moving({A: B})], {}, -32000, f"account {A} is not a precompile"),
+        ([moving({SHA256: B}, {B: {}})], {}, -32000, f"account {B} is already overridden"),
+        ([moving({SHA256: SHA256})], {}, -38022, "MovePrecompileToAddress referenced itself in replacement"),
+        ([moving({SHA256: B, IDENTITY: B})], {}, -38023, "referencing the same address to replace"),
     ],
 )
 @trio_test

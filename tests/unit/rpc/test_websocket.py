@@ -173,7 +173,8 @@ async def test_what_cannot_be_subscribed_to() -> None:
         assert (await client.error("eth_subscribe", "newHeads"))[0] == -32601
         async with WsClient(client.port) as ws:
             for params, code in (
-                (["syncing?"], -32602),
+                (["syncing?"], -32601),
+                (["logs", {"toBlock": "pending"}], -32602),
                 (["logs", {"address": "0x1"}], -32602),
                 (["logs", 5], -32602),
                 (["newPendingTransactions", "yes"], -32602),
