@@ -35,10 +35,9 @@ class BlockParams:
     gas_limit: int = 30_000_000
     bytes_max: int = 2 * 1024 * 1024
     """Of one block in the wire codec, body and commit included."""
-    work_limit: int = 200_000_000
-    """What executing a block may cost beside its gas (`evm_runtime/work.py`): about a nanosecond each, so less than half of
-    the interval."""
-    transaction_work_limit: int = 64_000_000
+    work_limit: int = 250_000_000
+    """What executing a block may cost (`evm_runtime/work.py`): at most a nanosecond each, so half of the interval."""
+    transaction_work_limit: int = 80_000_000
     """Of one transaction, beyond what its gas stands for."""
     interval_ms: int = 500
     empty_interval_ms: int = 5_000
