@@ -24,7 +24,7 @@ from genesis.types import EMPTY_COMMIT, Block, ChainIdentity, Commit, ConsensusD
 from node.interfaces import StoredBlock
 from node.storage import keys, records
 from node.storage.database import Database
-from node.storage.view import StateView, state_writes
+from node.storage.view import SnapshotView, StateView, state_writes
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -188,7 +188,7 @@ class ChainStore:
 
     def _snapshot_runtime(self) -> Runtime:
         # The old snapshot is released when the last reader drops its runtime.
-        return self._runtimes(self.spec, self.identity, StateView(self._database.snapshot()))
+        return self._runtimes(self.spec, self.identity, SnapshotView(self._database.snapshot()))
 
     def _read_block(self, height: Height, data: bytes) -> StoredBlock:
         block = records.read_block(data, f"block {height}")
