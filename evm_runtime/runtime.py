@@ -124,6 +124,13 @@ class Runtime:
         environment = self._environment(header, state_overrides, block_overrides, interrupt)
         return environment.call(header, request, gas_cap)
 
+    def call_briefly(
+        self, header: Header, request: CallRequest, *, gas_cap: int, work_max: int, interrupt: Callable[[], bool]
+    ) -> CallResult | None:
+        """`call` for where nobody may be kept waiting: None if it takes long; see `CallEnvironment.call_briefly`."""
+        environment = self._environment(header, None, None, interrupt)
+        return environment.call_briefly(header, request, gas_cap, work_max)
+
     def estimate_gas(
         self,
         header: Header,

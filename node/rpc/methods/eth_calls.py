@@ -37,7 +37,34 @@ _AROUND = Param("block overrides", BLOCK_OVERRIDES, default=None)
 StateArgs = dict[Address, AccountOverrideArgs] | None
 
 
-@method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL, keeps=Keeps.TIP)
+def _call_briefly(
+    context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
+) -> str | None:
+    """`call` on the tip's state, if it succeeds in a moment."""
+    if ref.tag in (None, "earliest") or state or around:
+        return None
+    limits = context.limits
+    result = context.chain.runtime.call_briefly(
+        surroundings(context, ref, next_block=ref.is_pending),
+        call_request(context, args),
+        gas_cap=limits.call_gas_max,
+        work_max=limits.brief_work_max,
+        interrupt=context.stopwatch(limits.brief_timeout_s).expired,
+    )
+    return data(result.output) if result is not None and result.status == "success" else None
+
+
+@method(
+    "eth_call",
+    _CALL,
+    _BLOCK,
+    _STATE,
+    _AROUND,
+    result="data",
+    runs=Runs.CALL,
+    keeps=Keeps.TIP,
+    brief=_call_briefly,
+)
 def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None) -> str:
     """Run a message on the state after a block, and forget it; answers what it returns."""
     header, runtime = surroundings(context, ref, next_block=ref.is_pending), context.chain.runtime

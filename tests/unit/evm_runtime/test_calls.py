@@ -136,6 +136,34 @@ def test_an_endless_call_is_interrupted_from_outside() -> None:
     assert value(call(chain_of(COUNTER), interrupt=lambda: False)) == 1
 
 
+def brief(chain: Chain, polls: int = 10, **options: Any) -> Any:
+    """A call that may do a million work and be asked about `polls` times."""
+    asked = iter(range(polls))
+    return chain.runtime.call_briefly(
+        chain.tip,
+        CallRequest(to=CODE, **options),
+        gas_cap=CAP,
+        work_max=1_000_000,
+        interrupt=lambda: next(asked, None) is None,
+    )
+
+
+def test_a_brief_call_answers_as_any_other() -> None:
+    for code in (COUNTER, asm("GAS") + word(), asm(5, 0, "MSTORE", 32, 0, "REVERT"), asm("INVALID")):
+        chain = chain_of(code)
+        assert brief(chain, polls=100) == call(chain)
+
+
+def test_a_brief_call_gives_up_what_takes_long() -> None:
+    assert brief(chain_of(asm("JUMPDEST", 0, "JUMP"))) is None
+    calls = asm(0, 0, 0, 0, 0, OTHER, "GAS", "CALL", "POP")
+    assert brief(chain_of(calls * 10), polls=1_000) is not None
+    assert brief(chain_of(calls * 30), polls=1_000) is None
+    blake2 = asm(100_000 << 224, 0, "MSTORE", 0, 0, 213, 0, 9, "GAS", "STATICCALL") + word()
+    assert value(call(chain_of(blake2))) == 1
+    assert brief(chain_of(blake2), polls=1_000) is None, "it counts before it is computed"
+
+
 def estimate(chain: Chain, **options: Any) -> int:
     return chain.runtime.estimate_gas(chain.tip, CallRequest(sender=ADDRESSES[0], **options), gas_cap=CAP)
 
