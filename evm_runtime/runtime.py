@@ -63,7 +63,7 @@ class Runtime:
         self.spec: Final = spec
         self._store = store
         self._natives = {native.address: native for native in (StakingContract(spec), *natives)}
-        self._executor = BlockExecutor(spec, store, self._natives)
+        self._executor = BlockExecutor(spec, store, self._natives, tiers)
 
     # ------------------------------------------------------------ blocks
 
