@@ -7,8 +7,9 @@ gas price it is free and sees a base fee of zero, as in geth. It is bounded in g
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from eth.abc import ComputationAPI
 from eth.exceptions import Revert
 
 from evm_runtime import transition, work
@@ -225,6 +226,11 @@ def call_transaction(state: State, request: CallRequest, gas: int) -> Transactio
         gas_limit=gas,
         fees=request.fees(state.block_base_fee),
     )
+
+
+def give_up(_computation: ComputationAPI) -> NoReturn:
+    """Stands for a native contract where there is no time for one. Raises ExecutionInterrupted."""
+    raise ExecutionInterrupted("execution aborted: a native contract may take long")
 
 
 def interrupter(interrupt: Callable[[], bool], polls_apart: int = INTERRUPT_POLLS) -> Poll:

@@ -37,7 +37,7 @@ class RpcLimits:
     call_gas_max: int = 50_000_000
     call_timeout_s: float = 5.0
     brief_work_max: int = 1_000_000
-    brief_timeout_s: float = 0.001
+    brief_timeout_s: float = 0.002
     """What the thread that reads for all connections may do for a call (`evm_runtime/work.py`: at most a nanosecond each), and
     how long its code may run there. What takes longer goes to a worker thread."""
     trace_timeout_s: float = 10.0
