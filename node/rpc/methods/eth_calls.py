@@ -4,6 +4,7 @@ Each runs in a worker thread, bounded in gas (`call_gas_max`) and in time (`call
 few hundred opcodes, so a call that never ends costs one thread for that long and nothing else.
 """
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from genesis.errors import InvalidTransaction, LocalError
@@ -44,12 +45,13 @@ def _call_briefly(
     if ref.tag in (None, "earliest") or state or around:
         return None
     limits = context.limits
+    end = time.thread_time() + limits.brief_s  # of this thread: a busy machine is not the call's fault
     result = context.chain.runtime.call_briefly(
         surroundings(context, ref, next_block=ref.is_pending),
         call_request(context, args),
         gas_cap=limits.call_gas_max,
         work_max=limits.brief_work_max,
-        interrupt=context.stopwatch(limits.brief_timeout_s).expired,
+        interrupt=lambda: time.thread_time() > end,
     )
     return data(result.output) if result is not None and result.status == "success" else None
 

@@ -274,7 +274,7 @@ async def test_how_calls_fail(node: RealNode) -> None:
 async def test_calls_that_take_but_a_moment_need_no_thread_and_no_task(
     node: RealNode, token_artifact: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with live(node, brief_timeout_s=60.0) as (client, w3), await raw(client) as stream:
+    async with live(node, brief_s=60.0) as (client, w3), await raw(client) as stream:
         token, _ = await in_thread(lambda: deploy(w3, token_artifact))
 
         async def balance(place: int) -> int:
