@@ -7,8 +7,9 @@ gas price it is free and sees a base fee of zero, as in geth. It is bounded in g
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
+from eth.abc import ComputationAPI
 from eth.exceptions import Revert
 
 from evm_runtime import transition, work
@@ -30,7 +31,7 @@ from evm_runtime.transaction import (
     Transaction,
     check_gas,
 )
-from evm_runtime.vm_errors import error_text
+from evm_runtime.vm_errors import OutOfWork, error_text
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address
@@ -133,6 +134,18 @@ class CallEnvironment:
         """Run one message. Raises InvalidTransaction if it can't be sent, ExecutionInterrupted."""
         return _result(run_message(self.state(header, request), request, self._gas(request, gas_cap)))
 
+    def call_briefly(self, header: Header, request: CallRequest, gas_cap: int, work_max: int) -> CallResult | None:
+        """As `call`, or None if that is more than `work_max` work beside gas, or more than `interrupt` allows: it is asked at
+        every poll, so within a slice of gas. Nothing else takes long: what is slow for its gas counts work before it is done.
+        """
+        state = self.state(header, request)
+        state.poll = None if self.interrupt is None else interrupter(self.interrupt, polls_apart=1)
+        try:
+            outcome = run_message(state, request, self._gas(request, gas_cap), work_max)
+        except ExecutionInterrupted:
+            return None
+        return None if isinstance(outcome.error, OutOfWork) else _result(outcome)
+
     def create_access_list(self, header: Header, request: CallRequest, gas_cap: int) -> tuple[AccessList, CallResult]:
         """Run again with what the last run touched, until it touches nothing new."""
         for _ in range(ACCESS_LIST_ROUNDS_MAX):
@@ -215,14 +228,19 @@ def call_transaction(state: State, request: CallRequest, gas: int) -> Transactio
     )
 
 
-def interrupter(interrupt: Callable[[], bool]) -> Poll:
-    """A poll that asks `interrupt` now and then."""
+def give_up(_computation: ComputationAPI) -> NoReturn:
+    """Stands for a native contract where there is no time for one. Raises ExecutionInterrupted."""
+    raise ExecutionInterrupted("execution aborted: a native contract may take long")
+
+
+def interrupter(interrupt: Callable[[], bool], polls_apart: int = INTERRUPT_POLLS) -> Poll:
+    """A poll that asks `interrupt` now and then. `polls_apart` is a power of two."""
     polls = 0
 
     def poll() -> None:
         nonlocal polls
         polls += 1
-        if polls & (INTERRUPT_POLLS - 1) == 0 and interrupt():
+        if polls & (polls_apart - 1) == 0 and interrupt():
             raise ExecutionInterrupted("execution aborted: the call took too long")
 
     return poll

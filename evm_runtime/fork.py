@@ -36,7 +36,6 @@ from evm_runtime.blobs import blob_base_fee
 from evm_runtime.code import Code
 from evm_runtime.gas import CODE_BYTES_MAX, INITCODE_BYTES_MAX
 from evm_runtime.hardforks import PRAGUE, BlobSchedule, Fork
-from evm_runtime.native import NativePrecompile
 from evm_runtime.precompiles import Precompile
 from evm_runtime.receipt import Log
 from evm_runtime.state import AccountDB
@@ -66,7 +65,7 @@ class Computation(PragueComputation):
     """One call frame. Subclassed by `computation_class` with a fork and the native contracts of a chain."""
 
     opcodes = cast(Any, PRAGUE.opcodes)
-    natives: ClassVar[Mapping[Address, NativePrecompile]] = {}
+    natives: ClassVar[Mapping[Address, Precompile]] = {}
     tier: ClassVar[Tier | None] = None
     blobs: ClassVar[BlobSchedule] = PRAGUE.blobs
     _precompiles = cast(Any, PRAGUE.precompiles)
@@ -219,7 +218,7 @@ class Computation(PragueComputation):
         self.state.account_db.mark_destroyed(Address(self.msg.storage_address))
 
 
-def _in_own_name(message: MessageAPI, natives: Mapping[Address, NativePrecompile]) -> bool:
+def _in_own_name(message: MessageAPI, natives: Mapping[Address, Precompile]) -> bool:
     """False for native code that would run on another account's storage and balance."""
     return Address(message.code_address) not in natives or message.storage_address == message.code_address
 
@@ -257,7 +256,7 @@ def interpret(computation: Computation) -> None:
 
 
 def computation_class(
-    natives: Mapping[Address, NativePrecompile],
+    natives: Mapping[Address, Precompile],
     tier: Tier | None = None,
     fork: Fork = PRAGUE,
     precompiles: Mapping[Address, Precompile] | None = None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from evm_runtime import block_rules, tracing
-from evm_runtime.calls import CallEnvironment, CallRequest, CallResult, ExecutionInterrupted
+from evm_runtime.calls import CallEnvironment, CallRequest, CallResult, ExecutionInterrupted, give_up
 from evm_runtime.estimate import ExecutionReverted, estimate_gas
 from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock
 from evm_runtime.fork import Computation, computation_class
@@ -69,7 +69,9 @@ class Runtime:
         self.spec: Final = spec
         self._store = store
         self._natives = {native.address: native for native in (StakingContract(spec), *natives)}
-        self._executor = BlockExecutor(spec, store, self._natives)
+        self._executor = BlockExecutor(spec, store, self._natives, tiers)
+        self._brief: Final[dict[type[Computation], type[Computation]]] = {}
+        """For brief calls: without native contracts."""
 
     # ------------------------------------------------------------ blocks
 
@@ -129,6 +131,20 @@ class Runtime:
         ExecutionInterrupted once `interrupt` (asked every few hundred opcodes) returns True."""
         environment = self._environment(header, state_overrides, block_overrides, interrupt)
         return environment.call(header, request, gas_cap)
+
+    def call_briefly(
+        self, header: Header, request: CallRequest, *, gas_cap: int, work_max: int, interrupt: Callable[[], bool]
+    ) -> CallResult | None:
+        """`call` for where nobody may be kept waiting: None if it takes long; see `CallEnvironment.call_briefly`.
+
+        Native contracts count as long: one may have to read a datanet into its index first, or wait for who is doing that.
+        """
+        computation = self._executor.computation_at(header.number)
+        if computation not in self._brief:
+            fork = fork_at(self.spec.forks, header.number)
+            self._brief[computation] = computation_class(dict.fromkeys(self._natives, give_up), computation.tier, fork)
+        environment = CallEnvironment(self.spec, self._store, self._brief[computation], interrupt=interrupt)
+        return environment.call_briefly(header, request, gas_cap, work_max)
 
     def estimate_gas(
         self,

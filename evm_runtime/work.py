@@ -36,13 +36,14 @@ GAS_WORK: Final = 4
 WORK_PER_GAS: Final = 100
 """What one gas of a transaction's limit buys beyond that."""
 
-TRANSACTION_WORK: Final = 90_000
-"""Recovery, nonce and fees, up to three accounts in the state trie, receipt, roots."""
+TRANSACTION_WORK: Final = 30_000
+"""What its first 21,000 gas do not stand for of recovery, nonce and fees, up to three accounts in the state trie, receipt,
+roots: a plain transfer counts 114,000 in all."""
 AUTHORIZATION_WORK: Final = 60_000
 """EIP-7702: one recovery, one account."""
 FRAME_WORK: Final = 45_000
 """Entering and leaving a message inside another."""
-DEPTH_WORK: Final = 80
+DEPTH_WORK: Final = 250
 """What a frame costs more for each frame that it lies in: deep recursion leaves the processor's caches."""
 CREATION_WORK: Final = 40_000
 """On top of its frame: a new account, its code."""
@@ -52,17 +53,17 @@ ACCOUNT_WRITE_WORK: Final = 30_000
 """One more account in the state trie: a transfer inside a transaction."""
 COLD_WORK: Final = 10_000
 """An address or slot that a transaction reaches for the first time is looked up in the database."""
-SLOT_WRITE_WORK: Final = 25_000
-"""The first change of a slot in a transaction: one more leaf of a storage trie."""
+SLOT_WRITE_WORK: Final = 10_000
+"""The first change of a slot in a transaction, one more leaf of a storage trie, beyond the 5,000 gas that it takes at least."""
 SLOAD_WORK: Final = 3_000
 SSTORE_WORK: Final = 6_000
 TRANSIENT_WORK: Final = 5_000
 """TLOAD, TSTORE."""
-KECCAK_WORK: Final = 2_000
-KECCAK_WORD_WORK: Final = 200
+KECCAK_WORK: Final = 1_000
+KECCAK_WORD_WORK: Final = 100
 """32 bytes that KECCAK256 hashes."""
 LOG_WORK: Final = 10_000
-LOG_TOPIC_WORK: Final = 3_000
+LOG_TOPIC_WORK: Final = 1_000
 
 KECCAK256: Final = 0x20
 _SLOAD, _SSTORE = 0x54, 0x55

@@ -43,10 +43,9 @@ class BlockParams:
     """Of one transaction as it stands in a block."""
     access_list_entries_max: int = 4_096
     """Of one transaction: addresses and storage keys together (EIP-2930)."""
-    work_limit: int = 200_000_000
-    """What executing a block may cost beside its gas (`evm_runtime/work.py`): about a nanosecond each, so less than half of
-    the interval."""
-    transaction_work_limit: int = 64_000_000
+    work_limit: int = 250_000_000
+    """What executing a block may cost (`evm_runtime/work.py`): at most a nanosecond each, so half of the interval."""
+    transaction_work_limit: int = 80_000_000
     """Of one transaction, beyond what its gas stands for."""
     interval_ms: int = 500
     empty_interval_ms: int = 5_000

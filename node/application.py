@@ -33,6 +33,8 @@ EXECUTED_KEPT: Final = 8
 """Executions of proposals kept for one height. A height rarely needs more than one or two."""
 EMPTY_FROM_ROUND: Final = 6
 TRANSFER_GAS: Final = 21_000
+LEFT_OUT_LOGGED: Final = 10
+"""Candidates that a block had no room for, and why, one by one; of the others their number is logged."""
 
 
 def gas_target(params: BlockParams, round_: Round) -> int:
@@ -168,8 +170,11 @@ class NodeApplication:
             return runtime.build_block(tip.header, tip.time_ms, build_request, candidates)
 
         executed = await self._worker.run(build, abandon_on_cancel=True)
-        for transaction, reason in executed.skipped:
+        for transaction, reason in executed.skipped[:LEFT_OUT_LOGGED]:
             logger.info("left out of block %d: %s: %s", request.height, transaction.hash.hex(), reason)
+        if len(executed.skipped) > LEFT_OUT_LOGGED:
+            more = len(executed.skipped) - LEFT_OUT_LOGGED
+            logger.info("left out of block %d: %d more", request.height, more)
         if not executed.transactions and self._is_too_early(request):
             self._drop_impossible([transaction for transaction, _ in executed.skipped])
             return None

@@ -22,15 +22,29 @@ _SHARE_MAX: Final = 8
 """One result may take this part of the room."""
 
 
+class _OfTip:
+    """Results at one tip. Any thread may put one in: in a race the size of one of two is not counted, no more."""
+
+    __slots__ = ("_room", "known", "tip")
+
+    def __init__(self, tip: StoredBlock, room: int) -> None:
+        self.tip: Final = tip
+        self.known: Final[dict[Key, bytes]] = {}
+        self._room = room
+
+    def put(self, key: Key, result: bytes, size: int) -> None:
+        if size <= self._room:
+            self.known[key] = result
+            self._room -= size
+
+
 class Answers:
-    """On the event loop, but for `peek`."""
+    """On the event loop, but for `key`, `peek` and `keep`, which any thread may call."""
 
     def __init__(self, chain: ChainReader, limits: RpcLimits) -> None:
         self._chain = chain
         self._room = limits.answers_bytes_max
-        self._tip: StoredBlock = chain.tip()
-        self._of_tip: dict[Key, bytes] = {}
-        self._of_tip_bytes = 0
+        self._of_tip = _OfTip(chain.tip(), self._room)
         self._final: OrderedDict[Key, bytes] = OrderedDict()
         self._final_bytes = 0
         self._under_way: dict[Key, trio.Event] = {}
@@ -45,24 +59,24 @@ class Answers:
 
     def find(self, key: Key) -> bytes | None:
         """What is known about `key` at today's tip."""
-        if self._chain.tip() is self._tip:
-            found = self._of_tip.get(key)
-            if found is not None:
-                return found
-        else:
-            self._forget_tip()
+        found = self._at_tip().known.get(key)
+        if found is not None:
+            return found
         found = self._final.get(key)
         if found is not None:
             self._final.move_to_end(key)
         return found
 
     def peek(self, key: Key) -> bytes | None:
-        """As `find`, from any thread: it changes nothing."""
-        if self._chain.tip() is self._tip:
-            found = self._of_tip.get(key)
-            if found is not None:
-                return found
-        return self._final.get(key)
+        """As `find`, from any thread."""
+        found = self._at_tip().known.get(key)
+        return self._final.get(key) if found is None else found
+
+    def keep(self, key: Key, tip: StoredBlock, result: bytes) -> None:
+        """Keep what was asked while `tip` was the tip, if it still is."""
+        of_tip, size = self._at_tip(), _size(key, result)
+        if of_tip.tip is tip and size <= self._room // _SHARE_MAX:
+            of_tip.put(key, result, size)
 
     async def get(self, key: Key, compute: Callable[[], Awaitable[bytes]], is_final: Callable[[bytes], bool]) -> bytes:
         """What `find` has, what another request is computing already, or what `compute` gives. Raises what `compute` does."""
@@ -79,24 +93,18 @@ class Answers:
             event.set()
         if is_final(result):
             self._keep_final(key, result)
-        elif self._chain.tip() is tip:
-            self._keep(key, result)
+        else:
+            self.keep(key, tip, result)
         return result
 
     # ------------------------------------------------------------ inside
 
-    def _forget_tip(self) -> None:
-        self._of_tip = {}  # first: whoever peeks and finds the new tip must not find an old result
-        self._of_tip_bytes = 0
-        self._tip = self._chain.tip()
-
-    def _keep(self, key: Key, result: bytes) -> None:
-        if self._chain.tip() is not self._tip:
-            self._forget_tip()
-        size = _size(key, result)
-        if size <= self._room // _SHARE_MAX and self._of_tip_bytes + size <= self._room:
-            self._of_tip[key] = result
-            self._of_tip_bytes += size
+    def _at_tip(self) -> _OfTip:
+        """What is kept for today's tip. A thread that is late may put an old tip's back: nothing is found there then."""
+        of_tip, tip = self._of_tip, self._chain.tip()
+        if of_tip.tip is not tip:
+            of_tip = self._of_tip = _OfTip(tip, self._room)
+        return of_tip
 
     def _keep_final(self, key: Key, result: bytes) -> None:
         size = _size(key, result)

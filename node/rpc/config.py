@@ -36,6 +36,10 @@ class RpcLimits:
     # -- work
     call_gas_max: int = 50_000_000
     call_timeout_s: float = 5.0
+    brief_work_max: int = 1_000_000
+    brief_s: float = 0.002
+    """What the thread that reads for all connections may do for a call (`evm_runtime/work.py`: at most a nanosecond each), and
+    the processor time that it may take there. What takes longer goes to a worker thread."""
     trace_timeout_s: float = 10.0
     calls_max: int = 3
     """`eth_call`s and the like that run at once; the rest wait."""

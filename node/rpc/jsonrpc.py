@@ -14,6 +14,7 @@ import trio
 
 from genesis.codec import decode_json
 from genesis.errors import InvalidTransaction, LocalError, StorageCorrupt, WireError
+from node.rpc.answers import Key
 from node.rpc.backend import Context, Services, Session
 from node.rpc.config import GUARDED_NAMESPACES
 from node.rpc.errors import (
@@ -52,11 +53,10 @@ class Dispatcher:
         self._services = services
         self._limits = services.limits
 
-    def recall(self, body: bytes) -> bytes | None:
-        """The answer to a single call whose result is kept, without a task switch; None if `handle` has to look at it.
+    def recall(self, body: bytes, session: Session) -> bytes | None:
+        """The answer to a single call whose result is kept, or can be had in a moment; None if `handle` has to look at it.
 
-        For the pump's thread: it reads what the event loop writes, and changes nothing. Nothing is decided here that `handle`
-        would decide otherwise: any doubt is None.
+        For the pump's thread. Nothing is decided here that `handle` would decide otherwise: any doubt is None.
         """
         try:
             call = decode_json(body, size_max=self._limits.body_bytes_max, what="request")
@@ -68,12 +68,26 @@ class Dispatcher:
         found = self._services.registry.methods.get(name)
         if found is None or found.keeps is Keeps.NOTHING:
             return None
-        key = self._services.answers.key(name, call.get("params"))
-        result = None if key is None else self._services.answers.peek(key)
+        params = call.get("params")
+        key = self._services.answers.key(name, params)
+        if key is None:
+            return None
+        result = self._services.answers.peek(key)
+        if result is None:
+            result = self._have(found, key, params, session)
         if result is None or len(result) > self._limits.response_bytes_max:
             return None
         encoded = orjson.dumps(call_id)
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (encoded, result) if len(encoded) <= _ID_BYTES_MAX else None
+
+    def _have(self, found: Method, key: Key, params: Any, session: Session) -> bytes | None:
+        """A result that nobody has asked for at this tip, if it can be had in a moment."""
+        context = Context(self._services, session)
+        tip = context.chain.tip()
+        result = found.call_briefly(context, params)
+        if result is not None:
+            self._services.answers.keep(key, tip, result)
+        return result
 
     async def handle(self, body: bytes | bytearray, session: Session) -> Answer:
         """Answer one body. Raises StorageCorrupt, which must stop the node, and nothing else."""

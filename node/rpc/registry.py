@@ -78,6 +78,8 @@ class Method:
     handler: Handler
     summary: str
     keeps: Keeps = Keeps.NOTHING
+    brief: Handler | None = None
+    """Answers the same from any thread if that takes but a moment, else None."""
 
     @property
     def namespace(self) -> str:
@@ -115,6 +117,16 @@ class Method:
         answer = self.handler(context, *arguments)
         return orjson.dumps(await answer if isinstance(answer, Awaitable) else answer)
 
+    def call_briefly(self, context: Context, raw: object) -> bytes | None:
+        """The result if it can be had at once, in any thread; None if not, and for everything that is no result."""
+        if self.brief is None:
+            return None
+        try:
+            result = self.brief(context, *self.parse(raw))
+        except Exception:  # whatever it is, `call` meets it too, and tells
+            return None
+        return None if result is None else orjson.dumps(result)
+
     def is_final(self, raw: list[Any], result: bytes) -> bool:
         """Whether `result`, the answer to arguments that were valid, will never be another one."""
         if self.keeps is not Keeps.FINAL or result == b"null":
@@ -142,7 +154,12 @@ _DECLARED: dict[str, Method] = {}
 
 
 def method(
-    name: str, *params: Param, result: str, runs: Runs = Runs.LOOP, keeps: Keeps = Keeps.NOTHING
+    name: str,
+    *params: Param,
+    result: str,
+    runs: Runs = Runs.LOOP,
+    keeps: Keeps = Keeps.NOTHING,
+    brief: Handler | None = None,
 ) -> Callable[[H], H]:
     """Declare the decorated function as the JSON-RPC method `name`; its docstring's first line is the summary."""
 
@@ -150,7 +167,7 @@ def method(
         if name in _DECLARED:
             raise ValueError(f"{name} is declared twice")
         summary = (inspect.getdoc(handler) or "").partition("\n")[0]
-        _DECLARED[name] = Method(name, params, result, runs, handler, summary, keeps)
+        _DECLARED[name] = Method(name, params, result, runs, handler, summary, keeps, brief)
         return handler
 
     return declare

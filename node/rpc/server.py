@@ -146,15 +146,18 @@ class Server:
             raise HttpError(408, "the request did not arrive in time")
 
     def _recall(self, connection: "_Connection", data: bytes) -> bytes | None:
-        """The answer to a request that is whole, of a known head, and known; None for all others. Raises nothing."""
+        """The answer to a request that is whole, of a known head, and known or had at once; None for all others."""
         if connection.parser.phase is not Phase.IDLE:
             return None
         found = self._lanes.find(data, connection.peer)
-        known = None if found is None else self._dispatcher.recall(found[1])
-        if found is None or known is None:
+        if found is None:
+            return None
+        lane, body = found
+        known = self._dispatcher.recall(body, lane.session)
+        if known is None:
             return None
         connection.deadline.renew_s = self._limits.idle_timeout_s
-        return found[0].head.answer(known)
+        return lane.head.answer(known)
 
     async def _serve(self, connection: "_Connection", faucet: Faucet) -> None:
         wire, peer, parser, deadline = connection

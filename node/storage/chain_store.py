@@ -26,7 +26,7 @@ from node.interfaces import EventList, EventPlace, StoredBlock
 from node.storage import keys, records
 from node.storage.database import Database
 from node.storage.events import event_writes
-from node.storage.view import StateView, state_key, state_writes
+from node.storage.view import SnapshotView, StateView, state_key, state_writes
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -247,7 +247,7 @@ class ChainStore:
 
     def _snapshot_runtime(self) -> Runtime:
         # The old snapshot is released when the last reader drops its runtime.
-        return self._runtimes(self.spec, self.identity, StateView(self._database.snapshot()))
+        return self._runtimes(self.spec, self.identity, SnapshotView(self._database.snapshot()))
 
     def _read_block(self, height: Height, data: bytes) -> StoredBlock:
         block = records.read_block(data, f"block {height}")

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import vyper
 from coincurve._libsecp256k1 import ffi, lib
 from coincurve.context import GLOBAL_CONTEXT
 from eth.db.trie import _make_trie_root_and_nodes, make_trie_root_and_nodes
@@ -46,8 +45,9 @@ from evm_runtime.transaction import (
 from evm_runtime.trie import root_of_list
 from genesis.codec import encode_rlp
 from genesis.crypto import sign
-from genesis.primitives import Address, Hash32, abi_words, keccak256
+from genesis.primitives import Address, Hash32, keccak256
 from node.decoding import BatchDecoder
+from tests.bench.erc20 import TOKEN, TOKEN_GAS, token, transfer
 from tests.bench.harness import RESULTS, Report, paired_ratio, seconds
 from tests.bench.workload import GWEI, Sender, funded, receiver, senders
 from tests.unit.evm_runtime.chain import CHAIN_ID, Chain, contract, make_spec
@@ -66,24 +66,7 @@ TRIE_KEYS = 20_000
 TRIE_CHANGES = 500
 LOOP_GAS = 16_000_000
 WARM_UPS = 4
-TOKEN, ARITHMETIC, MEMORY = (Address(bytes([place]) * 20) for place in (0x70, 0x71, 0x72))
-
-ERC20 = """
-# pragma version ^0.4.0
-event Transfer:
-    sender: indexed(address)
-    receiver: indexed(address)
-    value: uint256
-
-balanceOf: public(HashMap[address, uint256])
-
-@external
-def transfer(receiver: address, amount: uint256) -> bool:
-    self.balanceOf[msg.sender] -= amount
-    self.balanceOf[receiver] += amount
-    log Transfer(sender=msg.sender, receiver=receiver, value=amount)
-    return True
-"""
+ARITHMETIC, MEMORY = (Address(bytes([place]) * 20) for place in (0x71, 0x72))
 
 
 def run(report: Report) -> None:
@@ -92,9 +75,8 @@ def run(report: Report) -> None:
     transfers = [account.sign(CHAIN_ID, 0, receiver(place), value=1) for place, account in enumerate(accounts)]
     _use(chain, Tiers(native=False))
     _compare(report, chain, "transfer", transfers)
-    selector = keccak256(b"transfer(address,uint256)")[:4]
     tokens = [
-        account.sign(CHAIN_ID, 0, TOKEN, data=selector + abi_words(receiver(place), 1), gas=60_000)
+        account.sign(CHAIN_ID, 0, TOKEN, data=transfer(receiver(place)), gas=TOKEN_GAS)
         for place, account in enumerate(accounts[:ERC20_TRANSFERS])
     ]
     arithmetic = [accounts[0].sign(CHAIN_ID, 0, ARITHMETIC, gas=LOOP_GAS)]
@@ -135,10 +117,8 @@ def memory_loop(rounds: int) -> bytes:
 
 
 def _contracts(accounts: list[Sender]) -> list[Any]:
-    code = vyper.compile_code(ERC20, output_formats=["bytecode_runtime"])["bytecode_runtime"]
-    balances = {int.from_bytes(keccak256(abi_words(0, account.address)), "big"): 10**18 for account in accounts}
     return [
-        contract(TOKEN, code.removeprefix("0x"), storage=balances),
+        token(account.address for account in accounts),
         contract(ARITHMETIC, arithmetic_loop(20_000)),
         contract(MEMORY, memory_loop(10_000)),
     ]

@@ -5,60 +5,33 @@ import random
 import statistics
 from typing import Any
 
-import vyper
 from trie import HexaryTrie
 
 from evm_runtime import trie
 from evm_runtime.runtime import ExecutedBlock
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.codec import encode_rlp
-from genesis.primitives import Address, Hash32, abi_words, keccak256
+from genesis.primitives import Hash32, keccak256
+from tests.bench.erc20 import TOKEN, TOKEN_GAS, token, transfer
 from tests.bench.harness import Report, paired_ratio, seconds
 from tests.bench.workload import Sender, funded, receiver, senders
-from tests.unit.evm_runtime.chain import CHAIN_ID, Chain, contract, make_spec
+from tests.unit.evm_runtime.chain import CHAIN_ID, Chain, make_spec
 from tests.unit.evm_runtime.stock import StockBlock
 
 SENDERS = 250
 TRANSFERS = 1_000
 ERC20_TRANSFERS = 500
-ERC20_GAS = 55_000
 REPEATS = 5
 TRIE_KEYS = 50_000
 TRIE_CHANGES = 1_000
-TOKEN = Address(b"\x70" * 20)
-
-ERC20 = """
-# pragma version ^0.4.0
-event Transfer:
-    sender: indexed(address)
-    receiver: indexed(address)
-    value: uint256
-
-balanceOf: public(HashMap[address, uint256])
-
-@external
-def transfer(receiver: address, amount: uint256) -> bool:
-    assert self.balanceOf[msg.sender] >= amount, "not enough"
-    self.balanceOf[msg.sender] -= amount
-    self.balanceOf[receiver] += amount
-    log Transfer(sender=msg.sender, receiver=receiver, value=amount)
-    return True
-"""
 
 
 def run(report: Report) -> None:
     accounts = senders(SENDERS)
-    chain = Chain(make_spec(*funded(accounts), _token(accounts)))
+    chain = Chain(make_spec(*funded(accounts), token(account.address for account in accounts)))
     _compare(report, chain, "transfer", _transfers(accounts))
     _compare(report, chain, "erc20", _erc20_transfers(accounts))
     _state_roots(report)
-
-
-def _token(accounts: list[Sender]) -> Any:
-    """The contract as genesis holds it, with a balance for every sender."""
-    code = vyper.compile_code(ERC20, output_formats=["bytecode_runtime"])["bytecode_runtime"]
-    balances = {int.from_bytes(keccak256(abi_words(0, account.address)), "big"): 10**18 for account in accounts}
-    return contract(TOKEN, code.removeprefix("0x"), storage=balances)
 
 
 def _transfers(accounts: list[Sender]) -> list[Transaction]:
@@ -70,14 +43,13 @@ def _transfers(accounts: list[Sender]) -> list[Transaction]:
 
 
 def _erc20_transfers(accounts: list[Sender]) -> list[Transaction]:
-    selector = keccak256(b"transfer(address,uint256)")[:4]
     raws = [
         accounts[place % SENDERS].sign(
             CHAIN_ID,
             place // SENDERS,
             TOKEN,
-            data=selector + abi_words(receiver(place % SENDERS), 1),
-            gas=ERC20_GAS,
+            data=transfer(receiver(place % SENDERS)),
+            gas=TOKEN_GAS,
         )
         for place in range(ERC20_TRANSFERS)
     ]

@@ -26,6 +26,7 @@ from eth_abi import encode
 
 from genesis.primitives import Address, keccak256
 from tests.bench.devnet import Client
+from tests.bench.erc20 import TOKEN_GAS, transfer
 from tests.bench.harness import RESULTS, Report
 from tests.bench.rivals import Rival, anvil, our_node, wrk
 from tests.bench.workload import Sender, receiver
@@ -44,7 +45,7 @@ IN_FLIGHT_MAX = 400
 """Transactions of one sender that are not final yet."""
 RATE_MAX = 6_000
 """Transactions a second that are signed beforehand: more than the gas limit lets through."""
-TRANSFER_GAS, TOKEN_GAS = 21_000, 60_000
+TRANSFER_GAS = 21_000
 TICK_S = 0.1
 IDS = 1_000
 FRESH = 50_000
@@ -171,11 +172,6 @@ def _selector(signature: str, *addresses: bytes) -> bytes:
     return keccak256(signature.encode())[:4] + b"".join(bytes(12) + address for address in addresses)
 
 
-def transfer(to: bytes, amount: int) -> bytes:
-    """Calldata of an ERC-20 transfer."""
-    return _selector("transfer(address,uint256)", to) + amount.to_bytes(32, "big")
-
-
 # ---------------------------------------------------------------- reads
 
 
@@ -239,7 +235,7 @@ def _plain(chain: Chain) -> list[list[str]]:
 def _token(chain: Chain) -> list[list[str]]:
     count = int(RATE_MAX / 2 * LOAD_S) // SENDERS
     return [
-        [chain.sign(account, chain.token, transfer(receiver(place % 50), 1), TOKEN_GAS) for place in range(count)]
+        [chain.sign(account, chain.token, transfer(receiver(place % 50)), TOKEN_GAS) for place in range(count)]
         for account in chain.accounts[:SENDERS]
     ]
 

@@ -2,9 +2,10 @@
 
 On a chain in LevelDB with many accounts and slots. The table runs each case in a transaction of its own, cold (nobody has seen
 its code before) and without limit of work, and prints how fast it burns gas and how long one unit of work takes. Blocks are
-then filled with what took longest per gas and per work, by the real builder under the real limits, and executed as a validator
-does that has seen none of their transactions: senders recovered, roots taken. `worst_block_ms` is the slowest of them; it
-should be below half of `block_interval_ms`.
+then filled with what took longest per gas and per work, and with transfers of coins and of a token between strangers, by the
+real builder under the real limits, and executed as a validator does that has seen none of their transactions: senders
+recovered, roots taken. `worst_block_ms` is the slowest of them; it should be below half of `block_interval_ms`, and so should
+`worst_ns_per_work` times the limit of work.
 
 `make bench-worst`. Figures are the fastest of a few runs: what is asked is what the code takes, not what else the machine does.
 """
@@ -17,15 +18,17 @@ from pathlib import Path
 
 from evm_runtime.block import BlockRun
 from evm_runtime.fork import computation_class
+from evm_runtime.gas import TRANSACTION_GAS
 from evm_runtime.hardforks import OSAKA, TRANSACTION_GAS_MAX
 from evm_runtime.llvm import engine
 from evm_runtime.source import FlatSource, stored_root
 from evm_runtime.state import AccountDB
 from evm_runtime.tiers import DEFAULT_TIERS
-from evm_runtime.transaction import decode_transaction
+from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.chain_spec import GenesisAccount
 from genesis.primitives import Address, Wei
 from node.storage.view import StateView
+from tests.bench.erc20 import TOKEN, TOKEN_GAS, token, transfer
 from tests.bench.harness import RESULTS, Report, seconds
 from tests.bench.workload import Sender, funded, senders
 from tests.bench.worst_cases import CASE_AT, FILLERS_AT, Case, contracts, loop, table, targets
@@ -41,6 +44,8 @@ SEARCH_ROUNDS = 100
 SEARCH_PIECES_MAX = 6
 WORST_KEPT = 6
 BLOCK_SENDERS = 64
+STRANGERS = 30_000_000 // 21_000
+HOLDERS = 20_000
 BLOCK_REPEATS = 3
 GAS_LIMITS = (700_000, TRANSACTION_GAS_MAX)
 """Of the transactions that fill a block: as little gas as buys all work, and as much as a transaction may have."""
@@ -68,9 +73,11 @@ def run(report: Report) -> None:
     found = table(SLOTS)
     mixtures = _mixtures(found.pieces, random.Random(SEARCH_SEED), SEARCH_ROUNDS)
     cases = [*found.cases, *mixtures]
-    accounts = senders(BLOCK_SENDERS)
+    accounts = senders(STRANGERS)
+    holders = [account.address for account in accounts] + [_address(FILLERS_AT + place) for place in range(HOLDERS)]
     spec = make_spec()
-    spec = replace(spec, alloc=(*spec.alloc, *funded(accounts), *targets(), *contracts(cases), *_fillers()))
+    alloc = (*spec.alloc, *funded(accounts), *targets(), *contracts(cases), *_fillers(), token(holders))
+    spec = replace(spec, alloc=alloc)
     RESULTS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=RESULTS) as folder:  # not /tmp, which may be memory
         chain = LocalChain(Path(folder) / "chain", spec)
@@ -115,15 +122,15 @@ class _Bench:
     def interval_ms(self) -> int:
         return self._chain.spec.block.interval_ms
 
-    def _sign(self, sender: Sender, case: Case, to: Address, gas: int) -> bytes:
-        gas = min(gas + 50 * len(case.data), TRANSACTION_GAS_MAX)
+    def _sign(self, sender: Sender, case: Case, to: Address, gas: int) -> Transaction:
         nonce = self._chain.store.live_runtime.state().nonce(sender.address)
-        return sender.sign(self._chain.spec.chain_id, nonce, to, data=case.data, gas=gas, value=case.value)
+        raw = sender.sign(self._chain.spec.chain_id, nonce, to, data=case.data, gas=gas, value=case.value)
+        return decode_transaction(raw, chain_id=self._chain.spec.chain_id)
 
     def measure(self, case: Case, to: Address) -> Measured:
         """One transaction without limit of work, in code that nobody has run before: the fastest of a few."""
         gas = CASE_GAS if case.code else TRANSACTION_GAS_MAX
-        tx = decode_transaction(self._sign(self._accounts[0], case, to, gas), chain_id=self._chain.spec.chain_id)
+        tx = self._sign(self._accounts[0], case, to, gas)
         best = float("inf")
         for _ in range(REPEATS):
             db = AccountDB(FlatSource(self._store), stored_root(self._store))
@@ -135,17 +142,31 @@ class _Bench:
             best = min(best, taken + seconds(db.finalize))
         return Measured(case, to, best, results[0].gas_peak, results[0].work)
 
-    def block_s(self, case: Case, to: Address, gas: int) -> float:
+    def filled(self, case: Case, to: Address, gas: int) -> float:
         """Seconds that a block filled with transactions of one case takes."""
-        chain = self._chain
-        raws = [self._sign(account, case, to, gas) for account in self._accounts]
-        executed = chain.build(*[decode_transaction(raw, chain_id=chain.spec.chain_id) for raw in raws])
-        tip, runtime = chain.store.tip(), chain.store.live_runtime
+        gas = min(gas + 50 * len(case.data), TRANSACTION_GAS_MAX)
+        return self._block_s([self._sign(account, case, to, gas) for account in self._accounts[:BLOCK_SENDERS]])[0]
+
+    def of_strangers(self, *, tokens: bool) -> tuple[float, float]:
+        """Seconds of a block in which each sender sends something to somebody else, and how much of the gas limit it uses."""
+        transactions = []
+        for place, sender in enumerate(self._accounts):
+            to = _address(FILLERS_AT + place * (HOLDERS // STRANGERS))
+            case = Case("", b"", transfer(to)) if tokens else Case("", b"", value=1)
+            transactions.append(
+                self._sign(sender, case, TOKEN if tokens else to, TOKEN_GAS if tokens else TRANSACTION_GAS)
+            )
+        return self._block_s(transactions)
+
+    def _block_s(self, transactions: list[Transaction]) -> tuple[float, float]:
+        executed = self._chain.build(*transactions)
+        tip, runtime = self._chain.store.tip(), self._chain.store.live_runtime
         gc.collect()
-        return min(
+        taken = [
             seconds(lambda: runtime.execute_block(tip.header, tip.time_ms, executed.block))
             for _ in range(BLOCK_REPEATS)
-        )
+        ]
+        return min(taken), executed.header.gas_used / executed.header.gas_limit
 
 
 def _table(report: Report, measured: list[Measured]) -> None:
@@ -158,9 +179,14 @@ def _blocks(report: Report, bench: _Bench, measured: list[Measured]) -> None:
     by_work = sorted(measured, key=lambda item: -item.ns_per_work)
     by_gas = sorted(measured, key=lambda item: item.mgas_s)
     worst_ms, worst_name = 0.0, ""
+    for name, tokens in (("transfers", False), ("token_transfers", True)):
+        block_s, share = bench.of_strangers(tokens=tokens)
+        report.add(f"{name}_block_ms", block_s * 1e3, "ms", f"between strangers, {share:.1%} of the gas limit")
+        if block_s * 1e3 > worst_ms:
+            worst_ms, worst_name = block_s * 1e3, f"{name} between strangers"
     for item in dict.fromkeys((*by_work[:WORST_KEPT], *by_gas[:WORST_KEPT])):
         for gas in GAS_LIMITS:
-            block_ms = bench.block_s(item.case, item.to, gas) * 1e3
+            block_ms = bench.filled(item.case, item.to, gas) * 1e3
             if block_ms > worst_ms:
                 worst_ms, worst_name = block_ms, f"{item.case.name}, {gas} gas each"
     longest = next(

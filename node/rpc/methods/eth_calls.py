@@ -4,6 +4,7 @@ Each runs in a worker thread, bounded in gas (`call_gas_max`) and in time (`call
 few hundred opcodes, so a call that never ends costs one thread for that long and nothing else.
 """
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from genesis.errors import InvalidTransaction, LocalError
@@ -37,7 +38,35 @@ _AROUND = Param("block overrides", BLOCK_OVERRIDES, default=None)
 StateArgs = dict[Address, AccountOverrideArgs] | None
 
 
-@method("eth_call", _CALL, _BLOCK, _STATE, _AROUND, result="data", runs=Runs.CALL, keeps=Keeps.TIP)
+def _call_briefly(
+    context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
+) -> str | None:
+    """`call` on the tip's state, if it succeeds in a moment."""
+    if ref.tag in (None, "earliest") or state or around:
+        return None
+    limits = context.limits
+    end = time.thread_time() + limits.brief_s  # of this thread: a busy machine is not the call's fault
+    result = context.chain.runtime.call_briefly(
+        surroundings(context, ref, next_block=ref.is_pending),
+        call_request(context, args),
+        gas_cap=limits.call_gas_max,
+        work_max=limits.brief_work_max,
+        interrupt=lambda: time.thread_time() > end,
+    )
+    return data(result.output) if result is not None and result.status == "success" else None
+
+
+@method(
+    "eth_call",
+    _CALL,
+    _BLOCK,
+    _STATE,
+    _AROUND,
+    result="data",
+    runs=Runs.CALL,
+    keeps=Keeps.TIP,
+    brief=_call_briefly,
+)
 def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None) -> str:
     """Run a message on the state after a block, and forget it; answers what it returns."""
     header, runtime = surroundings(context, ref, next_block=ref.is_pending), context.chain.runtime

@@ -9,6 +9,7 @@ from trie import HexaryTrie
 from evm_runtime.calls import AccountOverride, BlockOverrides, CallRequest, ExecutionInterrupted
 from evm_runtime.estimate import ExecutionReverted
 from evm_runtime.source import encode_account
+from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvalidTransaction, InvariantError
 from genesis.primitives import ZERO_ADDRESS, Address, keccak256
 from tests.unit.evm_runtime.chain import ADDRESSES, Chain, contract, make_spec, signed
@@ -134,6 +135,37 @@ def test_an_endless_call_is_interrupted_from_outside() -> None:
     with pytest.raises(ExecutionInterrupted):
         chain.runtime.estimate_gas(chain.tip, CallRequest(to=CODE), gas_cap=CAP, interrupt=lambda: True)
     assert value(call(chain_of(COUNTER), interrupt=lambda: False)) == 1
+
+
+def brief(chain: Chain, polls: int = 10, **options: Any) -> Any:
+    """A call that may do a million work and be asked about `polls` times."""
+    asked = iter(range(polls))
+    return chain.runtime.call_briefly(
+        chain.tip,
+        CallRequest(to=CODE, **options),
+        gas_cap=CAP,
+        work_max=1_000_000,
+        interrupt=lambda: next(asked, None) is None,
+    )
+
+
+def test_a_brief_call_answers_as_any_other() -> None:
+    for code in (COUNTER, asm("GAS") + word(), asm(5, 0, "MSTORE", 32, 0, "REVERT"), asm("INVALID")):
+        chain = chain_of(code)
+        assert brief(chain, polls=100) == call(chain)
+
+
+def test_a_brief_call_gives_up_what_takes_long() -> None:
+    assert brief(chain_of(asm("JUMPDEST", 0, "JUMP"))) is None
+    calls = asm(0, 0, 0, 0, 0, OTHER, "GAS", "CALL", "POP")
+    assert brief(chain_of(calls * 10), polls=1_000) is not None
+    assert brief(chain_of(calls * 30), polls=1_000) is None
+    blake2 = asm(100_000 << 224, 0, "MSTORE", 0, 0, 213, 0, 9, "GAS", "STATICCALL") + word()
+    assert value(call(chain_of(blake2))) == 1
+    assert brief(chain_of(blake2), polls=1_000) is None, "it counts before it is computed"
+    staking = chain_of(asm(0, 0, 0, 0, STAKING_ADDRESS, "GAS", "STATICCALL", "ISZERO") + word())
+    assert value(call(staking)) == 1
+    assert brief(staking, polls=1_000) is None, "a native contract may wait for its index"
 
 
 def estimate(chain: Chain, **options: Any) -> int:

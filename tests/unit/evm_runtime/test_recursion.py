@@ -11,6 +11,7 @@ import trio
 from evm_runtime.calls import CallResult
 from evm_runtime.runtime import CallRequest, Runtime, TraceOptions
 from genesis.primitives import Address
+from node.rpc.workers import Pool
 from node.worker import STACK_BYTES, WorkerThread
 from tests.fuzz.machines import TIERS
 from tests.unit.evm_runtime.chain import Chain, contract, make_spec, signed
@@ -51,11 +52,14 @@ def on_worker(function: Callable[[], Any]) -> Any:
 
 
 def on_reader(function: Callable[[], Any]) -> Any:
-    """As the RPC's reads and calls do: in one of trio's threads, of a process that has made a worker."""
+    """As the RPC's reads and calls do."""
 
     async def main() -> Any:
-        WorkerThread("execution").close()
-        return await trio.to_thread.run_sync(function)
+        pool = Pool("reader", 1, wait_s=60.0)
+        try:
+            return await pool.run(function)
+        finally:
+            pool.close()
 
     return trio.run(main)
 

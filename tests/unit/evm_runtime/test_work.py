@@ -21,6 +21,7 @@ from evm_runtime.vm_errors import OutOfWork
 from genesis.chain_spec import WORK_LIMIT_MIN, BlockParams, ForkActivation
 from genesis.errors import InvalidBlock, InvalidTransaction, LocalError
 from genesis.primitives import Address
+from tests.bench.erc20 import TOKEN, TOKEN_GAS, token, transfer
 from tests.fuzz.machines import TIERS
 from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, KEYS, Chain, contract, make_spec, signed
 from tests.unit.evm_runtime.programs import asm, random_program
@@ -117,6 +118,26 @@ def test_a_block_takes_what_its_work_allows_and_no_more() -> None:
     chain.accept(executed)
 
 
+@pytest.mark.parametrize(
+    ("to", "data", "gas"),
+    [
+        (FRESH, b"", 21_000),
+        (ADDRESSES[1], b"", 21_000),
+        (TOKEN, transfer(ADDRESSES[1]), TOKEN_GAS),
+        (TOKEN, transfer(FRESH), TOKEN_GAS),
+    ],
+    ids=["coins to a new account", "coins", "tokens", "tokens to a new holder"],
+)
+def test_a_block_of_ordinary_transactions_is_full_by_gas(to: Address, data: bytes, gas: int) -> None:
+    chain = Chain(make_spec(token(ADDRESSES)))
+    tx = signed(0, nonce=0, to=to, data=data, gas=gas, value=0 if data else 1)
+    done, _ = outcome_of(chain, tx, work.UNLIMITED)
+    assert done.succeeded
+    params = chain.spec.block
+    others = params.gas_limit // done.gas_used - 1
+    assert others * done.work + work.limit(gas, params) <= params.work_limit
+
+
 def test_gas_that_no_block_has_work_for_is_refused_at_once() -> None:
     block = dataclasses.replace(LEAST, gas_limit=100_000_000)
     chain = Chain(make_spec(block=block, forks=(ForkActivation("prague"),)))
@@ -183,7 +204,7 @@ def test_what_opcodes_count(code: bytes, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"transaction_work_limit": 0}, {"transaction_work_limit": 67_000_000}, {"work_limit": 99_999_999}]
+    "changes", [{"transaction_work_limit": 0}, {"transaction_work_limit": 84_000_000}, {"work_limit": 99_999_999}]
 )
 def test_a_spec_without_room_for_transactions_is_refused(changes: dict[str, int]) -> None:
     with pytest.raises(LocalError, match=r"block\.work_limit must be at least"):

@@ -9,8 +9,10 @@ import plyvel
 import pytest
 
 from genesis.errors import LocalError, StorageCorrupt
-from node.storage.database import LevelDatabase
+from node.storage.database import LevelDatabase, LevelSnapshot
+from node.storage.keys import STATE_PREFIX
 from node.storage.lock import DirectoryLock
+from node.storage.view import SnapshotView
 
 
 @pytest.fixture
@@ -33,6 +35,30 @@ def test_a_batch_that_fails_halfway_writes_nothing(path: Path) -> None:
     with pytest.raises(TypeError):
         database.write_batch({b"a": b"1", b"b": "text"})  # type: ignore[dict-item]  # the fault under test
     assert database.get(b"a") is None
+    database.close()
+
+
+def test_a_snapshot_is_read_once_for_each_key_and_in_bounded_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = LevelDatabase(path, create=True)
+    database.write_batch(
+        {STATE_PREFIX + b"a": b"old", STATE_PREFIX + b"large": b"x" * 1_000, STATE_PREFIX + b"b": b"1"}
+    )
+    snapshot = database.snapshot()
+    reads: list[bytes] = []
+
+    def counted(key: bytes) -> bytes | None:
+        reads.append(key)
+        return LevelSnapshot.get(snapshot, key)
+
+    monkeypatch.setattr(snapshot, "get", counted)
+    monkeypatch.setattr("node.storage.view.REMEMBERED_BYTES", 1_000)
+    view = SnapshotView(snapshot)
+    database.write_batch({STATE_PREFIX + b"a": b"new", STATE_PREFIX + b"none": b"1"})
+    for _ in range(3):
+        assert [view.get(key) for key in (b"a", b"none", b"b")] == [b"old", None, b"1"]
+    assert len(reads) == 3
+    assert [len(view.get(b"large") or b"") for _ in range(2)] == [1_000, 1_000] and len(reads) == 5
+    snapshot.close()
     database.close()
 
 

@@ -17,12 +17,15 @@ from web3.logs import DISCARD
 
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.vector_index import VectorIndex
+from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from node.fair_lock import FairLock
 from node.index_warmer import IndexWarmer
+from node.rpc.workers import Workers
 from tests.unit.rpc.fakes import Client, running
 from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, KEYS, SPEC, VALIDATOR, RealNode, real_node
 from tests.unit.rpc.test_jsonrpc import check_answer, mutated
+from tests.unit.rpc.test_server import post, raw, read_answers
 from tests.unit.rpc.ws_client import WsClient
 
 T = TypeVar("T")
@@ -265,6 +268,31 @@ async def test_how_calls_fail(node: RealNode) -> None:
             await in_thread(
                 lambda: w3.eth.call({"to": CODE_AT}, "latest", {CODE_AT: {"code": CUSTOM_ERROR}})  # type: ignore[arg-type,dict-item,typeddict-item]
             )
+
+
+@trio_test
+async def test_calls_that_take_but_a_moment_need_no_thread_and_no_task(
+    node: RealNode, token_artifact: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with live(node, brief_s=60.0) as (client, w3), await raw(client) as stream:
+        token, _ = await in_thread(lambda: deploy(w3, token_artifact))
+
+        async def balance(place: int) -> int:
+            data = token.encode_abi("balances", [Web3.to_checksum_address(f"0x{place:040x}")])
+            call = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [{"to": token.address, "data": data}]}
+            await stream.send_all(post(orjson.dumps(call)))
+            (answer,) = await read_answers(stream, 1)
+            return int(orjson.loads(answer)["result"], 16)
+
+        assert await balance(1) == 0  # from here on the server knows the head of such requests
+        with monkeypatch.context() as patched:
+            patched.setattr(Workers, "call", None)
+            assert await balance(2) == 0
+        with monkeypatch.context() as patched:
+            patched.setattr(Runtime, "call_briefly", lambda *_args, **_keywords: None)
+            assert await balance(3) == 0
+        await in_thread(lambda: send(w3, token.functions.transfer(Web3.to_checksum_address(f"0x{2:040x}"), 7)))
+        assert await balance(2) == 7, "what was kept of the tip before is gone"
 
 
 @trio_test
