@@ -9,17 +9,15 @@
 
 import re
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final
 
 import numpy as np
 
-from evm_runtime.llvm import engine
-from evm_runtime.llvm.engine import Offsets
+from evm_runtime.native import DIGEST_BYTES, Offsets, digests
 from genesis.primitives import Hash32
 
 WORDS_V1: Final = Hash32(b"words-v1".ljust(32, b"\0"))
-WINDOW_ID_BYTES: Final = 16
+WINDOW_ID_BYTES: Final = DIGEST_BYTES
 MIN_SPAN: Final = 8
 MAX_SPAN: Final = 32
 _WORD_BYTES: Final = 4
@@ -51,21 +49,12 @@ class Tokens:
     def window_ids(self, k: int) -> bytes:
         """The ids of the windows of k tokens, WINDOW_ID_BYTES each, by their first tokens; none if there are fewer tokens."""
         ends = self.ends[k - 1 :]
-        return _digests(self.data, self.starts[: len(ends)], ends)
+        return digests(self.data, self.starts[: len(ends)], ends)
 
 
 def split_ids(joined: bytes) -> list[bytes]:
     """Window ids one by one."""
     return [joined[at : at + WINDOW_ID_BYTES] for at in range(0, len(joined), WINDOW_ID_BYTES)]
-
-
-def _digests(data: bytes, starts: Offsets, ends: Offsets) -> bytes:
-    """By the native tier's code where that is there, which does not wait for Python between two of them."""
-    ready = engine.loaded()
-    if ready is not None:
-        return ready.digests(data, starts, ends)
-    slices = zip(starts.tolist(), ends.tolist(), strict=True)
-    return b"".join(blake2b(data[start:end], digest_size=WINDOW_ID_BYTES).digest() for start, end in slices)
 
 
 def tokenize(content: bytes, tokenizer: Hash32) -> Tokens:

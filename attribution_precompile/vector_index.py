@@ -13,7 +13,6 @@ state in which it was alive are then not to be had: `ErasedContent`.
 from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final
 
 import numpy as np
@@ -29,16 +28,14 @@ from attribution_precompile.layout import (
     VectorChunk,
 )
 from attribution_precompile.span_index import BlobReader
-from evm_runtime.native import Slots
+from evm_runtime.native import DIGEST_BYTES, Slots, digests
 from genesis.errors import ErasedContent, StorageCorrupt
-
-DIGEST_BYTES: Final = 16
 
 
 def digests_of(content: bytes, dim: int) -> bytes:
     """The BLAKE2b-128 digests of the vectors in `content`, one after the other."""
-    vectors = (content[at : at + dim] for at in range(0, len(content), dim))
-    return b"".join(blake2b(vector, digest_size=DIGEST_BYTES).digest() for vector in vectors)
+    starts = np.arange(0, len(content), dim, dtype=np.int64)
+    return digests(content, starts, np.minimum(starts + dim, len(content)))
 
 
 @dataclass(frozen=True, slots=True)

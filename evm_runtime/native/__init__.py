@@ -1,9 +1,11 @@
 """A small framework for native contracts: ABI methods by decorator, gas before work, typed storage, events, end-of-block hook.
 
 `contract.py` has the rules of a call, `frame.py` what a method may do, `storage.py` the layout of state, `abi.py` the codec,
-`gas.py` the framework's own prices, `interface.py` the generated ABI JSON and Solidity interface.
+`gas.py` the framework's own prices, `hashing.py` digests of many things at once, `interface.py` the generated ABI JSON and
+Solidity interface.
 """
 
+from evm_runtime.llvm.engine import DIGEST_BYTES, Offsets
 from evm_runtime.native.abi import AbiError, AbiType, array, enumeration, struct
 from evm_runtime.native.contract import (
     ContractError,
@@ -15,6 +17,7 @@ from evm_runtime.native.contract import (
     method,
 )
 from evm_runtime.native.frame import Event, Frame, NativeState, PlainSlots
+from evm_runtime.native.hashing import digests
 from evm_runtime.native.interface import abi_json, interface_files
 from evm_runtime.native.storage import (
     U8,
@@ -38,6 +41,7 @@ from evm_runtime.native.storage import (
 )
 
 __all__ = [
+    "DIGEST_BYTES",
     "U8",
     "U16",
     "U32",
@@ -57,6 +61,7 @@ __all__ = [
     "NativeContract",
     "NativePrecompile",
     "NativeState",
+    "Offsets",
     "PlainSlots",
     "RecordLists",
     "Records",
@@ -68,6 +73,7 @@ __all__ = [
     "abi_json",
     "array",
     "array_slot",
+    "digests",
     "enumeration",
     "event",
     "interface_files",
