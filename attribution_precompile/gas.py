@@ -15,9 +15,9 @@ INDEX_TOKEN: Final = 200
 version takes it in; its share of merging."""
 REVIEW_TOKEN: Final = 200
 """Counting the owned windows of a contribution, per token."""
-TRACE: Final = 16_000
+TRACE: Final = 20_000
 """Attributing anything at all, however short the output."""
-TRACE_USE: Final = 16_000
+TRACE_USE: Final = 26_000
 """A use of the model: its records, and a look-up in each run of its datanet's index, however short the output."""
 TRACE_TOKEN: Final = 20
 """Hashing the window at an output token, and finding the runs that cover the token (rules 3, 8, 9)."""
