@@ -12,7 +12,7 @@ from attribution_precompile import declarations as d
 from attribution_precompile import gas
 from attribution_precompile.base import check, require_datanet
 from attribution_precompile.layout import SEGMENTS, Contribution, Segment
-from attribution_precompile.tokens import split_ids, tokenize
+from attribution_precompile.tokens import WINDOW_ID_BYTES, split_ids, tokenize
 from evm_runtime.native import Frame
 
 
@@ -64,4 +64,4 @@ def _windows(frame: Frame, segment: Segment, place: Place, k: int, count: int) -
     else:
         tokenizer = require_datanet(frame.plain, place.record.datanet_id).tokenizer
         ids = tokenize(content, tokenizer).window_ids(k)
-    return split_ids(ids)[place.window :][:count]
+    return split_ids(ids[place.window * WINDOW_ID_BYTES : (place.window + count) * WINDOW_ID_BYTES])

@@ -6,7 +6,7 @@ that covers it. Everything is integer arithmetic on columns (NumPy), and the res
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -131,8 +131,7 @@ def credit(tokens: int, uses: Sequence[UseHits], parts: Sequence[Runs]) -> Runs:
     starts, ends = _stretches(best)
     taken = best[starts] < len(runs)
     starts, ends = starts[taken], ends[taken]
-    credited = runs.take(order[best[starts]])
-    return Runs(credited.uses, credited.contributions, credited.priorities, starts, ends)
+    return replace(runs.take(order[best[starts]]), starts=starts, ends=ends)
 
 
 def score(credited: Runs) -> tuple[tuple[int, int], ...]:
