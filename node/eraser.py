@@ -81,12 +81,8 @@ class Eraser:
 
     def _deaths(self, heights: range) -> tuple[set[int], int]:
         """Contributions that died in these blocks, and the block to go on from: not all at once, if there are many."""
-        topics = (declarations.ERASED.topic, declarations.RESOLVED.topic)
-        found = {
-            height
-            for topic in topics
-            for height in self._store.log_heights(TOPIC_PLACE, topic.to_bytes(32, "big"), heights)
-        }
+        topics = (declarations.ERASED.topic_word, declarations.RESOLVED.topic_word)
+        found = {height for topic in topics for height in self._store.log_heights(TOPIC_PLACE, topic, heights)}
         slots = ReaderSlots(ContractReader(self._store.runtime.state()))
         contributions: set[int] = set()
         for height in sorted(found):
@@ -101,10 +97,10 @@ class Eraser:
         for log in itertools.chain.from_iterable(receipt.logs for receipt in (stored.receipts if stored else ())):
             if log.address != ATTRIBUTION_ADDRESS or len(log.topics) < 2:
                 continue
-            event, subject = (int.from_bytes(topic, "big") for topic in log.topics[:2])
-            if event == declarations.ERASED.topic:
+            event, subject = log.topics[0], int.from_bytes(log.topics[1], "big")
+            if event == declarations.ERASED.topic_word:
                 yield subject
-            elif event == declarations.RESOLVED.topic:
+            elif event == declarations.RESOLVED.topic_word:
                 dispute = DISPUTES.load(slots, subject)
                 if dispute.kind != DisputeKind.SCORES:
                     yield int.from_bytes(dispute.subject, "big")

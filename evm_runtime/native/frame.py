@@ -107,7 +107,9 @@ class Event:
     def __init__(self, text: str, signature: Signature) -> None:
         self.text: Final = text
         self.signature: Final = signature
-        self.topic: Final = int.from_bytes(keccak256(signature.canonical.encode()), "big")
+        self.topic_word: Final = keccak256(signature.canonical.encode())
+        """As logs hold it; `topic` is the same as py-evm has it."""
+        self.topic: Final = int.from_bytes(self.topic_word, "big")
         self.indexed: Final = tuple(i for i, p in enumerate(signature.inputs) if p.indexed)
         self.plain: Final = tuple(i for i, p in enumerate(signature.inputs) if not p.indexed)
         self.plain_types: Final = tuple(signature.inputs[i].type for i in self.plain)

@@ -96,8 +96,8 @@ def _outputs(transaction: "Transaction", logs: Sequence["Log"]) -> dict[Hash32, 
     except AbiError:
         return {}
     calls = argument if called.signature.name == "inferBatch" else (argument,)
-    inferred = topic(INFERRED.topic)
-    receipts = [log.topics[1] for log in logs if log.address == ATTRIBUTION_ADDRESS and log.topics[0] == inferred]
+    inferred = [log for log in logs if log.address == ATTRIBUTION_ADDRESS and log.topics[0] == INFERRED.topic_word]
+    receipts = [log.topics[1] for log in inferred]
     return {receipt: (call.model_id, call.output) for receipt, call in zip(receipts, calls, strict=False)}
 
 

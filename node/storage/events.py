@@ -59,5 +59,5 @@ def _lists(kind: Hash32, topics: list[Hash32], models: dict[Hash32, Hash32]) -> 
 
 
 _INFERRED, _ATTRIBUTED, _POOL_CLAIMED, _CONTRIBUTED, _PAYOUT_SET = (
-    Hash32(event.topic.to_bytes(32, "big")) for event in (INFERRED, ATTRIBUTED, POOL_CLAIMED, CONTRIBUTED, PAYOUT_SET)
+    event.topic_word for event in (INFERRED, ATTRIBUTED, POOL_CLAIMED, CONTRIBUTED, PAYOUT_SET)
 )
