@@ -149,13 +149,13 @@ class Dispatcher:
     async def _result(self, name: str, params: Any, session: Session, after: list[Callable[[], None]]) -> bytes:
         """The encoded result, kept or new. Raises RpcError for whatever goes wrong, and StorageCorrupt."""
         answers, found = self._services.answers, self._services.registry.find(name)
+        if found.namespace in GUARDED_NAMESPACES and not session.authorized:
+            raise RpcError(UNAUTHORIZED, f"{found.namespace} is the operator's: send the node's bearer token")
         key = None if found.keeps is Keeps.NOTHING else answers.key(name, params)
         if key is not None:
             known = answers.find(key)
             if known is not None:
                 return known
-        if found.namespace in GUARDED_NAMESPACES and not session.authorized:
-            raise RpcError(UNAUTHORIZED, f"{found.namespace} is the operator's: send the node's bearer token")
         context = Context(self._services, session)
         if key is None:
             result = await self._run(context, found, params)

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from node.rpc.backend import Context
+from node.rpc.config import GUARDED_NAMESPACES
 from node.rpc.errors import METHOD_NOT_FOUND, RpcError, invalid_params
 from node.rpc.params import BadParam, BlockRef, Kind
 
@@ -167,7 +168,10 @@ def method(
         if name in _DECLARED:
             raise ValueError(f"{name} is declared twice")
         summary = (inspect.getdoc(handler) or "").partition("\n")[0]
-        _DECLARED[name] = Method(name, params, result, runs, handler, summary, keeps, brief)
+        new = Method(name, params, result, runs, handler, summary, keeps, brief)
+        if new.namespace in GUARDED_NAMESPACES and keeps is not Keeps.NOTHING:
+            raise ValueError(f"{name} is the operator's: what is kept is answered to everybody")
+        _DECLARED[name] = new
         return handler
 
     return declare
