@@ -22,7 +22,8 @@ from genesis.types import TOTAL_POWER_MAX, Validator, ValidatorSet
 
 ATTRIBUTION_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a00"))
 STAKING_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a01"))
-SPEC_FORMAT: Final = 1
+SPEC_FORMAT: Final = 2
+"""The version of the chain spec. Version 1, of OpenLedger 0.1, had other rules of attribution; no chain carries over."""
 WORK_LIMIT_MIN: Final = 100_000_000
 """Enough for a transaction of the most gas that Ethereum allows (EIP-7825)."""
 TRANSACTION_BYTES_LEAST: Final = 64 * 1024
@@ -256,12 +257,24 @@ class ChainSpec:
             raw = decode_json(data, size_max=4 * JSON_BODY_BYTES_MAX, what="genesis file")
         except WireError as error:
             raise LocalError(f"{error}; expected the JSON written by `openledger genesis build`") from None
-        spec = from_plain(cls, raw, "genesis")
-        return typing.cast(ChainSpec, spec)
+        _check_format(raw)
+        return typing.cast(ChainSpec, from_plain(cls, raw, "genesis"))
 
     def differences(self, other: "ChainSpec") -> list[str]:
         """One line for each parameter that differs: `block.interval_ms: 250 here, 500 there`."""
         return list(differences("", to_plain(self), to_plain(other)))
+
+
+def _check_format(raw: object) -> None:
+    """Raises LocalError for the document of another version, before its fields are looked at: they may differ."""
+    found = raw.get("format", SPEC_FORMAT) if isinstance(raw, dict) else SPEC_FORMAT
+    if found == 1:
+        raise LocalError(
+            "genesis: this is version 1 of the chain spec (OpenLedger 0.1), whose rules of attribution and money this node "
+            "no longer follows; no chain carries over: build a new genesis file and start in a new data directory"
+        )
+    if found != SPEC_FORMAT:
+        raise LocalError(f"genesis: format {found} is unknown to this node (it knows {SPEC_FORMAT})")
 
 
 def _check(spec: ChainSpec) -> None:

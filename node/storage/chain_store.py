@@ -279,10 +279,7 @@ def open_chain(database: Database, spec: ChainSpec | None, runtimes: RuntimeFact
             raise LocalError("there is no chain here yet; give its genesis file with --genesis")
         database.write_batch(_genesis_writes(spec), sync=True)
     elif schema != keys.SCHEMA_VERSION.to_bytes(4, "big"):
-        raise LocalError(
-            f"the chain database has schema version {int.from_bytes(schema, 'big')}, this node knows "
-            f"{keys.SCHEMA_VERSION}; use the version of the node that wrote it, or sync again into a new data directory"
-        )
+        raise LocalError(_explain_schema(int.from_bytes(schema, "big")))
     stored_spec = _stored_spec(database)
     if spec is not None and stored_spec != spec:
         lines = "\n  ".join(spec.differences(stored_spec))
@@ -293,6 +290,18 @@ def open_chain(database: Database, spec: ChainSpec | None, runtimes: RuntimeFact
     store = ChainStore(database, stored_spec, ChainIdentity(stored_spec.chain_id, genesis.hash), runtimes)
     _check_tip(database, store)
     return store
+
+
+def _explain_schema(found: int) -> str:
+    if found <= keys.SCHEMA_OF_SPEC_1:
+        return (
+            f"the data directory holds a chain of version 1 of the chain spec (OpenLedger 0.1, schema version {found}), whose "
+            "rules this node no longer follows; keep it for the node that wrote it, and start anew in a new data directory"
+        )
+    return (
+        f"the chain database has schema version {found}, this node knows {keys.SCHEMA_VERSION}; use the version of the node "
+        "that wrote it, or sync again into a new data directory"
+    )
 
 
 def _stored_spec(database: Database) -> ChainSpec:

@@ -30,7 +30,9 @@ from typing import Final
 from genesis.primitives import Address, Hash32, Height
 from node.interfaces import EventList, EventPlace
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
+SCHEMA_OF_SPEC_1: Final = 3
+"""The last layout of chains of version 1 of the chain spec, which this node can't follow."""
 
 META_SCHEMA: Final = b"mschema"
 META_SPEC: Final = b"mspec"

@@ -52,7 +52,7 @@ def test_differences_are_named() -> None:
     [
         ({"chain_id": 0}, "chain_id"),
         ({"name": ""}, "name"),
-        ({"format": 2}, "format 2 is unknown"),
+        ({"format": 3}, "format 3 is unknown"),
         ({"validators": ()}, "a validator set has"),
         ({"treasury": Address(bytes(20))}, "treasury"),
         ({"alloc": (GenesisAccount(ALICE), GenesisAccount(ALICE))}, "twice"),
@@ -101,3 +101,14 @@ def test_errors_name_the_field(path: tuple[str | int, ...], value: object, messa
 def test_garbage_is_a_local_error(data: bytes) -> None:
     with pytest.raises(LocalError):
         ChainSpec.from_json(data)
+
+
+def test_a_genesis_file_of_version_1_is_refused_by_name_whatever_else_is_in_it() -> None:
+    document = orjson.loads(spec().to_json())
+    document["attribution"]["a_parameter_of_version_1"] = 7
+    with pytest.raises(LocalError, match="version 1 of the chain spec"):
+        ChainSpec.from_json(orjson.dumps({**document, "format": 1}))
+    with pytest.raises(LocalError, match="format 3 is unknown"):
+        ChainSpec.from_json(orjson.dumps({**document, "format": 3}))
+    with pytest.raises(LocalError, match="unknown key 'a_parameter_of_version_1'"):
+        ChainSpec.from_json(orjson.dumps(document))

@@ -96,6 +96,9 @@ def test_another_chain_or_schema_is_refused_with_what_differs(chain: LocalChain)
     chain.database.write_batch({keys.META_SCHEMA: (9).to_bytes(4, "big")})
     with pytest.raises(LocalError, match="schema version 9"):
         open_chain(chain.database, chain.spec, runtime_factory())
+    chain.database.write_batch({keys.META_SCHEMA: keys.SCHEMA_OF_SPEC_1.to_bytes(4, "big")})
+    with pytest.raises(LocalError, match="version 1 of the chain spec"):
+        open_chain(chain.database, chain.spec, runtime_factory())
 
 
 def test_an_empty_database_needs_a_genesis(tmp_path: Path) -> None:
