@@ -13,8 +13,9 @@ protocols (multistream-select 1.0, Noise XX, yamux 1.0), so any libp2p node can 
     frames.py        4-byte length + payload; caps checked before anything is buffered
     scores.py        faults, scores, time-limited bans
     connection.py    one connection: TCP → Noise → yamux, and who gets its streams
-    yamux.py         many streams on one connection, windows enforced
-    stream.py        one of them
+    muxer.py         many streams on one connection: the channel, the clock and the tasks behind yamux.py
+    yamux.py         the yamux protocol without IO: bytes in, events out, windows enforced
+    stream.py        one stream
     multistream.py   which protocol a stream speaks
     noise.py         encryption and identity, by libp2p
     tcp.py           a buffered socket
@@ -29,7 +30,7 @@ How each known weakness of the stock host is closed, and where (`tests/unit/p2p/
 | P2 every inbound connect/disconnect leaks a slot    | a place is given back in a `finally` (`switch.py`)                |
 | P3 a window update per read starves other streams   | credit goes out only when half the window is due (`yamux.py`)     |
 |    a peer that ignores the window fills the memory  | the connection is closed before the bytes are kept (`yamux.py`)   |
-| P4 a cancelled write garbles the connection         | one task alone writes to the socket; writers hand it whole frames |
+| P4 a cancelled write garbles the connection         | one task alone writes to the channel (`muxer.py`)                 |
 | P5 `/plaintext/2.0.0` lets anyone pose as any peer  | Noise and yamux are all that is offered (`connection.py`)         |
 |    a failed dial blocks the next for 60 s           | no memory of failed dials but a jittered back-off (`dialer.py`)   |
 """

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -12,6 +12,7 @@ from p2p.config import Limits
 from p2p.faults import ConnectionLost, PeerTooSlow, ProtocolFault
 from p2p.identity import Identity
 from p2p.info import Direction
+from p2p.muxer import Muxer
 from p2p.stream import Stream
 from p2p.supervision import guarded
 from p2p.tcp import BufferedSocket
@@ -20,9 +21,6 @@ logger = logging.getLogger(__name__)
 
 _STREAMS_BEFORE_HELLO: Final = 8
 """The hello, and what a dialer opens at once after its end of it."""
-
-if TYPE_CHECKING:
-    from p2p.peer import Peer
 
 
 class StreamServer(Protocol):
@@ -52,9 +50,9 @@ class Connection:
         self.direction: Direction = direction
         self.scope = trio.CancelScope()
         """Cancel it to close the connection."""
-        self.peer: Peer | None = None
         self.settled = trio.Event()
-        self.muxer = yamux.Muxer(
+        """Set once the hello was good."""
+        self.muxer = Muxer(
             channel,
             is_dialer=direction == "outbound",
             on_stream=self._on_stream,
@@ -103,10 +101,9 @@ class Connection:
             await self._hello_came.wait()
         return self._hello
 
-    def settle(self, peer: "Peer") -> None:
+    def settle(self) -> None:
         """The hello was good: other streams are served from now on."""
-        self.peer = peer
-        self.muxer.inbound_streams_max = self._limits.inbound_streams_max
+        self.muxer.session.inbound_streams_max = self._limits.inbound_streams_max
         self.settled.set()
 
     def close(self) -> None:

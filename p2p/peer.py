@@ -22,7 +22,7 @@ from p2p.info import Inbound
 from p2p.queue import OutgoingQueue
 from p2p.stream import Stream
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it brings libp2p in
     from p2p.connection import Connection
 
 COALESCE_BYTES: Final = 48 * 1024

@@ -6,7 +6,7 @@ A request is `00` and its payload. A response is `00` and its payload, or `01` a
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
@@ -14,10 +14,8 @@ from genesis.errors import FatalError, OpenLedgerError, PeerFault, WireError
 from p2p.config import Limits
 from p2p.faults import ConnectionLost, PeerTooSlow, ProtocolFault, RequestRefused
 from p2p.frames import FrameReader, encode_frame
+from p2p.peer import Peer
 from p2p.stream import Stream
-
-if TYPE_CHECKING:
-    from p2p.peer import Peer
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ class Server:
 
 
 async def ask(
-    peer: "Peer", protocol: str, payload: bytes, *, response_bytes_max: int, timeout_s: float, request_bytes_max: int
+    peer: Peer, protocol: str, payload: bytes, *, response_bytes_max: int, timeout_s: float, request_bytes_max: int
 ) -> bytes:
     """One request to one peer. Raises PeerFault: refused, too slow, gone, or a response that breaks a rule."""
     with trio.move_on_after(timeout_s):
@@ -58,7 +56,7 @@ async def ask(
 
 
 async def _exchange(
-    peer: "Peer", protocol: str, payload: bytes, request_bytes_max: int, response_bytes_max: int, timeout_s: float
+    peer: Peer, protocol: str, payload: bytes, request_bytes_max: int, response_bytes_max: int, timeout_s: float
 ) -> bytes | None:
     stream = await peer.connection.open_stream(protocol, window_bytes=_RESPONSE_WINDOW_BYTES)
     try:
@@ -71,7 +69,7 @@ async def _exchange(
         stream.reset()
 
 
-async def serve(peer: "Peer", server: Server, stream: Stream, limits: Limits) -> None:
+async def serve(peer: Peer, server: Server, stream: Stream, limits: Limits) -> None:
     """Answer one request. Raises PeerFault or WireError where the peer is to blame, and FatalError."""
     with trio.move_on_after(limits.serve_timeout_s) as scope:
         async with peer.serving:

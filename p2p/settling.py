@@ -10,14 +10,11 @@ place of the one that is neither and has the worst score.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from p2p.config import Limits
 from p2p.faults import NotKept
 from p2p.info import Direction
-
-if TYPE_CHECKING:
-    from p2p.peer import Peer
+from p2p.peer import Peer
 
 
 class PeerTable:
@@ -43,7 +40,7 @@ class PeerTable:
         elif not self._place(peer_id)[0]:
             raise NotKept("no place left for more peers")
 
-    def settle(self, peer: "Peer") -> "Peer | None":
+    def settle(self, peer: Peer) -> Peer | None:
         """Give a peer its place; returns the one that must make way, if any. Raises NotKept like `check`."""
         self.check(peer.peer_id, peer.connection.direction, peer.greeting.instance)
         old = self.peers.get(peer.peer_id)
@@ -54,14 +51,14 @@ class PeerTable:
         self.peers[peer.peer_id] = peer
         return old
 
-    def remove(self, peer: "Peer") -> bool:
+    def remove(self, peer: Peer) -> bool:
         """Take a peer out; True if it (and not a later connection of the same peer) held the place."""
         if self.peers.get(peer.peer_id) is not peer:
             return False
         del self.peers[peer.peer_id]
         return True
 
-    def _replaces(self, peer_id: str, direction: Direction, instance: bytes, old: "Peer") -> bool:
+    def _replaces(self, peer_id: str, direction: Direction, instance: bytes, old: Peer) -> bool:
         if instance != old.greeting.instance:
             return True
         if direction == old.connection.direction:
@@ -69,7 +66,7 @@ class PeerTable:
         dialer = self._own_peer_id if direction == "outbound" else peer_id
         return dialer == min(self._own_peer_id, peer_id)
 
-    def _place(self, peer_id: str) -> tuple[bool, "Peer | None"]:
+    def _place(self, peer_id: str) -> tuple[bool, Peer | None]:
         """Whether there is a place for a new peer, and who must go for it, if anybody."""
         if not self._is_wanted(peer_id):
             return len(self.peers) < self._limits.peers_high, None

@@ -137,9 +137,11 @@ class Switch:
             return True
         with trio.move_on_after(self.limits.hello_timeout_s):
             await connection.settled.wait()
-        peer = connection.peer
-        if peer is None:
+        if not connection.settled.is_set():
             raise ProtocolFault(f"{protocol} before the hello")
+        peer = self.table.peers.get(connection.peer_id)
+        if peer is None or peer.connection is not connection:
+            raise ConnectionLost("another connection took the place of this one")
         if protocol in self._channels:
             peer.attach(protocol, stream)
             return True
@@ -177,7 +179,7 @@ class Switch:
         error: Exception | None = None
         with connection.scope:
             error = await guarded(lambda: self._greet_and_carry(connection, place), f"peer {connection.peer_id}")
-        if connection.peer is not None:
+        if connection.settled.is_set():
             logger.info("peer %s disconnected: %s", connection.peer_id, error or "closed here")
         if error is not None:
             self.blame(connection.peer_id, error)
@@ -220,7 +222,7 @@ class Switch:
             replaced = self.table.settle(peer)
             if replaced is not None:
                 self._close(replaced)
-            connection.settle(peer)
+            connection.settle()
             if self._on_peer_up is not None:
                 self._on_peer_up(self.info(peer))
             logger.info("peer %s connected, %s, %s", peer.peer_id, connection.direction, connection.address)

@@ -88,8 +88,8 @@ class RawPeer:
     async def connected(self) -> AsyncIterator["RawPeer"]:
         """An encrypted and multiplexed connection, before the hello. `closed` is set when the target ends it."""
         from p2p.connection import upgrade_outbound
+        from p2p.muxer import Muxer
         from p2p.tcp import BufferedSocket
-        from p2p.yamux import Muxer
 
         self.socket = BufferedSocket(await self.tcp())
         assert self.address.peer_id is not None

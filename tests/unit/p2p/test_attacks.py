@@ -19,9 +19,8 @@ from p2p.config import BLOCK_CHANNEL, CONSENSUS_CHANNEL, HELLO_PROTOCOL, SYNC_PR
 from p2p.faults import ConnectionLost
 from p2p.frames import encode_frame
 from p2p.host import Host
-from p2p.stream import INITIAL_WINDOW_BYTES
 from p2p.tcp import BufferedSocket
-from p2p.yamux import DATA, HEADER, SYN, WINDOW_UPDATE
+from p2p.yamux import DATA, HEADER, INITIAL_WINDOW_BYTES, SYN, WINDOW_UPDATE
 from tests.unit.p2p.harness import TEST_LIMITS, RawPeer, make_host, run, running, until
 
 ECHO = "/test/echo/1"
@@ -250,7 +249,7 @@ def test_streams_beyond_the_limit_are_refused_and_the_peer_kept() -> None:
                 peer.muxer.open()
             await until(lambda: sum(stream.error is not None for stream in peer.muxer.streams.values()) == 0)
             [connection] = [entry.connection for entry in host._switch.table.peers.values()]
-            await until(lambda: connection.muxer._refused_streams > 250)
+            await until(lambda: connection.muxer.session.refused_streams > 250)
             assert len(connection.muxer.streams) <= TEST_LIMITS.inbound_streams_max
             assert not peer.closed.is_set()
 

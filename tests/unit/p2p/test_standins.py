@@ -41,7 +41,7 @@ def test_only_a_host_brings_libp2p_in() -> None:
     python(
         """
 import sys
-import p2p.frames, p2p.queue, p2p.config, p2p.host, p2p.address, p2p.yamux, p2p.multistream, p2p.hello, p2p.requests
+import p2p.frames, p2p.queue, p2p.config, p2p.host, p2p.address, p2p.yamux, p2p.muxer, p2p.multistream, p2p.hello, p2p.requests
 assert "libp2p" not in sys.modules
 p2p.host.Host(p2p.config.HostConfig(seed=bytes(32)), hello=lambda: b"", check_hello=lambda _id, b: b)
 assert "libp2p" in sys.modules
