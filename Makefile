@@ -57,7 +57,7 @@ format: setup ## let ruff format the code
 	@$(BIN)/ruff format .
 
 docs: setup ## write docs/openrpc.json and the examples of docs/json-rpc.md anew
-	@$(BIN)/python -m node.rpc.openrpc > docs/openrpc.json
+	@$(BIN)/python -m node.rpc.methods > docs/openrpc.json
 	@$(BIN)/python -m tests.unit.rpc.examples
 
 bench: setup ## measure admission, execution, blocks and the whole node on this machine

@@ -10,7 +10,7 @@ from typing import Final
 from llvmlite import ir
 
 from evm_runtime.llvm.emit import LIMB, POINTER, Value, limb
-from evm_runtime.llvm.engine import DIGEST_BYTES
+from evm_runtime.llvm.layout import DIGEST_BYTES
 from evm_runtime.llvm.limbs import Arithmetic, Limbs
 
 _BLOCK_BYTES: Final = 128

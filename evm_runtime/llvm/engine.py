@@ -8,16 +8,13 @@ import ctypes
 import platform
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from evm_runtime.hardforks import FORKS
+from evm_runtime.llvm.layout import DIGEST_BYTES, Offsets
 from genesis.errors import InvariantError, LocalError
-
-Offsets: TypeAlias = npt.NDArray[np.int64]
-DIGEST_BYTES: Final = 16
 
 _OPTIMIZATION: Final = 2
 _NO_VECTORS: Final = ",-mmx,-sse"

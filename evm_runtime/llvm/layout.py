@@ -9,10 +9,18 @@ Offsets are in bytes from the buffer's beginning. `SP` holds the offset of the f
 """
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Offsets: TypeAlias = npt.NDArray[np.int64]
+"""Where pieces of a buffer begin or end."""
 
 WORD_BYTES: Final = 32
 STACK_WORDS: Final = 1_024
+DIGEST_BYTES: Final = 16
+"""Of the BLAKE2b digests that native code makes for others (`blake2.py`)."""
 
 
 class Field:

@@ -5,7 +5,7 @@
 Solidity interface.
 """
 
-from evm_runtime.llvm.engine import DIGEST_BYTES, Offsets
+from evm_runtime.llvm.layout import DIGEST_BYTES, Offsets
 from evm_runtime.native.abi import AbiError, AbiType, array, enumeration, struct
 from evm_runtime.native.contract import (
     ContractError,

@@ -3,7 +3,7 @@
 from hashlib import blake2b
 
 from evm_runtime.llvm import engine
-from evm_runtime.llvm.engine import DIGEST_BYTES, Offsets
+from evm_runtime.llvm.layout import DIGEST_BYTES, Offsets
 
 
 def digests(data: bytes, starts: Offsets, ends: Offsets) -> bytes:

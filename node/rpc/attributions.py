@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.primitives import Address, Hash32, Height
 from node.interfaces import NO_SUBJECT, ChainReader, EventList, EventPlace, StoredBlock
-from node.rpc.backend import Stopwatch
 from node.rpc.format import Json, data, logs_of, optional_data, quantity
 from node.rpc.params import (
     ADDRESS_SCHEMA,
@@ -29,6 +28,7 @@ from node.rpc.params import (
     obj,
     within,
 )
+from node.rpc.stopwatch import Stopwatch
 
 Place = TypeVar("Place", Height, EventPlace)
 

@@ -1,25 +1,9 @@
-"""What JSON-RPC needs of the node, and what one call sees of it."""
+"""What JSON-RPC needs of the node, and who asks it."""
 
-import functools
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
 
+from attribution_precompile.span_index import SpanIndex
 from node.interfaces import BlockFeed, ChainReader, Mempool, NodeStatus
-from node.rpc.config import RpcLimits
-from node.rpc.errors import RpcError, server_error
-
-if TYPE_CHECKING:
-    from attribution_precompile.span_index import SpanIndex
-    from node.rpc.answers import Answers
-    from node.rpc.filters import Filters
-    from node.rpc.registry import Registry
-    from node.rpc.subscriptions import SubscriptionHub
-    from node.rpc.wallet import Wallet
-    from node.rpc.workers import Workers
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +14,8 @@ class Backend:
     mempool: Mempool
     feed: BlockFeed
     status: NodeStatus
-    span_index: "SpanIndex"
+    span_index: SpanIndex
     """The chain's own, which block execution uses as well: looking up takes no lock."""
-
-
-class Stopwatch:
-    """Ends long work in a worker thread: hand `expired` to the runtime as its interrupt, or call `check` now and then."""
-
-    def __init__(self, seconds: float, stopping: Callable[[], bool]) -> None:
-        self._seconds = seconds
-        self._stopping = stopping
-        self._end = time.monotonic() + seconds
-
-    def expired(self) -> bool:
-        return time.monotonic() > self._end or self._stopping()
-
-    def check(self) -> None:
-        """Raises RpcError once the time is over."""
-        if self.expired():
-            raise self.error()
-
-    def error(self) -> RpcError:
-        return server_error(f"execution aborted (timeout = {self._seconds:g}s)")
 
 
 class Session:
@@ -68,55 +32,3 @@ class Session:
     @property
     def can_notify(self) -> bool:
         return False
-
-
-@dataclass
-class Services:
-    """What outlives a request: made once per server."""
-
-    backend: Backend
-    limits: RpcLimits
-    workers: "Workers"
-    registry: "Registry"
-    filters: "Filters"
-    hub: "SubscriptionHub"
-    wallet: "Wallet"
-    answers: "Answers"
-    stopping: bool = False
-
-
-@dataclass(slots=True)
-class Context:
-    """One call, as its method sees it."""
-
-    services: Services
-    session: Session
-    after: list[Callable[[], None]] = field(default_factory=list)
-    """Run once the answer is on its way: a subscription may not speak before its id is known to the client."""
-
-    @property
-    def chain(self) -> ChainReader:
-        return self.services.backend.chain
-
-    @property
-    def mempool(self) -> Mempool:
-        return self.services.backend.mempool
-
-    @property
-    def status(self) -> NodeStatus:
-        return self.services.backend.status
-
-    @property
-    def limits(self) -> RpcLimits:
-        return self.services.limits
-
-    def stopwatch(self, seconds: float) -> Stopwatch:
-        return Stopwatch(seconds, lambda: self.services.stopping)
-
-    async def read(self, function: Callable[..., T], *arguments: object) -> T:
-        """Run `function(*arguments)` in a thread for reads."""
-        return await self.services.workers.read(functools.partial(function, *arguments))
-
-    async def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Run `function(*arguments)` in a thread for calls."""
-        return await self.services.workers.call(functools.partial(function, *arguments))

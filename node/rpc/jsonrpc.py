@@ -15,8 +15,10 @@ import trio
 from genesis.codec import decode_json
 from genesis.errors import InvalidTransaction, LocalError, StorageCorrupt, WireError
 from node.rpc.answers import Key
-from node.rpc.backend import Context, Services, Session
+from node.rpc.backend import Session
+from node.rpc.calling import call, call_briefly
 from node.rpc.config import GUARDED_NAMESPACES
+from node.rpc.context import Context, Services
 from node.rpc.errors import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -59,16 +61,16 @@ class Dispatcher:
         For the pump's thread. Nothing is decided here that `handle` would decide otherwise: any doubt is None.
         """
         try:
-            call = decode_json(body, size_max=self._limits.body_bytes_max, what="request")
-            call_id, name = call["id"], call["method"]
-            if type(call_id) not in _PLAIN_IDS or type(name) is not str or call["jsonrpc"] != "2.0":
+            asked = decode_json(body, size_max=self._limits.body_bytes_max, what="request")
+            call_id, name = asked["id"], asked["method"]
+            if type(call_id) not in _PLAIN_IDS or type(name) is not str or asked["jsonrpc"] != "2.0":
                 return None
         except (WireError, KeyError, TypeError, IndexError):
             return None
         found = self._services.registry.methods.get(name)
         if found is None or found.keeps is Keeps.NOTHING:
             return None
-        params = call.get("params")
+        params = asked.get("params")
         key = self._services.answers.key(name, params)
         if key is None:
             return None
@@ -84,7 +86,7 @@ class Dispatcher:
         """A result that nobody has asked for at this tip, if it can be had in a moment."""
         context = Context(self._services, session)
         tip = context.chain.tip()
-        result = found.call_briefly(context, params)
+        result = call_briefly(found, context, params)
         if result is not None:
             self._services.answers.keep(key, tip, result)
         return result
@@ -167,7 +169,7 @@ class Dispatcher:
 
     async def _run(self, context: Context, found: Method, params: Any) -> bytes:
         try:
-            return await found.call(context, params)
+            return await call(found, context, params)
         except (RpcError, StorageCorrupt):
             raise
         except (InvalidTransaction, WireError, LocalError) as error:

@@ -10,11 +10,11 @@ import orjson
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Height, keccak256
 from node.interfaces import ChainReader, StoredBlock
-from node.rpc.backend import Stopwatch
 from node.rpc.errors import limit_exceeded
 from node.rpc.format import Json, log_json, logs_of
 from node.rpc.lookup import stored_at
 from node.rpc.params import LogFilter
+from node.rpc.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from evm_runtime.header import Header

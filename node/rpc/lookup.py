@@ -57,7 +57,7 @@ def header_at(chain: ChainReader, ref: BlockRef) -> "Header":
 
 def state_at(chain: ChainReader, ref: BlockRef) -> "StateReader":
     """The state after the block that `ref` names. Raises RpcError ("header not found")."""
-    if ref.tag not in (None, "earliest"):
+    if ref.is_tip:
         return chain.runtime.state()
     header = header_at(chain, ref)
     runtime = chain.runtime

@@ -1,10 +1,8 @@
 """The API document (OpenRPC 1.3), generated from the declarations of the methods.
 
-`python -m node.rpc.openrpc` prints it; docs/openrpc.json is that output, and a test holds the two equal.
+`python -m node.rpc.methods` prints it; docs/openrpc.json is that output, and a test holds the two equal.
 """
 
-import functools
-import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -12,7 +10,7 @@ import orjson
 
 from node.rpc import errors
 from node.rpc.config import GUARDED_NAMESPACES
-from node.rpc.registry import Method, Param, declared
+from node.rpc.registry import Method, Param
 from node.rpc.schemas import all_shapes, component, schema_of
 
 _VERSION: Final = "1"
@@ -46,10 +44,9 @@ _ALSO: Final = {
 }
 
 
-@functools.cache
-def document() -> dict[str, Any]:
-    """The whole document. It is shared: don't change it."""
-    methods = sorted(declared(), key=lambda each: each.name)
+def document(declared: Iterable[Method]) -> dict[str, Any]:
+    """The document of these methods."""
+    methods = sorted(declared, key=lambda each: each.name)
     return {
         "openrpc": "1.3.2",
         "info": {
@@ -66,9 +63,9 @@ def document() -> dict[str, Any]:
     }
 
 
-def text() -> bytes:
+def text(declared: Iterable[Method]) -> bytes:
     """The document as the file holds it."""
-    return orjson.dumps(document(), option=orjson.OPT_INDENT_2) + b"\n"
+    return orjson.dumps(document(declared), option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def _method(each: Method) -> dict[str, Any]:
@@ -96,7 +93,3 @@ def _argument_name(param: Param) -> str:
 def _argument_schemas(methods: Iterable[Method]) -> dict[str, Any]:
     kinds = {_argument_name(param): param.kind.schema for each in methods for param in each.params if param.kind.schema}
     return dict(sorted(kinds.items()))
-
-
-if __name__ == "__main__":
-    sys.stdout.buffer.write(text())

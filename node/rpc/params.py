@@ -50,6 +50,11 @@ class BlockRef:
     def is_pending(self) -> bool:
         return self.tag == "pending"
 
+    @property
+    def is_tip(self) -> bool:
+        """Whether the state asked for is that of the tip, whichever block that is."""
+        return self.tag not in (None, "earliest")
+
 
 LATEST: Final = BlockRef(tag="latest")
 PENDING: Final = BlockRef(tag="pending")

@@ -7,17 +7,14 @@ The declaration parses arguments strictly and carries all that a generated `open
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, TypeVar
 
-import orjson
-
-from node.rpc.backend import Context
 from node.rpc.config import GUARDED_NAMESPACES
 from node.rpc.errors import METHOD_NOT_FOUND, RpcError, invalid_params
-from node.rpc.params import BadParam, BlockRef, Kind
+from node.rpc.params import BadParam, Kind
 
 Handler = Callable[..., Any]
 H = TypeVar("H", bound=Handler)
@@ -108,26 +105,6 @@ class Method:
                 raise invalid_params(f"invalid argument {place}: {error}") from None
         return values
 
-    async def call(self, context: Context, raw: object) -> bytes:
-        """Parse the arguments, run the method where it belongs, and encode its result there too."""
-        arguments = self.parse(raw)
-        if self.runs is Runs.READ or (self.runs is Runs.LOOK and not _is_tip(arguments[-1])):
-            return await context.read(self._run, context, arguments)
-        if self.runs is Runs.CALL:
-            return await context.call(self._run, context, arguments)
-        answer = self.handler(context, *arguments)
-        return orjson.dumps(await answer if isinstance(answer, Awaitable) else answer)
-
-    def call_briefly(self, context: Context, raw: object) -> bytes | None:
-        """The result if it can be had at once, in any thread; None if not, and for everything that is no result."""
-        if self.brief is None:
-            return None
-        try:
-            result = self.brief(context, *self.parse(raw))
-        except Exception:  # whatever it is, `call` meets it too, and tells
-            return None
-        return None if result is None else orjson.dumps(result)
-
     def is_final(self, raw: list[Any], result: bytes) -> bool:
         """Whether `result`, the answer to arguments that were valid, will never be another one."""
         if self.keeps is not Keeps.FINAL or result == b"null":
@@ -138,20 +115,14 @@ class Method:
             return block is not None or (_is_height(low) and _is_height(high)) or _is_height(first.get("blockNumber"))
         return _is_height(first)
 
-    def _run(self, context: Context, arguments: list[Any]) -> bytes:
-        return orjson.dumps(self.handler(context, *arguments))
-
-
-def _is_tip(ref: object) -> bool:
-    return isinstance(ref, BlockRef) and ref.tag not in (None, "earliest")
-
 
 def _is_height(value: object) -> bool:
     """A height or a hash, not a tag."""
     return isinstance(value, str) and value.startswith("0x")
 
 
-_DECLARED: dict[str, Method] = {}
+DECLARED: Final[dict[str, Method]] = {}
+"""Methods by name, as their modules are imported (`node.rpc.methods` imports all)."""
 
 
 def method(
@@ -165,32 +136,26 @@ def method(
     """Declare the decorated function as the JSON-RPC method `name`; its docstring's first line is the summary."""
 
     def declare(handler: H) -> H:
-        if name in _DECLARED:
+        if name in DECLARED:
             raise ValueError(f"{name} is declared twice")
         summary = (inspect.getdoc(handler) or "").partition("\n")[0]
         new = Method(name, params, result, runs, handler, summary, keeps, brief)
         if new.namespace in GUARDED_NAMESPACES and keeps is not Keeps.NOTHING:
             raise ValueError(f"{name} is the operator's: what is kept is answered to everybody")
-        _DECLARED[name] = new
+        DECLARED[name] = new
         return handler
 
     return declare
 
 
-def declared() -> tuple[Method, ...]:
-    """Every method there is, whether its namespace is switched on or not."""
-    import node.rpc.methods  # noqa: F401  (its import declares every method)
-
-    return tuple(_DECLARED.values())
-
-
 class Registry:
     """The methods of the namespaces that are switched on."""
 
-    def __init__(self, namespaces: Sequence[str], methods: Iterable[Method] | None = None) -> None:
+    def __init__(self, namespaces: Sequence[str], methods: Iterable[Method]) -> None:
         self.namespaces = tuple(namespaces)
-        given = declared() if methods is None else methods
-        self.methods = {each.name: each for each in given if each.namespace in self.namespaces}
+        self.every = tuple(methods)
+        """Those that are switched off, too."""
+        self.methods = {each.name: each for each in self.every if each.namespace in self.namespaces}
 
     def find(self, name: str) -> Method:
         """Raises RpcError (-32601) for a method that does not exist or is switched off."""

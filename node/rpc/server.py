@@ -16,13 +16,15 @@ import trio
 from genesis.errors import FatalError, LocalError
 from node.rpc.access import host_allowed, is_authorized, origin_allowed
 from node.rpc.answers import Answers
-from node.rpc.backend import Backend, Services, Session
+from node.rpc.backend import Backend, Session
 from node.rpc.config import RpcConfig
+from node.rpc.context import Services
 from node.rpc.filters import Filters
 from node.rpc.goodbye import say_goodbye
 from node.rpc.http import CONTINUE, HttpError, HttpParser, HttpRequest, Phase, error_response, response
 from node.rpc.jsonrpc import Dispatcher
 from node.rpc.lanes import Lane, Lanes, make_lane
+from node.rpc.methods import declared
 from node.rpc.pump import Faucet, Pump
 from node.rpc.registry import Registry
 from node.rpc.subscriptions import SubscriptionHub
@@ -56,7 +58,7 @@ async def serve(
         backend=backend,
         limits=config.limits,
         workers=Workers(config.limits),
-        registry=Registry(config.namespaces),
+        registry=Registry(config.namespaces, declared()),
         filters=Filters(config.limits),
         hub=SubscriptionHub(backend, config.limits),
         wallet=Wallet(config.account_keys),

@@ -15,7 +15,7 @@ from genesis.primitives import Hash32, Height
 from node.contract_reader import ContractReader
 from node.interfaces import EventList, EventPlace, StoredBlock
 from node.rpc.attributions import Payment, cursor_of, payment_at, place_of, topic
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.lookup import stored_at
 

@@ -15,8 +15,9 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError, generate_accept_token
 
-from node.rpc.backend import Services, Session
+from node.rpc.backend import Session
 from node.rpc.config import RpcLimits
+from node.rpc.context import Services
 from node.rpc.goodbye import say_goodbye
 from node.rpc.http import HttpError, HttpRequest
 from node.rpc.jsonrpc import Dispatcher

@@ -14,6 +14,7 @@ import trio.testing
 from wsproto.events import Message
 
 from node.rpc.config import NAMESPACES, RpcConfig, RpcLimits
+from node.rpc.methods import declared
 from node.rpc.openrpc import document
 from node.rpc.registry import Registry
 from node.rpc.server import serve
@@ -80,7 +81,7 @@ class Report:
         [name] = names
         if name in RESULTS:
             try:
-                check(found["result"], RESULTS[name], document()["components"]["schemas"], name)
+                check(found["result"], RESULTS[name], document(declared())["components"]["schemas"], name)
             except SchemaError as error:
                 raise AssertionError(str(error)) from None
 
@@ -174,7 +175,7 @@ async def _fill(node: RealNode) -> None:
 
 
 def _requests(node: RealNode, config: RpcConfig, seed: int) -> Requests:
-    methods = [each for each in Registry(config.namespaces).methods.values() if each.name not in SKIPPED]
+    methods = [each for each in Registry(config.namespaces, declared()).methods.values() if each.name not in SKIPPED]
     blocks = [node.chain.block(height) for height in range(4)]  # type: ignore[arg-type]  # heights
     logs = [log for block in blocks if block for receipt in block.receipts for log in receipt.logs]
     addresses = [*ADDRESSES, *(log.address for log in logs)]

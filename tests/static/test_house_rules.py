@@ -169,3 +169,42 @@ def test_every_dependency_has_its_reason() -> None:
             found = re.match(r"([A-Za-z0-9_-]+)", line)
             if found and not line.startswith(("#", "-r")):
                 assert f"`{found[1]}`" in page, f"docs/dependencies.md does not say what {found[1]} is for"
+
+
+def module_name(path: Path) -> str:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def graph() -> dict[str, set[str]]:
+    """Which files of the packages import which, however: at the top, late, or for types only."""
+    files = {module_name(path): path for path in modules(*PACKAGES)}
+    edges: dict[str, set[str]] = {}
+    for name, path in files.items():
+        edges[name] = found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                inside = {f"{node.module}.{alias.name}" for alias in node.names}
+                found.update((inside & files.keys()) or {node.module})
+        found &= files.keys() - {name}
+    return edges
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Files that import each other: what is left when those that import nothing left, or that nothing left imports, go."""
+    left = {name: set(found) for name, found in edges.items()}
+    while True:
+        imported = set().union(*left.values()) if left else set()
+        ends = {name for name, found in left.items() if not found or name not in imported}
+        if not ends:
+            break
+        left = {name: found - ends for name, found in left.items() if name not in ends}
+    return [[name, *sorted(found)] for name, found in sorted(left.items())]
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b"], ["b", "c"], ["c", "a"]]
+    found = circles(graph())
+    assert not found, "\n".join(f"{name} imports {', '.join(others)}" for name, *others in found)

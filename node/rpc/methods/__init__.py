@@ -23,11 +23,13 @@ from node.rpc.methods import (
     txpool,
     web3,
 )
+from node.rpc.registry import DECLARED, Method
 
 __all__ = [
     "admin",
     "debug",
     "debug_trace",
+    "declared",
     "eth_accounts",
     "eth_blocks",
     "eth_calls",
@@ -47,3 +49,8 @@ __all__ = [
     "txpool",
     "web3",
 ]
+
+
+def declared() -> tuple[Method, ...]:
+    """Every method there is, whether its namespace is switched on or not."""
+    return tuple(DECLARED.values())

@@ -3,7 +3,7 @@
 from typing import Any
 
 from genesis.errors import LocalError
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.errors import server_error
 from node.rpc.format import Json, data
 from node.rpc.params import TEXT

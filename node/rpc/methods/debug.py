@@ -3,7 +3,7 @@
 from genesis.codec import encode_rlp
 from genesis.primitives import Hash32
 from node.interfaces import StoredBlock
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.errors import header_not_found
 from node.rpc.format import data
 from node.rpc.lookup import block_at, transaction_at

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, Height
 from node.interfaces import StoredBlock
-from node.rpc.backend import Context
 from node.rpc.call_params import BLOCK_OVERRIDES, CALL, STATE_OVERRIDES, CallArgs
+from node.rpc.context import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.format import Json, data
 from node.rpc.lookup import block_at, transaction_at

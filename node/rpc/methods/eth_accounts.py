@@ -7,8 +7,8 @@ import orjson
 
 from genesis.errors import InvalidTransaction, WireError
 from genesis.primitives import ZERO_ADDRESS, Address
-from node.rpc.backend import Context
 from node.rpc.call_params import CALL, CallArgs
+from node.rpc.context import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.fees import suggested_tip
 from node.rpc.format import Json, data, transaction_json

@@ -1,7 +1,7 @@
 """eth: blocks, and what is counted in them."""
 
 from genesis.primitives import Hash32
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.format import Json, block_json, quantity, receipt_json
 from node.rpc.lookup import block_at
 from node.rpc.params import BLOCK_NUMBER, BLOCK_REF, BOOLEAN, HASH, UINT64, BlockRef

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_ADDRESS, Address
-from node.rpc.backend import Context, Stopwatch
 from node.rpc.call_params import (
     BLOCK_OVERRIDES,
     CALL,
@@ -18,12 +17,14 @@ from node.rpc.call_params import (
     BlockOverrideArgs,
     CallArgs,
 )
+from node.rpc.context import Context
 from node.rpc.errors import server_error
 from node.rpc.format import Json, access_list_json, data, quantity
 from node.rpc.lookup import header_at
 from node.rpc.params import BLOCK_REF, LATEST, PENDING, BlockRef
 from node.rpc.registry import Keeps, Param, Runs, method
 from node.rpc.reverts import reverted
+from node.rpc.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from evm_runtime.calls import CallRequest, CallResult
@@ -88,7 +89,7 @@ def estimate_gas(
     context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
 ) -> str:
     """The least gas with which a message succeeds."""
-    header, runtime = surroundings(context, ref, next_block=ref.tag not in (None, "earliest")), context.chain.runtime
+    header, runtime = surroundings(context, ref, next_block=ref.is_tip), context.chain.runtime
     request = call_request(context, args)
     gas_cap = min(context.limits.call_gas_max, context.chain.spec.block.gas_limit)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
@@ -102,7 +103,7 @@ def estimate_gas(
 @method("eth_createAccessList", _CALL, _NEXT, _STATE, result="access list", runs=Runs.CALL, keeps=Keeps.TIP)
 def create_access_list(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs) -> Json:
     """The accounts and slots that a message touches, and its gas with that list; `error` if it fails."""
-    header, runtime = surroundings(context, ref, next_block=ref.tag not in (None, "earliest")), context.chain.runtime
+    header, runtime = surroundings(context, ref, next_block=ref.is_tip), context.chain.runtime
     request = call_request(context, args)
     stopwatch = context.stopwatch(context.limits.call_timeout_s)
     with Worded(stopwatch):

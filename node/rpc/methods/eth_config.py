@@ -3,7 +3,7 @@
 import zlib
 from typing import TYPE_CHECKING, Final
 
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.format import Json, data
 from node.rpc.registry import Runs, method
 

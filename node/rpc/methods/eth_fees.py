@@ -2,7 +2,7 @@
 
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Height
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.errors import server_error
 from node.rpc.fees import rewards_at, suggested_tip
 from node.rpc.format import Json, quantity

@@ -8,7 +8,7 @@ from genesis.errors import InvariantError
 from genesis.primitives import Height
 from node.interfaces import ChainReader
 from node.rpc.attributions import attribution_filter
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.errors import METHOD_NOT_FOUND, RpcError, invalid_params, server_error
 from node.rpc.filters import BlockPoll, LogPoll, PendingPoll
 from node.rpc.format import Json, data

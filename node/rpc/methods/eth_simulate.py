@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from genesis.primitives import Address
-from node.rpc.backend import Context
 from node.rpc.call_params import (
     BLOCK_SCHEMA,
     CALL_SCHEMA,
@@ -17,6 +16,7 @@ from node.rpc.call_params import (
     call_args,
     state_overrides,
 )
+from node.rpc.context import Context
 from node.rpc.errors import EXECUTION_REVERTED, VM_ERROR, RpcError
 from node.rpc.format import Json, block_of_parts, data, log_json, quantity
 from node.rpc.lookup import header_at

@@ -1,7 +1,7 @@
 """eth: accounts and their storage, at any height."""
 
 from genesis.primitives import Address
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.format import Json, data, quantity, word
 from node.rpc.lookup import state_at
 from node.rpc.params import ADDRESS, BLOCK_REF, LATEST, PROOF_KEYS, STORAGE_KEY, STORAGE_REQUESTS, BlockRef

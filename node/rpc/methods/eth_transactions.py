@@ -8,7 +8,7 @@ import trio
 from genesis.errors import InvalidTransaction, StorageCorrupt, WireError
 from genesis.primitives import Address, Hash32, Height
 from node.interfaces import ChainReader, StoredBlock
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.errors import SYNC_TIMEOUT, RpcError, invalid_params, server_error
 from node.rpc.format import Json, data, quantity, receipt_json, transaction_json
 from node.rpc.lookup import block_at, transaction_at

@@ -1,6 +1,6 @@
 """net: the network, as Ethereum tools ask for it."""
 
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.format import quantity
 from node.rpc.registry import method
 

@@ -21,7 +21,7 @@ from node.rpc.attributions import (
     payment_json,
     place_of,
 )
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.format import Json, data, quantity
 from node.rpc.lookup import stored_at
 from node.rpc.methods.open_registry import PAGE_DEFAULT, check_limit, contribution_json, queries

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from genesis.primitives import Address, Hash32
 from node.contract_reader import ContractReader
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.exports import TrainingSummary, UsedVersion, croissant, spdx
 from node.rpc.format import Json, data, optional_data, quantity

@@ -5,7 +5,7 @@ from genesis.errors import StorageCorrupt
 from genesis.primitives import Height, Round
 from genesis.proposers import proposer
 from genesis.types import Commit, ConsensusData, ValidatorSet
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.errors import header_not_found
 from node.rpc.format import Json, data, quantity
 from node.rpc.lookup import block_at, header_at, height_of, state_at

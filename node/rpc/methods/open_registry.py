@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from genesis.primitives import Address, Hash32
 from node.contract_reader import ContractReader
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.format import Json, data, quantity
 from node.rpc.lookup import header_at, state_at

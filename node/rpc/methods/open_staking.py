@@ -3,7 +3,7 @@
 from genesis.governance import GOVERNED, value_of
 from genesis.primitives import Address
 from genesis.types import DuplicateVote, Evidence
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.format import Json, data, quantity
 from node.rpc.lookup import block_at, header_at, state_at
 from node.rpc.params import ADDRESS, BLOCK_REF, LATEST, BlockRef

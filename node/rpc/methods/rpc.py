@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.openrpc import document
 from node.rpc.registry import method
 
@@ -16,4 +16,4 @@ def modules(context: Context) -> dict[str, str]:
 @method("rpc.discover", result="anything")
 def discover(context: Context) -> dict[str, Any]:
     """The API as an OpenRPC document: every method with its parameters, its result and its errors."""
-    return document()
+    return document(context.services.registry.every)

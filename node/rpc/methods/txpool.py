@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from genesis.primitives import Address
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.format import Json, checksum, data, transaction_json
 from node.rpc.params import ADDRESS
 from node.rpc.registry import Param, method

@@ -1,7 +1,7 @@
 """web3: the client itself."""
 
 from genesis.primitives import keccak256
-from node.rpc.backend import Context
+from node.rpc.context import Context
 from node.rpc.format import data
 from node.rpc.params import DATA
 from node.rpc.registry import Param, method

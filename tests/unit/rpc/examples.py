@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import trio
 
-from node.rpc.registry import declared
+from node.rpc.methods import declared
 from tests.unit.rpc.fakes import Client
 from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, VALIDATOR, real_node
 from tests.unit.rpc.test_attributions import more

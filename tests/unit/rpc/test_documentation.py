@@ -5,7 +5,7 @@ import re
 import orjson
 from trio.testing import trio_test
 
-from node.rpc.registry import declared
+from node.rpc.methods import declared
 from tests.unit.rpc.examples import MARK, PAGE, example_chain
 
 

@@ -11,6 +11,7 @@ from trio.testing import trio_test
 
 from genesis.primitives import Hash32
 from node.interfaces import StoredBlock
+from node.rpc.methods import declared
 from node.rpc.registry import Registry
 from tests.unit.rpc.fakes import SENDER, TOKEN, Client, FakeNode, running, signed
 
@@ -196,7 +197,7 @@ async def test_who_waits_too_long_for_a_thread_is_told_so() -> None:
 
 
 def test_every_method_is_documented() -> None:
-    registry = Registry(NAMESPACES)
+    registry = Registry(NAMESPACES, declared())
     assert len(registry.methods) > 60
     for name, method in registry.methods.items():
         assert method.namespace in NAMESPACES
@@ -258,7 +259,7 @@ async def test_mutated_requests_always_get_a_json_rpc_answer() -> None:
     node = FakeNode()
     node.chain.append([signed(0), signed(1, kind=0)])
     skipped = {"eth_sendRawTransactionSync", *EXECUTING}
-    names = [name for name in Registry(NAMESPACES).methods if name not in skipped]
+    names = [name for name in Registry(NAMESPACES, declared()).methods if name not in skipped]
     async with running(node) as client, trio.open_nursery() as nursery:
 
         async def ask(count: int) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from trio.testing import trio_test
 
+from node.rpc.methods import declared
 from node.rpc.openrpc import document, text
-from node.rpc.registry import declared
 from node.rpc.schemas import SHAPES, component
 from tests.unit.rpc.fakes import FakeNode, running
 from tests.unit.rpc.schema_check import SchemaError, check
@@ -25,11 +25,11 @@ def references(value: Any) -> set[str]:
 
 
 def test_the_document_is_the_code() -> None:
-    assert DOCUMENT.read_bytes() == text(), "run: python -m node.rpc.openrpc > docs/openrpc.json"
+    assert DOCUMENT.read_bytes() == text(declared()), "run: python -m node.rpc.methods > docs/openrpc.json"
 
 
 def test_every_method_is_described() -> None:
-    methods = {each["name"]: each for each in document()["methods"]}
+    methods = {each["name"]: each for each in document(declared())["methods"]}
     assert methods.keys() == {each.name for each in declared()}
     for each in methods.values():
         assert each["summary"], f"{each['name']} has no docstring"
@@ -39,9 +39,9 @@ def test_every_method_is_described() -> None:
 
 
 def test_every_reference_leads_somewhere_and_everything_is_used() -> None:
-    parts = document()["components"]
+    parts = document(declared())["components"]
     here = {f"#/components/{kind}/{name}" for kind, entries in parts.items() for name in entries}
-    used = references(document())
+    used = references(document(declared()))
     assert used <= here
     protocol = {"ParseError", "InvalidRequest", "InternalError"}  # of any request, not of a method
     assert {name.rpartition("/")[2] for name in here - used} <= protocol
@@ -55,7 +55,7 @@ def test_all_patterns_are_regular_expressions() -> None:
             return own + [each for member in value.values() for each in patterns(member)]
         return [each for item in value for each in patterns(item)] if isinstance(value, list) else []
 
-    assert len([re.compile(each) for each in patterns(document())]) > 50
+    assert len([re.compile(each) for each in patterns(document(declared()))]) > 50
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_the_checker_bites(value: Any, schema: dict[str, Any]) -> None:
 @trio_test
 async def test_discover_serves_it() -> None:
     async with running(FakeNode()) as client:
-        assert await client.call("rpc.discover") == document()
+        assert await client.call("rpc.discover") == document(declared())

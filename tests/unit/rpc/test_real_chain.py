@@ -559,11 +559,12 @@ async def test_traces_of_transactions_blocks_and_calls(node: RealNode, token_art
 async def test_mutated_requests_on_a_real_chain(node: RealNode) -> None:
     import random
 
+    from node.rpc.methods import declared
     from node.rpc.registry import Registry
 
     seed = 77_001
     random_ = random.Random(seed)
-    methods = Registry(("eth", "open")).methods
+    methods = Registry(("eth", "open"), declared()).methods
     names = [name for name in methods if name not in ("eth_sendRawTransactionSync",)]
     async with live(node, call_timeout_s=0.5) as (client, w3):
         await in_thread(lambda: fill_registry(w3))

@@ -10,7 +10,7 @@ from trio.testing import trio_test
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping
 
 from evm_runtime.receipt import Log
-from node.rpc.backend import Services
+from node.rpc.context import Services
 from node.rpc.subscriptions import SubscriptionHub
 from tests.unit.rpc.fakes import OTHER_TOPIC, TARGET, TOKEN, TOPIC, FakeNode, running, signed
 from tests.unit.rpc.ws_client import WsClient

@@ -1,0 +1,8 @@
+"""Prints the OpenRPC document: `python -m node.rpc.methods > docs/openrpc.json`."""
+
+import sys
+
+from node.rpc.methods import declared
+from node.rpc.openrpc import text
+
+sys.stdout.buffer.write(text(declared()))
