@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml requirements/runtime.in
 	@$(PIP) --require-hashes --no-deps -r $(VENV)/build-tools.lock
 	@$(PIP) --require-hashes --no-deps --no-build-isolation -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m compileall -q genesis consensus evm_runtime attribution_precompile p2p node
+	@$(BIN)/python -m compileall -q genesis consensus evm_runtime attribution_precompile p2p openledger node
 	@touch $(STAMP)
 
 devnet: setup ## start a local network of four validators

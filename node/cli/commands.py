@@ -86,7 +86,7 @@ def config_show(datadir: str, as_json: bool, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="as JSON")
 def status(datadir: str, rpc: str | None, as_json: bool) -> None:
     """Ask a running node how it is, over JSON-RPC."""
-    from node.cli.client import node_status
+    from node.cli.status import node_status
 
     if rpc is None:
         settings = resolve_options(datadir, {})

@@ -16,7 +16,9 @@ from genesis.errors import InvalidBlock, LocalError, PeerFault
 
 if TYPE_CHECKING:
     from attribution_precompile.queries import ReceiptInfo
-    from node.light import LightClient
+    from genesis.primitives import Hash32
+    from openledger.light import LightClient
+    from openledger.proofs import Account
 
 EXIT_WRONG_NODE: Final = 3
 EXIT_FORK: Final = 4
@@ -49,8 +51,8 @@ def register(group: click.Group) -> None:
 @click.option("--json", "as_json", is_flag=True, help="as JSON, one object per line")
 def light(urls: str, **options: Any) -> None:
     """Verify the chain from a block you trust, ask several nodes for the same, and show proven balances and receipts."""
-    from node.light import ForkFound, conflict_json
     from node.logs import set_up_logging
+    from openledger.light import ForkFound, conflict_json
 
     set_up_logging("warning", "text", "")
     try:
@@ -67,7 +69,7 @@ def light(urls: str, **options: Any) -> None:
 def _run(urls: tuple[str, ...], options: dict[str, Any]) -> None:
     from genesis.primitives import Height
     from node.datadir import parse_address
-    from node.light import ProviderSilent
+    from openledger.provider import ProviderSilent
 
     _stop_on_signals()
     accounts = [parse_address(text) for text in options["balances"]]
@@ -82,7 +84,7 @@ def _run(urls: tuple[str, ...], options: dict[str, Any]) -> None:
             if client.trusted.height != shown:
                 shown = client.trusted.height
                 proven = {address: client.account(address) for address in accounts}
-                paid = {receipt: client.receipt(receipt) for receipt in receipts}
+                paid = {receipt: prove_receipt(client, receipt) for receipt in receipts}
                 _show(client, confirmed, len(urls) - 1, proven, paid, options["as_json"])
         except ProviderSilent as error:
             if not options["follow"]:
@@ -107,7 +109,8 @@ def _stop_on_signals() -> None:
 def _begin(urls: tuple[str, ...], options: dict[str, Any]) -> "LightClient":
     from consensus.light import LightParams
     from genesis.types import ChainIdentity
-    from node.light import LightClient, RpcProvider, begin_from_genesis, begin_from_hash
+    from openledger.light import LightClient, begin_from_genesis, begin_from_hash
+    from openledger.provider import RpcProvider
 
     if not urls:
         raise LocalError("--rpc names no node")
@@ -141,9 +144,20 @@ def _begin(urls: tuple[str, ...], options: dict[str, Any]) -> "LightClient":
     )
 
 
+def prove_receipt(client: "LightClient", receipt_id: "Hash32") -> "ReceiptInfo | None":
+    """The receipt of an inference after the trusted block, proven; None if it is proven that there is none.
+    Raises InvalidBlock."""
+    from attribution_precompile.audit import receipt_slots
+    from attribution_precompile.queries import Queries
+    from genesis.chain_spec import ATTRIBUTION_ADDRESS
+
+    proven = client.storage(ATTRIBUTION_ADDRESS, receipt_slots(receipt_id))
+    return Queries(proven, client.chain.chain_id).receipt(receipt_id)
+
+
 def _parse_trust(text: str) -> Any:
     from genesis.primitives import Hash32, Height
-    from node.light import TrustedHash
+    from openledger.light import TrustedHash
 
     height, _, digits = text.partition(":")
     value = _hash_of(digits)
@@ -177,7 +191,7 @@ def _show(
     client: "LightClient",
     confirmed: int,
     witnesses: int,
-    proven: dict[Any, Any],
+    proven: "dict[Any, Account]",
     paid: "dict[Any, ReceiptInfo | None]",
     as_json: bool,
 ) -> None:
@@ -191,7 +205,7 @@ def _show(
             "confirmedBy": confirmed,
             "witnesses": witnesses,
             "accounts": {
-                "0x" + address.hex(): {"nonce": account[0], "balance": str(account[1])}
+                "0x" + address.hex(): {"nonce": account.nonce, "balance": str(account.balance)}
                 for address, account in proven.items()
             },
             "receipts": {
@@ -203,7 +217,7 @@ def _show(
         return
     click.echo(f"block {block.height} 0x{block.hash.hex()} verified; confirmed by {confirmed} of {witnesses} witnesses")
     for address, account in proven.items():
-        click.echo(f"  0x{address.hex()}  {_open(account[1])} OPEN  nonce {account[0]}")
+        click.echo(f"  0x{address.hex()}  {_open(account.balance)} OPEN  nonce {account.nonce}")
     for receipt_id, receipt in paid.items():
         told = (
             ", ".join(f"{name} {value}" for name, value in _receipt_json(receipt).items())

@@ -1,10 +1,6 @@
 """A minimal Ethereum client for the demo: JSON-RPC over HTTP, EIP-1559 transactions signed here, ABI of the contract."""
 
-import http.client
-import json
 import time
-import urllib.error
-import urllib.request
 from typing import Any, Final
 
 from eth_abi.abi import decode as abi_decode
@@ -16,6 +12,7 @@ from eth_utils.address import to_checksum_address
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.errors import LocalError
 from genesis.primitives import keccak256
+from openledger.jsonrpc import JsonRpcClient, NodeSilent
 
 RECEIPT_TIMEOUT_S: Final = 60
 DEVNET_MNEMONIC: Final = "test test test test test test test test test test test junk"
@@ -26,20 +23,15 @@ class RpcClient:
     """Calls one node. Raises LocalError with the node's own words when it refuses."""
 
     def __init__(self, url: str) -> None:
+        self._client = JsonRpcClient(url, timeout_s=60)
         self.url = url
         self.chain_id = int(self.call("eth_chainId"), 16)
 
     def call(self, method: str, *params: Any) -> Any:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}).encode()
-        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310 - operator's URL
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
-                answer = json.load(response)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise LocalError(f"no answer from {self.url}: {error}; is a devnet running? (openledger devnet)") from None
-        if "error" in answer:
-            raise LocalError(f"{method}: {answer['error'].get('message')} {answer['error'].get('data') or ''}".strip())
-        return answer["result"]
+            return self._client.call(method, *params)
+        except NodeSilent as error:
+            raise LocalError(f"{error}; is a devnet running? (openledger devnet)") from None
 
     def balance(self, address: str) -> int:
         return int(self.call("eth_getBalance", address, "latest"), 16)

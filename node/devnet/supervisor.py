@@ -15,14 +15,13 @@ import select
 import signal
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.crypto import address_of_private_key
-from genesis.errors import LocalError, OpenLedgerError
+from genesis.errors import LocalError, OpenLedgerError, PeerFault
 from node.devnet.plan import (
     ACCOUNT_OPEN,
     CREATE2_DEPLOYER,
@@ -35,6 +34,7 @@ from node.devnet.plan import (
 )
 from node.rpc.format import checksum
 from node.storage.lock import DirectoryLock
+from openledger.jsonrpc import JsonRpcClient
 
 DESCRIPTION_FILE: Final = "devnet.json"
 POLL_S: Final = 0.1
@@ -258,12 +258,9 @@ def _log_to(path: Path) -> None:
 
 def _height(url: str) -> int:
     """The height of a node; -1 while it doesn't answer."""
-    body = b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
     try:
-        with urllib.request.urlopen(request, timeout=2) as response:  # noqa: S310 - loopback
-            return int(json.load(response)["result"], 16)
-    except (OSError, ValueError, KeyError, TypeError):
+        return int(JsonRpcClient(url, timeout_s=2).call("eth_blockNumber"), 16)
+    except (LocalError, PeerFault, ValueError, TypeError):
         return -1
 
 

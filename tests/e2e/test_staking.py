@@ -21,7 +21,7 @@ from genesis.types import ChainIdentity, DuplicateVote, Vote, VoteType, sign_dig
 from node.devnet.plan import VALIDATOR_PATH
 from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
 from node.hello import check_hello, make_hello
-from node.light import RpcProvider
+from openledger.provider import RpcProvider
 from p2p.config import CONSENSUS_CHANNEL, HostConfig
 from p2p.host import Host
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("genesis", "consensus", "evm_runtime", "attribution_precompile", "p2p", "node")
+PACKAGES = ("genesis", "consensus", "evm_runtime", "attribution_precompile", "p2p", "openledger", "node")
 PURE = ("genesis", "consensus", "evm_runtime", "attribution_precompile")
 MAY_IMPORT = {
     "genesis": set(),
@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "p2p": {"genesis"},
     "evm_runtime": {"genesis"},
     "attribution_precompile": {"genesis", "evm_runtime"},
-    "node": {"genesis", "consensus", "evm_runtime", "attribution_precompile", "p2p"},
+    "openledger": {"genesis", "consensus"},
+    "node": {"genesis", "consensus", "evm_runtime", "attribution_precompile", "p2p", "openledger"},
 }
 OUTSIDE_WORLD = {
     "asyncio",

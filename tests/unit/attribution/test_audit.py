@@ -21,8 +21,10 @@ from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.errors import InvalidBlock
 from genesis.primitives import WEI_PER_OPEN, Address, Hash32, Height, keccak256
 from genesis.types import ChainIdentity
-from node.light import LightClient, Proof
+from node.cli.light import prove_receipt
 from node.rpc.exports import CROISSANT, TrainingSummary, UsedVersion, croissant, spdx
+from openledger.light import LightClient
+from openledger.provider import Proof
 from tests.unit.attribution.test_blocks import new_contract
 from tests.unit.attribution.test_interface import Reader
 from tests.unit.attribution.world import ALICE, BOB, CAROL, NONE, ZERO32, World, params, words
@@ -141,16 +143,16 @@ def test_the_light_client_proves_receipts_and_that_there_is_none() -> None:
     chain, receipt_id, _ = paid_chain()
     client = client_of(chain, OneNode(chain))
     with pytest.raises(InvalidBlock, match="does not belong to the state root"):
-        client.receipt(receipt_id)  # the node proves the state of now, the client trusts that of block 1
+        prove_receipt(client, receipt_id)  # the node proves the state of now, the client trusts that of block 1
     client.advance()
-    proven = client.receipt(receipt_id)
+    proven = prove_receipt(client, receipt_id)
     assert proven is not None and (proven.payer, proven.fee) == (ADDRESSES[3], 33 * WEI_PER_OPEN)
-    assert client.receipt(Hash32(b"\x07" * 32)) is None
+    assert prove_receipt(client, Hash32(b"\x07" * 32)) is None
     for forge in (lambda proofs: proofs.reverse(), lambda proofs: proofs.__setitem__(1, proofs[1][:-1])):
         lying = client_of(chain, OneNode(chain, forge))
         lying.advance()
         with pytest.raises(InvalidBlock, match="does not belong to the storage root"):
-            lying.receipt(receipt_id)
+            prove_receipt(lying, receipt_id)
 
 
 # ---------------------------------------------------------------- why

@@ -1,6 +1,7 @@
 """The light client over providers that answer, lie, lag and break; accounts proven; the RPC's answers read strictly."""
 
 import json
+import random
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,19 +20,16 @@ from genesis.errors import InvalidBlock, LocalError, PeerFault
 from genesis.primitives import Address, Hash32, Height, keccak256
 from genesis.types import ChainIdentity
 from node.cli.light import light as light_command
-from node.light import (
+from openledger.light import (
     ForkFound,
     LightClient,
-    Proof,
-    ProviderSilent,
-    RpcProvider,
     TrustedHash,
     begin_from_genesis,
     begin_from_hash,
     conflict_json,
-    read_light_block,
 )
-from node.proofs import prove_account
+from openledger.proofs import prove_account
+from openledger.provider import Proof, ProviderSilent, RpcProvider, read_light_block
 from tests.unit.light.light_chain import (
     CHAIN,
     PARAMS,
@@ -179,7 +177,7 @@ def test_the_command_reports_a_fork_with_its_evidence_and_its_exit_code(monkeypa
         twin.extend(FOUR, salt=b"fork")
     nodes = {"http://a": FakeProvider(GOOD), "http://b": FakeProvider(twin)}
     now = now_at(GOOD.tip)
-    monkeypatch.setattr("node.light.RpcProvider", nodes.__getitem__)
+    monkeypatch.setattr("openledger.provider.RpcProvider", nodes.__getitem__)
     monkeypatch.setattr("node.cli.light.time", SimpleNamespace(time_ns=lambda: now * 1_000_000))
     monkeypatch.setattr("node.cli.light._stop_on_signals", lambda: None)
     monkeypatch.setattr("node.logs.set_up_logging", lambda *_settings: None)
@@ -362,3 +360,24 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> None:
     for key in path[:-1]:
         value = value[key]
     value[path[-1]] = new
+
+
+def test_proofs_are_read_as_the_trie_writes_them_and_garbled_ones_prove_nothing() -> None:
+    for seed in range(150):
+        rng = random.Random(seed)
+        keys = [rng.randbytes(20) for _ in range(rng.choice([0, 1, 2, 30, 300]))]
+        accounts = {
+            Address(key): (rng.randrange(9), rng.randrange(1 << 90), EMPTY_ACCOUNT[2], EMPTY_CODE_HASH) for key in keys
+        }
+        root, nodes = state(accounts)
+        for address in [*rng.sample(list(accounts), min(5, len(accounts))), Address(rng.randbytes(20))]:
+            proof = list(trie.prove(nodes.get, root, keccak256(address)))
+            assert tuple(prove_account(root, address, proof)) == accounts.get(address, EMPTY_ACCOUNT), f"seed {seed}"
+            if not proof:
+                continue
+            place = rng.randrange(len(proof))
+            garbled = bytearray(proof[place])
+            garbled[rng.randrange(len(garbled))] ^= 1 << rng.randrange(8)
+            for lie in (proof[:place] + proof[place + 1 :], [*proof[:place], bytes(garbled), *proof[place + 1 :]]):
+                with pytest.raises(InvalidBlock, match="does not belong"):
+                    prove_account(root, address, lie)
