@@ -14,8 +14,9 @@ from typing import Any, Final
 from evm_runtime.jit import analysis
 from evm_runtime.jit.analysis import Node, Plan, Program
 from evm_runtime.jit.codegen import HEIGHT_MAX, generate
-from evm_runtime.jit.opcodes import BY_REFERENCE
 from evm_runtime.jit.runtime import HELPERS, Exit, Retreated
+from evm_runtime.jit.templates import BY_REFERENCE
+from evm_runtime.opcodes import STACK_EFFECT
 
 Unit = Callable[..., Exit | Retreated | None]
 
@@ -59,7 +60,7 @@ class UnitCache:
         self._lines = 0
         self._opcodes: Final = opcodes
         self._static_gas: Final = {
-            op: int(opcodes[op].gas_cost) for op in analysis.STACK_EFFECT if opcodes[op].mnemonic != "INVALID"
+            op: int(opcodes[op].gas_cost) for op in STACK_EFFECT if opcodes[op].mnemonic != "INVALID"
         }
         self._names: Final = {**HELPERS, **{f"opcode_{op:02x}": opcodes[op].__call__ for op in BY_REFERENCE}}
 

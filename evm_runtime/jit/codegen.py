@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from evm_runtime.jit import analysis
-from evm_runtime.jit.analysis import JUMP, JUMPI, Block, Instruction, Plan, Program
-from evm_runtime.jit.opcodes import BY_REFERENCE, SEGMENT_ENDS
+from evm_runtime.jit.analysis import Block, Instruction, Plan, Program
+from evm_runtime.jit.templates import BY_REFERENCE, SEGMENT_ENDS
 from evm_runtime.jit.writer import InstructionWriter, Path, Value
+from evm_runtime.opcodes import JUMP, JUMPI
 
 HEIGHT_MAX: Final = 96
 """Of the stack at the entry of a unit or head: deeper code is left to the reference loop."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from evm_runtime.jit import analysis
-from evm_runtime.jit.analysis import DUP1, JUMPDEST, PUSH0, PUSH32, STOP, SWAP1, Instruction
-from evm_runtime.jit.opcodes import (
+from evm_runtime.jit.analysis import Instruction
+from evm_runtime.jit.runtime import WORD, Retreat
+from evm_runtime.jit.templates import (
     BY_REFERENCE,
     CONDITIONS,
     CONTEXT,
@@ -17,7 +17,7 @@ from evm_runtime.jit.opcodes import (
     SIZE_LIMIT,
     STATEMENTS,
 )
-from evm_runtime.jit.runtime import WORD, Retreat
+from evm_runtime.opcodes import DUP1, JUMPDEST, PUSH0, PUSH32, STACK_EFFECT, STOP, SWAP1
 from evm_runtime.work import KECCAK256, opcode_work
 
 _AND: Final = 0x16
@@ -115,7 +115,7 @@ class InstructionWriter:
 
     def _by_reference(self, path: Path, op: int) -> bool:
         """Let py-evm's own function run on the real stack and gas meter."""
-        pops, pushes = analysis.STACK_EFFECT[op]
+        pops, pushes = STACK_EFFECT[op]
         arguments = self._pop(path, pops)
         self._add(path.indent, "meter.gas_remaining = gas")
         self._add(path.indent, f"stack.extend(({''.join(f'{text}, ' for text in reversed(arguments))}))")

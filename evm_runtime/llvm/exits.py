@@ -10,10 +10,10 @@ from typing import Any, Final
 from eth.exceptions import OutOfGas
 from eth.vm.stack import to_int
 
-from evm_runtime.jit.analysis import STACK_EFFECT
-from evm_runtime.jit.runtime import keccak, log, sload, sstore, tload, tstore
 from evm_runtime.llvm.frame import Frame
 from evm_runtime.llvm.layout import ENVIRONMENT_OFFSETS, SELFBALANCE, WORD_BYTES, Field
+from evm_runtime.opcode_effects import keccak, log, sload, sstore, tload, tstore
+from evm_runtime.opcodes import STACK_EFFECT
 
 Exit = Callable[[Frame], None]
 

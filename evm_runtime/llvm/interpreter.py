@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from llvmlite import ir
 
-from evm_runtime.jit.analysis import DUP1, JUMP, JUMPDEST, JUMPI, PUSH0, PUSH32, STACK_EFFECT, STOP, SWAP1
 from evm_runtime.llvm import control, division, functions, keccak, memory, words
 from evm_runtime.llvm.emit import BYTE, CONVENTION, LIMB, POINTER, VOID, Emitter, Handler, leave_name, limb
 from evm_runtime.llvm.layout import ENVIRONMENT_OFFSETS, Field, Leave
+from evm_runtime.opcodes import DUP1, JUMP, JUMPDEST, JUMPI, PUSH0, PUSH32, STACK_EFFECT, STOP, SWAP1
 
 Emit = Callable[[Handler, int], None]
 """Writes a handler for an opcode of so much static gas."""

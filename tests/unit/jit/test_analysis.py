@@ -3,8 +3,9 @@
 import pytest
 
 from evm_runtime.hardforks import OSAKA
-from evm_runtime.jit.analysis import COST_MAX, STACK_EFFECT, Program, make_plan, segments
-from evm_runtime.jit.opcodes import BY_REFERENCE, SEGMENT_ENDS
+from evm_runtime.jit.analysis import COST_MAX, Program, make_plan, segments
+from evm_runtime.jit.templates import BY_REFERENCE, SEGMENT_ENDS
+from evm_runtime.opcodes import STACK_EFFECT
 from tests.unit.evm_runtime.programs import OPS, asm
 
 STATIC_GAS = {op: OSAKA.opcodes[op].gas_cost for op in STACK_EFFECT}

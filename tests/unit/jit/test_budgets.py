@@ -6,9 +6,10 @@ import pytest
 
 from evm_runtime.calls import ExecutionInterrupted
 from evm_runtime.hardforks import OSAKA
-from evm_runtime.jit.analysis import COST_MAX, STACK_EFFECT, Program, make_plan
+from evm_runtime.jit.analysis import COST_MAX, Program, make_plan
 from evm_runtime.jit.cache import JitLimits, UnitCache
 from evm_runtime.jit.codegen import HEIGHT_MAX, generate
+from evm_runtime.opcodes import STACK_EFFECT
 from evm_runtime.runtime import CallRequest
 from evm_runtime.tiers import Tiers
 from genesis.primitives import Address

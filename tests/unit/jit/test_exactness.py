@@ -9,7 +9,7 @@ from eth.vm.stack import Stack
 
 from evm_runtime.hardforks import OSAKA, PRAGUE
 from evm_runtime.jit import runtime as helpers
-from evm_runtime.jit.opcodes import CONDITIONS, PURE
+from evm_runtime.jit.templates import CONDITIONS, PURE
 from evm_runtime.transaction import Transaction
 from tests.fuzz.machines import TIERS, Account, Run, run_ours
 from tests.unit.evm_runtime.chain import ADDRESSES, signed

@@ -7,7 +7,7 @@ import pytest
 from sha3 import keccak_256
 
 from evm_runtime.hardforks import OSAKA
-from evm_runtime.jit.opcodes import CONDITIONS, PURE
+from evm_runtime.jit.templates import CONDITIONS, PURE
 from evm_runtime.llvm import engine
 from evm_runtime.llvm.keccak import rotations, round_constants
 from tests.fuzz.machines import TIERS, Account, run_ours
