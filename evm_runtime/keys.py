@@ -15,18 +15,29 @@ from typing import Final
 from genesis.primitives import Address, Hash32
 
 STATE_ROOT: Final = b"r"
+_ACCOUNT: Final = b"a"
+_STORAGE: Final = b"s"
+_ADDRESS_END: Final = 1 + 20
 
 
 def account(address: Address) -> bytes:
-    return b"a" + address
+    return _ACCOUNT + address
 
 
 def storage_prefix(address: Address) -> bytes:
-    return b"s" + address
+    return _STORAGE + address
 
 
 def storage(address: Address, slot: int) -> bytes:
-    return b"s" + address + slot.to_bytes(32, "big")
+    return _STORAGE + address + slot.to_bytes(32, "big")
+
+
+def parse(key: bytes) -> tuple[Address, int | None] | None:
+    """The address, and the slot if it is one, of a key of the flat state; None for any other key."""
+    address = Address(key[1:_ADDRESS_END])
+    if key[:1] == _ACCOUNT:
+        return address, None
+    return (address, int.from_bytes(key[_ADDRESS_END:], "big")) if key[:1] == _STORAGE else None
 
 
 def code(code_hash: Hash32) -> bytes:

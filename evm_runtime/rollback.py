@@ -23,9 +23,6 @@ from genesis.errors import InvalidTransaction, StorageCorrupt
 from genesis.primitives import Address
 from genesis.types import Block
 
-_ACCOUNT_BYTES = 1 + 20
-_SLOT_BYTES = 1 + 20 + 32
-
 
 def undo_writes(
     spec: ChainSpec,
@@ -57,15 +54,16 @@ def undo_writes(
             f"executing block {header.number} again gives state root {result.header.state_root.hex()}, stored is "
             f"{header.state_root.hex()}"
         )
-    undo: WriteSet = {key: _old_value(before, key) for key in result.writes if key[:1] in (b"a", b"s")}
+    undo: WriteSet = {
+        key: _old_value(before, *place) for key in result.writes if (place := keys.parse(key)) is not None
+    }
     undo[keys.STATE_ROOT] = parent.state_root
     return undo
 
 
-def _old_value(before: StateReader, key: bytes) -> bytes | None:
-    """What the flat state had at a key."""
-    address = Address(key[1:_ACCOUNT_BYTES])
-    if len(key) == _SLOT_BYTES:
-        return int_bytes(before.storage(address, int.from_bytes(key[_ACCOUNT_BYTES:], "big"))) or None
+def _old_value(before: StateReader, address: Address, slot: int | None) -> bytes | None:
+    """What the flat state had of an account, or of a slot."""
+    if slot is not None:
+        return int_bytes(before.storage(address, slot)) or None
     account = before.account(address)
     return None if account is None or account == EMPTY_ACCOUNT else encode_account(account)

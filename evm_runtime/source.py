@@ -5,7 +5,7 @@ block since genesis.
 """
 
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import rusty_rlp
 
@@ -17,11 +17,18 @@ from genesis.codec import encode_rlp
 from genesis.errors import InvariantError, StorageCorrupt
 from genesis.primitives import Address, Hash32, keccak256
 
-Account = tuple[int, int, Hash32, Hash32]
-"""(nonce, balance in wei, storage root, code hash): what the state trie holds of an account, in its order."""
+
+class Account(NamedTuple):
+    """What the state trie holds of an account, in its order; the balance in wei."""
+
+    nonce: int
+    balance: int
+    storage_root: Hash32
+    code_hash: Hash32
+
 
 EMPTY_CODE_HASH: Final = keccak256(b"")
-EMPTY_ACCOUNT: Final[Account] = (0, 0, trie.EMPTY_ROOT, EMPTY_CODE_HASH)
+EMPTY_ACCOUNT: Final = Account(0, 0, trie.EMPTY_ROOT, EMPTY_CODE_HASH)
 
 
 def encode_account(account: Account) -> bytes:
@@ -33,7 +40,7 @@ def decode_account(data: bytes) -> Account:
     """Read what `encode_account` wrote (our own storage: no gateway, a misfit is corruption)."""
     try:
         nonce, balance, storage_root, code_hash = decode_stored(data)
-        return int.from_bytes(nonce, "big"), int.from_bytes(balance, "big"), Hash32(storage_root), Hash32(code_hash)
+        return Account(int.from_bytes(nonce, "big"), int.from_bytes(balance, "big"), storage_root, code_hash)
     except (ValueError, TypeError, rusty_rlp.DecodingError):
         raise StorageCorrupt(f"an account record is garbled: {data.hex()}") from None
 

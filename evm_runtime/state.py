@@ -154,23 +154,23 @@ class AccountDB(AccountDatabaseAPI):
 
     def get_balance(self, address: Any) -> int:
         account = self._load(address)
-        return account[1] if account else 0
+        return account.balance if account else 0
 
     def set_balance(self, address: Any, balance: int) -> None:
         if not 0 <= balance <= UINT256_MAX:
             raise ValueError(f"the balance of 0x{address.hex()} would become {balance}")
         nonce, _, root, code_hash = self._load(address) or EMPTY_ACCOUNT
-        self._store(address, (nonce, balance, root, code_hash))
+        self._store(address, Account(nonce, balance, root, code_hash))
 
     def get_nonce(self, address: Any) -> int:
         account = self._load(address)
-        return account[0] if account else 0
+        return account.nonce if account else 0
 
     def set_nonce(self, address: Any, nonce: int) -> None:
         if not 0 <= nonce <= UINT64_MAX:
             raise ValueError(f"the nonce of 0x{address.hex()} would become {nonce}")
         _, balance, root, code_hash = self._load(address) or EMPTY_ACCOUNT
-        self._store(address, (nonce, balance, root, code_hash))
+        self._store(address, Account(nonce, balance, root, code_hash))
 
     def increment_nonce(self, address: Any) -> None:
         self.set_nonce(address, self.get_nonce(address) + 1)
@@ -181,14 +181,14 @@ class AccountDB(AccountDatabaseAPI):
     def account_is_empty(self, address: Any) -> bool:
         """EIP-161: no nonce, no balance, no code."""
         account = self._load(address)
-        return account is None or (account[0] == 0 and account[1] == 0 and account[3] == EMPTY_CODE_HASH)
+        return account is None or (account.nonce == 0 and account.balance == 0 and account.code_hash == EMPTY_CODE_HASH)
 
     def account_has_code_or_nonce(self, address: Any) -> bool:
         """Whether a contract can't be created here (EIP-684, and EIP-7610 for storage left behind)."""
         account = self._load(address)
         if account is None:
             return False
-        return account[0] != 0 or account[3] != EMPTY_CODE_HASH or account[2] != trie.EMPTY_ROOT
+        return account.nonce != 0 or account.code_hash != EMPTY_CODE_HASH or account.storage_root != trie.EMPTY_ROOT
 
     def touch_account(self, address: Any) -> None:
         """Mark for EIP-161's sweep; an absent account exists, empty, until then."""
@@ -202,7 +202,7 @@ class AccountDB(AccountDatabaseAPI):
 
     def get_code_hash(self, address: Any) -> Any:
         account = self._load(address)
-        return account[3] if account else EMPTY_CODE_HASH
+        return account.code_hash if account else EMPTY_CODE_HASH
 
     def get_code(self, address: Any) -> bytes:
         code_hash = self.get_code_hash(address)
@@ -216,7 +216,7 @@ class AccountDB(AccountDatabaseAPI):
         self._codes[code_hash] = code
         self._new_codes.add(code_hash)
         nonce, balance, root, _ = self._load(address) or EMPTY_ACCOUNT
-        self._store(address, (nonce, balance, root, code_hash))
+        self._store(address, Account(nonce, balance, root, code_hash))
 
     def delete_code(self, address: Any) -> None:
         self.set_code(address, b"")
@@ -249,7 +249,8 @@ class AccountDB(AccountDatabaseAPI):
     def _load_slot(self, address: Address, slot: int) -> int:
         account = self._load(address)
         # An account without stored slots, new or wiped, needs no look-up.
-        value = self._source.storage(address, account[2], slot) if account and account[2] != trie.EMPTY_ROOT else 0
+        root = account.storage_root if account else trie.EMPTY_ROOT
+        value = 0 if root == trie.EMPTY_ROOT else self._source.storage(address, root, slot)
         self._slots.setdefault(address, {})[slot] = value
         if not self._is_wiped(address):
             self._base_slots[address, slot] = value
@@ -258,7 +259,9 @@ class AccountDB(AccountDatabaseAPI):
     def _is_wiped(self, address: Address) -> bool:
         """Whether slots that the source holds for this account are gone."""
         before, now = self._base[address], self._accounts[address]
-        return before is not None and before[2] != trie.EMPTY_ROOT and (now is None or now[2] != before[2])
+        if before is None or before.storage_root == trie.EMPTY_ROOT:
+            return False
+        return now is None or now.storage_root != before.storage_root
 
     def set_storage(self, address: Any, slot: int, value: int) -> None:
         if not 0 <= value <= UINT256_MAX:
@@ -275,8 +278,8 @@ class AccountDB(AccountDatabaseAPI):
         """Forget all slots of an account: those of the source by resetting the account's storage root."""
         account = self._load(address)
         self._set(self._slots, address, {})
-        if account is not None and account[2] != trie.EMPTY_ROOT:
-            self._store(address, (account[0], account[1], trie.EMPTY_ROOT, account[3]))
+        if account is not None and account.storage_root != trie.EMPTY_ROOT:
+            self._store(address, account._replace(storage_root=trie.EMPTY_ROOT))
 
     def get_transient_storage(self, address: Address, slot: int) -> bytes:
         return self._transient.get((address, slot), b"")
@@ -377,8 +380,8 @@ class AccountDB(AccountDatabaseAPI):
             if before:
                 accounts_before[key] = encode_account(before)
             writes[keys.account(address)] = encoded
-            if account and account[3] in self._new_codes and account[3] != EMPTY_CODE_HASH:
-                writes[keys.code(account[3])] = self._codes[account[3]]
+            if account and account.code_hash in self._new_codes and account.code_hash != EMPTY_CODE_HASH:
+                writes[keys.code(account.code_hash)] = self._codes[account.code_hash]
         for blob_hash, content in self._blobs.items():
             writes[keys.blob(blob_hash)] = content
         root, nodes = trie.update(self._source.node, self._root, accounts, accounts_before, self._node_cache)
@@ -415,7 +418,7 @@ class AccountDB(AccountDatabaseAPI):
         new_root, nodes = trie.update(self._source.node, root, changes, before, self._node_cache)
         writes.update({keys.node(node_hash): node for node_hash, node in nodes.items()})
         if now is not None:
-            self._accounts[address] = (now[0], now[1], new_root, now[3])
+            self._accounts[address] = now._replace(storage_root=new_root)
             self._dirty_accounts[address] = None
         elif new_root != trie.EMPTY_ROOT:
             raise InvariantError(f"the deleted account 0x{address.hex()} keeps storage")

@@ -10,7 +10,7 @@ from typing import Any
 
 from evm_runtime.blobs import hashes_of
 from evm_runtime.fork import State
-from evm_runtime.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH
+from evm_runtime.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account
 from evm_runtime.state import AccountDB
 from evm_runtime.transaction import Transaction
 from genesis.primitives import Address
@@ -43,7 +43,7 @@ def apply(state: State, tx: Transaction, base_fee: int) -> int:
     gas_used = max(tx.intrinsic_gas, tx.floor_gas)
     tip = gas_used * (price - base_fee)
     nonce, balance, storage_root, code_hash = db.get_account(tx.sender) or EMPTY_ACCOUNT
-    db.set_account(tx.sender, (nonce + 1, balance - gas_used * price - tx.value, storage_root, code_hash))
+    db.set_account(tx.sender, Account(nonce + 1, balance - gas_used * price - tx.value, storage_root, code_hash))
     _credit(db, to, tx.value)
     _credit(db, coinbase, tip)
     if not tx.value:
@@ -56,7 +56,7 @@ def apply(state: State, tx: Transaction, base_fee: int) -> int:
 def _credit(db: AccountDB, address: Address, amount: int) -> None:
     if amount:
         nonce, balance, storage_root, code_hash = db.get_account(address) or EMPTY_ACCOUNT
-        db.set_account(address, (nonce, balance + amount, storage_root, code_hash))
+        db.set_account(address, Account(nonce, balance + amount, storage_root, code_hash))
 
 
 def _sweep(db: AccountDB, address: Address) -> None:

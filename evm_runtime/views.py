@@ -44,20 +44,20 @@ class StateReader:
         self.root: Final = root
 
     def account(self, address: Address) -> Account | None:
-        """(nonce, balance, storage root, code hash), or None."""
+        """What the trie holds of an account, or None."""
         return self.source.account(address)
 
     def balance(self, address: Address) -> Wei:
-        return Wei(self._account(address)[1])
+        return Wei(self._account(address).balance)
 
     def nonce(self, address: Address) -> int:
-        return self._account(address)[0]
+        return self._account(address).nonce
 
     def code(self, address: Address) -> bytes:
-        return self.source.code(self._account(address)[3])
+        return self.source.code(self._account(address).code_hash)
 
     def storage(self, address: Address, slot: int) -> int:
-        return self.source.storage(address, self._account(address)[2], slot)
+        return self.source.storage(address, self._account(address).storage_root, slot)
 
     def blob(self, blob_hash: Hash32) -> bytes | None:
         """Content that a native contract keeps beside the state."""
@@ -116,7 +116,7 @@ class AccountSlots:
     def __init__(self, reader: StateReader, address: Address) -> None:
         self._source = reader.source
         self._address = address
-        self._root = (reader.account(address) or EMPTY_ACCOUNT)[2]
+        self._root = (reader.account(address) or EMPTY_ACCOUNT).storage_root
 
     def load(self, slot: int) -> int:
         return self._source.storage(self._address, self._root, slot)

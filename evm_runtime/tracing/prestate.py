@@ -199,7 +199,7 @@ def _account(state: State, address: Address) -> Account | None:
     if not db.account_exists(address):
         return None
     nonce, balance, code_hash = db.get_nonce(address), db.get_balance(address), db.get_code_hash(address)
-    return nonce, balance, EMPTY_ACCOUNT[2], code_hash
+    return Account(nonce, balance, EMPTY_ACCOUNT.storage_root, code_hash)
 
 
 def _kept(storage: dict[int, int], changed: list[int]) -> dict[int, int]:

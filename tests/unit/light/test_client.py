@@ -367,7 +367,8 @@ def test_proofs_are_read_as_the_trie_writes_them_and_garbled_ones_prove_nothing(
         rng = random.Random(seed)
         keys = [rng.randbytes(20) for _ in range(rng.choice([0, 1, 2, 30, 300]))]
         accounts = {
-            Address(key): (rng.randrange(9), rng.randrange(1 << 90), EMPTY_ACCOUNT[2], EMPTY_CODE_HASH) for key in keys
+            Address(key): (rng.randrange(9), rng.randrange(1 << 90), EMPTY_ACCOUNT.storage_root, EMPTY_CODE_HASH)
+            for key in keys
         }
         root, nodes = state(accounts)
         for address in [*rng.sample(list(accounts), min(5, len(accounts))), Address(rng.randbytes(20))]:
