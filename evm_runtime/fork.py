@@ -224,10 +224,10 @@ def _in_own_name(message: MessageAPI, natives: Mapping[Address, Precompile]) -> 
 
 
 def _run(computation: Computation) -> None:
-    """The frame's code, by the reference loop where somebody watches its opcodes or accesses."""
-    state, tier = computation.state, computation.tier
+    """The frame's code, by the reference loop where somebody watches its opcodes."""
+    tier = computation.tier
     try:
-        if tier is None or state.step_hook is not None or state.account_db.traces_access:
+        if tier is None or computation.state.step_hook is not None:
             interpret(computation)
         elif computation.msg.code:
             tier.run(computation)
