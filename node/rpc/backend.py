@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def wall_clock_ms() -> int:
+    """Milliseconds since the epoch, by this machine."""
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """The parts of the node that JSON-RPC answers from."""
@@ -32,6 +37,8 @@ class Backend:
     status: NodeStatus
     span_index: "SpanIndex"
     """The chain's own, which block execution uses as well: looking up takes no lock."""
+    now_ms: Callable[[], int] = wall_clock_ms
+    """The clock that proposals take their time from."""
 
 
 class Stopwatch:
@@ -109,6 +116,9 @@ class Context:
     @property
     def limits(self) -> RpcLimits:
         return self.services.limits
+
+    def now_ms(self) -> int:
+        return self.services.backend.now_ms()
 
     def stopwatch(self, seconds: float) -> Stopwatch:
         return Stopwatch(seconds, lambda: self.services.stopping)

@@ -52,7 +52,7 @@ class RpcLimits:
 
     # -- what is kept for callers
     answers_bytes_max: int = 32 * MIB
-    """Of results kept for the tip, and as much again of those that stay right for ever."""
+    """Of results kept for the tip, and as much again of those kept for a second, and of those that stay right for ever."""
     filters_max: int = 10_000
     filter_idle_s: float = 300.0
     filter_pending_max: int = 10_000

@@ -69,7 +69,7 @@ class Dispatcher:
         if found is None or found.keeps is Keeps.NOTHING:
             return None
         params = call.get("params")
-        key = self._services.answers.key(name, params)
+        key = self._key(found, params)
         if key is None:
             return None
         result = self._services.answers.peek(key)
@@ -79,6 +79,10 @@ class Dispatcher:
             return None
         encoded = orjson.dumps(call_id)
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (encoded, result) if len(encoded) <= _ID_BYTES_MAX else None
+
+    def _key(self, found: Method, params: Any) -> Key | None:
+        second = self._services.backend.now_ms() // 1_000 if found.minds_clock(params) else None
+        return self._services.answers.key(found.name, params, second)
 
     def _have(self, found: Method, key: Key, params: Any, session: Session) -> bytes | None:
         """A result that nobody has asked for at this tip, if it can be had in a moment."""
@@ -151,7 +155,7 @@ class Dispatcher:
         answers, found = self._services.answers, self._services.registry.find(name)
         if found.namespace in GUARDED_NAMESPACES and not session.authorized:
             raise RpcError(UNAUTHORIZED, f"{found.namespace} is the operator's: send the node's bearer token")
-        key = None if found.keeps is Keeps.NOTHING else answers.key(name, params)
+        key = None if found.keeps is Keeps.NOTHING else self._key(found, params)
         if key is not None:
             known = answers.find(key)
             if known is not None:

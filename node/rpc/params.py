@@ -50,6 +50,11 @@ class BlockRef:
     def is_pending(self) -> bool:
         return self.tag == "pending"
 
+    @property
+    def is_tip(self) -> bool:
+        """`latest`, `safe`, `finalized` and `pending` all have the tip's state."""
+        return self.tag not in (None, "earliest")
+
 
 LATEST: Final = BlockRef(tag="latest")
 PENDING: Final = BlockRef(tag="pending")

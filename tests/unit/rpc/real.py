@@ -21,7 +21,7 @@ from node.feed import Feed
 from node.interfaces import StoredBlock
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
-from node.rpc.backend import Backend
+from node.rpc.backend import Backend, wall_clock_ms
 from node.storage.chain_store import ChainStore, open_chain
 from node.storage.database import LevelDatabase
 from tests.unit.rpc.fakes import CHAIN_ID, FakeStatus
@@ -55,10 +55,15 @@ class RealNode:
         pool = TransactionPool(SPEC, store.runtime.state(), store.runtime.next_base_fee(tip.header))
         self.mempool = MempoolService(pool, self.feed, CHAIN_ID, time.monotonic)
         self.status = FakeStatus()
+        self.now_ms: int | None = None
+        """What the clock shows; None leaves it to the machine's, and blocks follow each other by the empty interval."""
 
     @property
     def backend(self) -> Backend:
-        return Backend(self.chain, self.mempool, self.feed, self.status, self.index)
+        return Backend(self.chain, self.mempool, self.feed, self.status, self.index, self._clock)
+
+    def _clock(self) -> int:
+        return wall_clock_ms() if self.now_ms is None else self.now_ms
 
     async def produce(self) -> StoredBlock:
         """Build a block from the mempool and make it final."""
@@ -79,7 +84,7 @@ class RealNode:
         members = self.chain.live_runtime.state().validators().current
         request = BuildRequest(
             height=Height(tip.height + 1),
-            time_ms=tip.time_ms + SPEC.block.empty_interval_ms,
+            time_ms=max(tip.time_ms + SPEC.block.empty_interval_ms, self.now_ms or 0),
             round=Round(0),
             proposer=VALIDATOR,
             coinbase=members.members[0].payout,
