@@ -258,13 +258,25 @@ class Runtime:
         options: TraceOptions,
         *,
         gas_cap: int,
+        behind: tuple[Header, Sequence[Transaction]] | None = None,
         state_overrides: Mapping[Address, AccountOverride] | None = None,
         block_overrides: BlockOverrides | None = None,
         interrupt: Callable[[], bool] | None = None,
     ) -> Any:
-        """debug_traceCall: the trace of a message on the state after `header`. Raises as `call` does, and TraceTooLong."""
-        environment = self._environment(header, state_overrides, block_overrides, interrupt)
-        return tracing.trace_call(environment, header, request, options, gas_cap)
+        """debug_traceCall: the trace of a message on the state after `header`, or in `next_block`.
+
+        `behind` (the header's parent, and the first transactions of the header's block) puts it behind these within that block,
+        on natives of its own. Raises as `call` does, and TraceTooLong.
+        """
+        environment = self._environment(
+            header, state_overrides, block_overrides, interrupt, isolated=behind is not None
+        )
+        within = None
+        if behind is not None:
+            twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
+            computation = self._computation_with(twins, header.number)
+            within = tracing.state_within(self.spec, self._store, computation, behind[0], header, behind[1], interrupt)
+        return tracing.trace_call(environment, header, request, options, gas_cap, within)
 
     # ------------------------------------------------------------ inside
 
@@ -285,12 +297,19 @@ class Runtime:
         )
 
     def _computation(
-        self, height: int, state_overrides: Mapping[Address, AccountOverride], block_overrides: BlockOverrides
+        self,
+        height: int,
+        state_overrides: Mapping[Address, AccountOverride],
+        block_overrides: BlockOverrides,
+        *,
+        isolated: bool,
     ) -> type[Computation]:
         """The chain's own. Where something is made up, natives keep nothing of it and revert instead of stopping the node."""
-        if not state_overrides and block_overrides == BlockOverrides():
+        if not isolated and not state_overrides and block_overrides == BlockOverrides():
             return self._executor.computation_at(height)
-        twins = {at: native.isolated(own_account=at in state_overrides) for at, native in self._natives.items()}
+        twins = {
+            at: native.isolated(own_account=isolated or at in state_overrides) for at, native in self._natives.items()
+        }
         number = height if block_overrides.number is None else block_overrides.number
         return self._computation_with(twins, number, state_overrides)
 
@@ -312,11 +331,14 @@ class Runtime:
         state_overrides: Mapping[Address, AccountOverride] | None,
         block_overrides: BlockOverrides | None,
         interrupt: Callable[[], bool] | None,
+        *,
+        isolated: bool = False,
     ) -> CallEnvironment:
+        overrides, around = state_overrides or {}, block_overrides or BlockOverrides()
         return CallEnvironment(
             spec=self.spec,
             store=self._store,
-            computation=self._computation(header.number, state_overrides or {}, block_overrides or BlockOverrides()),
+            computation=self._computation(header.number, overrides, around, isolated=isolated),
             state_overrides=state_overrides or {},
             block_overrides=block_overrides or BlockOverrides(),
             interrupt=interrupt,
