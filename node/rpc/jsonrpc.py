@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _NULL: Final = b"null"
 _ID_BYTES_MAX: Final = 4_096
+_TURN: Final = 16
+"""Calls of a batch between two looks at what else the event loop has to do."""
 _PLAIN_IDS: Final = frozenset({int, str})
 
 
@@ -112,11 +114,13 @@ class Dispatcher:
         if not items:
             return failure(_NULL, RpcError(INVALID_REQUEST, "empty batch"))
         if len(items) > self._limits.batch_items_max:
-            message = f"batch too large, at most {self._limits.batch_items_max} calls"
-            return b"[" + failure(_NULL, RpcError(INVALID_REQUEST, message)) + b"]"
+            message = f"batch too large, at most {self._limits.batch_items_max:,} calls"
+            return b"[" + failure(ids.of(items[0], 0) or _NULL, RpcError(INVALID_REQUEST, message)) + b"]"
         deadline = trio.current_time() + self._limits.request_timeout_s
         answers, size = [], 2
         for place, item in enumerate(items):
+            if place % _TURN == _TURN - 1:
+                await trio.lowlevel.checkpoint()  # what is answered from memory waits for nothing else
             call_id = ids.of(item, place)
             if trio.current_time() > deadline:
                 answer = _refused(item, call_id, RpcError(TIMEOUT, "request timed out"))
