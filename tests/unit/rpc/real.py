@@ -21,7 +21,7 @@ from node.feed import Feed
 from node.interfaces import StoredBlock
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
-from node.rpc.backend import Backend, wall_clock_ms
+from node.rpc.backend import Backend
 from node.storage.chain_store import ChainStore, open_chain
 from node.storage.database import LevelDatabase
 from tests.unit.rpc.fakes import CHAIN_ID, FakeStatus
@@ -56,14 +56,17 @@ class RealNode:
         self.mempool = MempoolService(pool, self.feed, CHAIN_ID, time.monotonic)
         self.status = FakeStatus()
         self.now_ms: int | None = None
-        """What the clock shows; None leaves it to the machine's, and blocks follow each other by the empty interval."""
+        """What the clock shows; None is the time that the next block will have, an empty interval after the last."""
 
     @property
     def backend(self) -> Backend:
         return Backend(self.chain, self.mempool, self.feed, self.status, self.index, self._clock)
 
     def _clock(self) -> int:
-        return wall_clock_ms() if self.now_ms is None else self.now_ms
+        return self._next_ms() if self.now_ms is None else self.now_ms
+
+    def _next_ms(self) -> int:
+        return max(self.chain.tip().time_ms + SPEC.block.empty_interval_ms, self.now_ms or 0)
 
     async def produce(self) -> StoredBlock:
         """Build a block from the mempool and make it final."""
@@ -84,7 +87,7 @@ class RealNode:
         members = self.chain.live_runtime.state().validators().current
         request = BuildRequest(
             height=Height(tip.height + 1),
-            time_ms=max(tip.time_ms + SPEC.block.empty_interval_ms, self.now_ms or 0),
+            time_ms=self._next_ms(),
             round=Round(0),
             proposer=VALIDATOR,
             coinbase=members.members[0].payout,

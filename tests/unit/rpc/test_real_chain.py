@@ -60,7 +60,8 @@ def number() -> (uint256, uint256, address):
     return (block.number, block.timestamp, block.coinbase)
 """
 CODE_AT = Web3.to_checksum_address("0x" + "c0de" * 10)
-FOREVER = "0x5b600056"
+FOREVER = "0x5b5f5f5f5f60045afa50" + "5f56"
+"""Calls a precompile again and again: what takes longest for its gas, so that 50 million last for seconds in any tier."""
 """JUMPDEST, jump back: runs until gas or time is over."""
 PANIC = "0x" + (bytes.fromhex("634e487b7160e01b60005260116004526024") + bytes.fromhex("6000fd")).hex()
 CUSTOM_ERROR = "0x63deadbeef60e01b60005260046000fd"
