@@ -53,6 +53,12 @@ def execution_context(header: Header, chain_id: int) -> ExecutionContext:
     )
 
 
+def begin_block(state: State, header: Header) -> None:
+    """EIP-4788 and EIP-2935: put the ConsensusData hash and the parent's hash into their contracts."""
+    transition.system_call(state, BEACON_ROOTS_ADDRESS, header.parent_beacon_block_root)
+    transition.system_call(state, HISTORY_ADDRESS, header.parent_hash)
+
+
 class BlockRun:
     """The execution of one block whose header is known but for what execution tells."""
 
@@ -72,9 +78,8 @@ class BlockRun:
         self._burned = 0
 
     def begin(self) -> None:
-        """EIP-4788 and EIP-2935: put the ConsensusData hash and the parent's hash into their contracts."""
-        transition.system_call(self.state, BEACON_ROOTS_ADDRESS, self._draft.parent_beacon_block_root)
-        transition.system_call(self.state, HISTORY_ADDRESS, self._draft.parent_hash)
+        """Do what comes before the first transaction."""
+        begin_block(self.state, self._draft)
 
     def apply(self, tx: Transaction) -> transition.Outcome:
         """Execute one more transaction. Raises InvalidTransaction, and then nothing has changed."""

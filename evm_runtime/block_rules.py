@@ -97,6 +97,16 @@ def draft_header(parent: Header, params: BlockParams, data: ConsensusData, coinb
     )
 
 
+def unproposed_header(parent: Header, params: BlockParams, time_ms: int, coinbase: Address) -> Header:
+    """The header of the block after `parent` as far as it is known before anybody has proposed it.
+
+    Who asks what a transaction would do in the next block gets that block from here, and from nowhere else. Randomness and
+    consensus data are not known yet: values that no earlier block had stand for them.
+    """
+    unknown = ConsensusData(time_ms, Round(0), coinbase, parent.hash, parent.hash, parent.hash, parent.hash)
+    return draft_header(parent, params, unknown, coinbase, parent.hash)
+
+
 def check_consensus_data(block: Block, parent: Header, validators: ValidatorsState) -> None:
     """Hold the block's consensus data to its body and to the parent's state. Raises InvalidBlock."""
     data = block.consensus

@@ -1,8 +1,9 @@
 """Messages that are run and forgotten: eth_call, eth_createAccessList, and the ground of eth_estimateGas.
 
-A call runs on the state after a block and inside that block's context, without signature, nonce or EIP-3607 checks. With no
-gas price it is free and sees a base fee of zero, as in geth. It is bounded in gas by the caller's cap, and in time by
-`interrupt`, which is asked every few hundred opcodes or rounds of a compiled loop.
+A call runs on the state after a block and inside that block's context, or in the block to come (`NextHeader`) once that has
+begun; without signature, nonce or EIP-3607 checks. With no gas price it is free and sees a base fee of zero, as in geth. It is
+bounded in gas by the caller's cap, and in time by `interrupt`, which is asked every few hundred opcodes or rounds of a compiled
+loop.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,9 +14,9 @@ from eth.abc import ComputationAPI
 from eth.exceptions import Revert
 
 from evm_runtime import transition, work
-from evm_runtime.block import execution_context
+from evm_runtime.block import begin_block, execution_context
 from evm_runtime.fork import Computation, Poll, State
-from evm_runtime.header import Header
+from evm_runtime.header import Header, NextHeader
 from evm_runtime.kv import KeyValueReader
 from evm_runtime.overrides import AccountOverride, BlockOverrides, override_accounts
 from evm_runtime.receipt import Log
@@ -159,20 +160,36 @@ class CallEnvironment:
         return request.access_list, result
 
     def state(self, header: Header, request: CallRequest) -> State:
-        """The state after `header`, with the overrides, and the poll that interrupts."""
+        """The state after `header`, or that of a block to come once it has begun; the overrides, and the poll."""
         is_tip = header.state_root == stored_root(self.store)
         source: StateSource = FlatSource(self.store) if is_tip else TrieSource(self.store, header.state_root)
         db = AccountDB(source, header.state_root)
+        if isinstance(header, NextHeader):
+            begin_block(State(db, execution_context(header, self.spec.chain_id), self.computation), header)
+        return self.state_on(db, header, request)
+
+    def state_on(self, db: AccountDB, header: Header, request: CallRequest) -> State:
+        """`db` in the surroundings of `header`, with the overrides, and the poll that interrupts."""
         override_accounts(db, self.state_overrides)
+        db.begin_transaction()  # nothing of this is undone with what the message does
         around = self.block_overrides.apply(header)
         if request.is_free and self.block_overrides.base_fee is None:
             around = around.replace(base_fee_per_gas=0)
         state = State(db, execution_context(around, self.spec.chain_id), self.computation)
-        state.made_up_hashes = self.block_overrides.block_hashes
         state.made_up_blob_base_fee = self.block_overrides.blob_base_fee
+        if self.block_overrides.number is None:
+            state.made_up_hashes = self.block_overrides.block_hashes
+        else:
+            self._tell_hashes(state, header)
         if self.interrupt is not None:
             state.poll = interrupter(self.interrupt)
         return state
+
+    def _tell_hashes(self, state: State, header: Header) -> None:
+        """What BLOCKHASH knows in a block that is moved to another height: what it knows in its place, and `header`'s hash."""
+        known = {} if isinstance(header, NextHeader) else {int(header.number): header.hash}
+        state.made_up_hashes = {**known, **self.block_overrides.block_hashes}
+        state.newest_ancestor = header.number - 1
 
     def _gas(self, request: CallRequest, gas_cap: int) -> int:
         return gas_cap if request.gas is None else min(request.gas, gas_cap)

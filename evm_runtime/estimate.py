@@ -6,7 +6,7 @@ transaction may is told so beforehand.
 
 from typing import Final
 
-from eth.exceptions import OutOfGas, Revert
+from eth.exceptions import Revert
 
 from evm_runtime import work
 from evm_runtime.calls import CallEnvironment, CallRequest, run_message
@@ -16,7 +16,7 @@ from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header
 from evm_runtime.transaction import GasTooLow
 from evm_runtime.transition import Outcome
-from evm_runtime.vm_errors import OutOfWork, error_text
+from evm_runtime.vm_errors import OutOfWork, error_text, is_short_of_gas
 from genesis.errors import InvalidTransaction
 
 _STIPEND: Final = 2_300
@@ -95,7 +95,7 @@ def _attempt(state: State, request: CallRequest, gas: int, allowance: int) -> Ou
 def _failure(outcome: Outcome | None, gas: int) -> InvalidTransaction:
     if outcome is not None and isinstance(outcome.error, OutOfWork):
         return InvalidTransaction(f"{error_text(outcome.error)}: no gas limit up to {gas} allows so much work")
-    if outcome is None or isinstance(outcome.error, OutOfGas):
+    if outcome is None or (outcome.error is not None and is_short_of_gas(outcome.error)):
         return InvalidTransaction(f"gas required exceeds allowance ({gas})")
     if isinstance(outcome.error, Revert):
         return ExecutionReverted(outcome.output)

@@ -16,7 +16,7 @@ Stack: a message at depth 1024 needs about 10,000 Python frames, which py-evm's 
 1 MB or more of C stack: whoever runs this in a thread sets `threading.stack_size` (64 MiB is plenty) before starting it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, ClassVar, Final, Protocol, cast
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
@@ -71,6 +71,8 @@ class Computation(PragueComputation):
     _precompiles = cast(Any, PRAGUE.precompiles)
     warm: ClassVar[frozenset[Address]] = frozenset(PRAGUE.precompiles)
     """The addresses that every transaction finds warm: precompiles and natives, also where a call takes them away."""
+    tells_movements: ClassVar[bool] = False
+    """Whether movements of wei are logged (`tracing/transfers.py`)."""
     state: "State"
 
     def __init__(self, state: StateAPI, message: MessageAPI, transaction_context: TransactionContextAPI) -> None:
@@ -214,6 +216,9 @@ class Computation(PragueComputation):
     def refund_gas(self, amount: int) -> None:
         self.state.account_db.add_refund(amount)
 
+    def before_selfdestruct(self) -> None:
+        """Called by SELFDESTRUCT before it does anything, the beneficiary on top of the stack if it is there."""
+
     def register_account_for_deletion(self, beneficiary: Any) -> None:
         self.state.account_db.mark_destroyed(Address(self.msg.storage_address))
 
@@ -224,10 +229,10 @@ def _in_own_name(message: MessageAPI, natives: Mapping[Address, Precompile]) -> 
 
 
 def _run(computation: Computation) -> None:
-    """The frame's code, by the reference loop where somebody watches its opcodes or accesses."""
-    state, tier = computation.state, computation.tier
+    """The frame's code, by the reference loop where somebody watches its opcodes."""
+    tier = computation.tier
     try:
-        if tier is None or state.step_hook is not None or state.account_db.traces_access:
+        if tier is None or computation.state.step_hook is not None:
             interpret(computation)
         elif computation.msg.code:
             tier.run(computation)
@@ -257,24 +262,27 @@ def interpret(computation: Computation) -> None:
 
 def computation_class(
     natives: Mapping[Address, Precompile],
-    tier: Tier | None = None,
+    tier: Tier | None,
     fork: Fork = PRAGUE,
     precompiles: Mapping[Address, Precompile] | None = None,
+    replaced: Container[Address] = (),
 ) -> type[Computation]:
     """A Computation class of a fork that knows `natives`, and runs code in `tier` where it can.
 
+    Who means the reference loop says so with None: it is a hundred times slower.
     Natives count as precompiles: warm from the start (EIP-2929). `precompiles` are what a call takes them to be instead of the
-    fork's; what is warm does not change by that.
+    fork's, `replaced` are natives in whose place it has code run; what is warm does not change by either.
     """
     clash = sorted(address.hex() for address in natives if address in fork.precompiles)
     if clash:
         raise ValueError(f"0x{clash[0]} is the address of a precompile")
+    left = {at: native for at, native in natives.items() if at not in replaced}
     members = {
-        "natives": dict(natives),
+        "natives": left,
         "tier": tier,
         "opcodes": fork.opcodes,
         "blobs": fork.blobs,
-        "_precompiles": {**(fork.precompiles if precompiles is None else precompiles), **natives},
+        "_precompiles": {**(fork.precompiles if precompiles is None else precompiles), **left},
         "warm": frozenset((*fork.precompiles, *natives)),
     }
     return type("ChainComputation", (Computation,), members)
@@ -295,6 +303,8 @@ class State(PragueState):
         """What the computation's tier keeps for as long as this state is used."""
         self.made_up_hashes: Mapping[int, Hash32] = {}
         """Of ancestors, for calls with block overrides."""
+        self.newest_ancestor: int | None = None
+        """The last block whose hash the ring holds, where that is not the one before this: for calls with a height made up."""
         self.made_up_blob_base_fee: int | None = None
 
     @property
@@ -337,6 +347,8 @@ class State(PragueState):
             return b""
         if block_number in self.made_up_hashes:
             return self.made_up_hashes[block_number]
+        if self.newest_ancestor is not None and block_number > self.newest_ancestor:
+            return b""  # the ring holds a block of 8,191 heights before in that place
         stored = self.account_db.get_storage(HISTORY_ADDRESS, block_number % HISTORY_WINDOW)
         return stored.to_bytes(32, "big")
 

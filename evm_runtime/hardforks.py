@@ -93,8 +93,9 @@ def clz(computation: ComputationAPI) -> None:
 
 def selfdestruct(computation: ComputationAPI) -> None:
     """EIP-6780, as py-evm has it, with the work of the account that gets the balance."""
-    state: Any = computation.state
-    state.account_db.do_work(work.ACCOUNT_WRITE_WORK)
+    frame: Any = computation
+    frame.state.account_db.do_work(work.ACCOUNT_WRITE_WORK)
+    frame.before_selfdestruct()
     selfdestruct_eip6780(computation)
 
 

@@ -65,6 +65,16 @@ class Header:
         return replace(self, **changes)
 
 
+class NextHeader(Header):
+    """The header of a block that is still to come. `state_root` is that of the state it begins on: its parent's."""
+
+    @classmethod
+    def begun_on(cls, parent: Header, draft: Header) -> "NextHeader":
+        """`draft`, which follows `parent`."""
+        values = {name: getattr(draft, name) for name in _NAMES}
+        return cls(**{**values, "state_root": parent.state_root})
+
+
 _NAMES: Final = tuple(field.name for field in fields(Header))
 _SIZES: Final = {"coinbase": 20, "bloom": 256, "nonce": 8}
 _UINT64_FIELDS: Final = {"number", "gas_limit", "gas_used", "timestamp", "blob_gas_used", "excess_blob_gas"}

@@ -68,11 +68,13 @@ def sstore(computation: Any, slot: int, value: int, gas: int) -> int:
     cost, refund = (WARM_SLOT_GAS, 0)
     if current != value:
         cost, refund = _net_cost(db.get_storage(address, slot, from_journal=False), current, value)
+    if gas < cost:  # before the slot is touched, as in the reference: access lists tell
+        raise OutOfGas("SSTORE")
     if not db.warm_storage(address, slot):
         cost += COLD_SLOT_GAS
     gas -= cost
     if gas < 0:
-        raise OutOfGas("SSTORE")
+        raise OutOfGas("SSTORE of a cold slot")
     if refund:
         db.add_refund(refund)
     db.do_work(work.SSTORE_WORK + work.sstore_extra_work(cost))

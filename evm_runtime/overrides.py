@@ -1,6 +1,6 @@
 """What a call takes accounts and the block around it to be, as geth's state and block overrides say."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,11 @@ class MovedOntoItself(InvalidTransaction):
 
 class MovedTogether(InvalidTransaction):
     """Two precompiles can't be moved to one address."""
+
+
+def replaced_natives(natives: Iterable[Address], overrides: StateOverrides) -> frozenset[Address]:
+    """The native contracts whose accounts are given other code, which runs in their place."""
+    return frozenset(at for at in natives if at in overrides and overrides[at].code is not None)
 
 
 def override_precompiles(

@@ -14,10 +14,17 @@ from evm_runtime.estimate import ExecutionReverted, estimate_gas
 from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock
 from evm_runtime.fork import Computation, computation_class
 from evm_runtime.hardforks import fork_at
-from evm_runtime.header import Header
+from evm_runtime.header import Header, NextHeader
 from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
-from evm_runtime.overrides import AccountOverride, BlockOverrides, StateOverrides, override_precompiles
+from evm_runtime.overrides import (
+    AccountOverride,
+    BlockOverrides,
+    StateOverrides,
+    override_precompiles,
+    replaced_natives,
+)
+from evm_runtime.precompiles import Precompile
 from evm_runtime.rollback import undo_writes
 from evm_runtime.simulate import (
     SimulatedBlock,
@@ -32,9 +39,9 @@ from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.tracing import TraceOptions
 from evm_runtime.transaction import AccessList, Transaction
 from evm_runtime.views import StateReader
-from genesis.chain_spec import STAKING_ADDRESS, ChainSpec, Parameters
+from genesis.chain_spec import STAKING_ADDRESS, BlockParams, ChainSpec, Parameters
 from genesis.errors import LocalError
-from genesis.primitives import Address, Hash32
+from genesis.primitives import Address, Hash32, Round
 from genesis.types import Block, ChainIdentity
 
 __all__ = [
@@ -72,6 +79,8 @@ class Runtime:
         self._executor = BlockExecutor(spec, store, self._natives, tiers)
         self._brief: Final[dict[type[Computation], type[Computation]]] = {}
         """For brief calls: without native contracts."""
+        self._next: tuple[Hash32, BlockParams, Address] | None = None
+        """Of the block after the one with that hash: parameters and likely coinbase."""
 
     # ------------------------------------------------------------ blocks
 
@@ -96,7 +105,7 @@ class Runtime:
     ) -> WriteSet:
         """The state writes that take the last block back; see `rollback.undo_writes`. Raises StorageCorrupt."""
         twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
-        computation = computation_class(twins, fork=fork_at(self.spec.forks, header.number))
+        computation = self._computation_with(twins, header.number)
         return undo_writes(
             self.spec, self._store, computation, twins, parent, parent_time_ms, header, block, transactions
         )
@@ -108,6 +117,24 @@ class Runtime:
     def next_base_fee(self, header: Header) -> int:
         """The base fee in wei of the block after `header`."""
         return block_rules.next_base_fee(header, self.spec.block)
+
+    def next_block(self, parent: Header, parent_time_ms: int, now_ms: int) -> NextHeader:
+        """The block after `parent` as a transaction that is sent now would meet it: `call` and its kin run in it as in any.
+
+        It holds what its proposal will, but for what only that tells (`block_rules.unproposed_header`); the proposer is that of
+        round 0.
+        """
+        known = self._next
+        if known is None or known[0] != parent.hash:
+            tip = self.state()
+            reader = tip if tip.root == parent.state_root else self.state(parent)
+            validators = reader.validators()
+            coinbase = block_rules.payout_of(validators, block_rules.proposer_of(validators, Round(0)))
+            params = self._executor.in_force.at(reader.slots(STAKING_ADDRESS)).block
+            known = self._next = parent.hash, params, coinbase
+        _, params, coinbase = known
+        time_ms = max(now_ms, parent_time_ms + params.interval_ms)
+        return NextHeader.begun_on(parent, block_rules.unproposed_header(parent, params, time_ms, coinbase))
 
     # ------------------------------------------------------------ states and calls
 
@@ -127,8 +154,8 @@ class Runtime:
         block_overrides: BlockOverrides | None = None,
         interrupt: Callable[[], bool] | None = None,
     ) -> CallResult:
-        """eth_call on the state after `header`. Raises InvalidTransaction if the message itself can't be sent,
-        ExecutionInterrupted once `interrupt` (asked every few hundred opcodes) returns True."""
+        """eth_call on the state after `header`, or in `next_block`. Raises InvalidTransaction if the message itself can't be
+        sent, ExecutionInterrupted once `interrupt` (asked every few hundred opcodes) returns True."""
         environment = self._environment(header, state_overrides, block_overrides, interrupt)
         return environment.call(header, request, gas_cap)
 
@@ -141,8 +168,8 @@ class Runtime:
         """
         computation = self._executor.computation_at(header.number)
         if computation not in self._brief:
-            fork = fork_at(self.spec.forks, header.number)
-            self._brief[computation] = computation_class(dict.fromkeys(self._natives, give_up), computation.tier, fork)
+            slow = dict.fromkeys(self._natives, give_up)
+            self._brief[computation] = self._computation_with(slow, header.number)
         environment = CallEnvironment(self.spec, self._store, self._brief[computation], interrupt=interrupt)
         return environment.call_briefly(header, request, gas_cap, work_max)
 
@@ -188,10 +215,7 @@ class Runtime:
         twins = {at: native.isolated(own_account=at in accounts) for at, native in self._natives.items()}
 
         def computation(height: int, overrides: StateOverrides) -> type[Computation]:
-            tier = self._executor.computation_at(height).tier
-            fork = fork_at(self.spec.forks, height)
-            precompiles = override_precompiles(fork.precompiles, overrides, self._natives)
-            return computation_class(twins, tier, fork, precompiles)
+            return self._computation_with(twins, height, overrides)
 
         environment = SimulationEnvironment(self.spec, self._store, computation, interrupt)
         return simulate(environment, base, blocks, options)
@@ -234,13 +258,25 @@ class Runtime:
         options: TraceOptions,
         *,
         gas_cap: int,
+        behind: tuple[Header, Sequence[Transaction]] | None = None,
         state_overrides: Mapping[Address, AccountOverride] | None = None,
         block_overrides: BlockOverrides | None = None,
         interrupt: Callable[[], bool] | None = None,
     ) -> Any:
-        """debug_traceCall: the trace of a message on the state after `header`. Raises as `call` does, and TraceTooLong."""
-        environment = self._environment(header, state_overrides, block_overrides, interrupt)
-        return tracing.trace_call(environment, header, request, options, gas_cap)
+        """debug_traceCall: the trace of a message on the state after `header`, or in `next_block`.
+
+        `behind` (the header's parent, and the first transactions of the header's block) puts it behind these within that block,
+        on natives of its own. Raises as `call` does, and TraceTooLong.
+        """
+        environment = self._environment(
+            header, state_overrides, block_overrides, interrupt, isolated=behind is not None
+        )
+        within = None
+        if behind is not None:
+            twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
+            computation = self._computation_with(twins, header.number)
+            within = tracing.state_within(self.spec, self._store, computation, behind[0], header, behind[1], interrupt)
+        return tracing.trace_call(environment, header, request, options, gas_cap, within)
 
     # ------------------------------------------------------------ inside
 
@@ -255,22 +291,39 @@ class Runtime:
     ) -> Iterator[Any]:
         """On natives of its own: what is local to the chain's must not see an old state."""
         twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
-        computation = computation_class(twins, fork=fork_at(self.spec.forks, header.number))
+        computation = self._computation_with(twins, header.number)
         return tracing.replay(
             self.spec, self._store, computation, parent, header, transactions, wanted, options, interrupt
         )
 
     def _computation(
-        self, height: int, state_overrides: Mapping[Address, AccountOverride], block_overrides: BlockOverrides
+        self,
+        height: int,
+        state_overrides: Mapping[Address, AccountOverride],
+        block_overrides: BlockOverrides,
+        *,
+        isolated: bool,
     ) -> type[Computation]:
         """The chain's own. Where something is made up, natives keep nothing of it and revert instead of stopping the node."""
-        if not state_overrides and block_overrides == BlockOverrides():
+        if not isolated and not state_overrides and block_overrides == BlockOverrides():
             return self._executor.computation_at(height)
-        twins = {at: native.isolated(own_account=at in state_overrides) for at, native in self._natives.items()}
+        twins = {
+            at: native.isolated(own_account=isolated or at in state_overrides) for at, native in self._natives.items()
+        }
         number = height if block_overrides.number is None else block_overrides.number
-        fork = fork_at(self.spec.forks, number)
-        precompiles = override_precompiles(fork.precompiles, state_overrides, self._natives)
-        return computation_class(twins, fork=fork, precompiles=precompiles)
+        return self._computation_with(twins, number, state_overrides)
+
+    def _computation_with(
+        self, natives: Mapping[Address, Precompile], height: int, overrides: StateOverrides | None = None
+    ) -> type[Computation]:
+        """What runs the code of block `height` in the chain's own tier, with `natives` for its own and what is overridden.
+
+        Whatever runs anything but the chain's blocks gets its class here, so none of it misses the tier.
+        """
+        overrides = overrides or {}
+        fork, tier = fork_at(self.spec.forks, height), self._executor.computation_at(height).tier
+        precompiles = override_precompiles(fork.precompiles, overrides, self._natives)
+        return computation_class(natives, tier, fork, precompiles, replaced_natives(natives, overrides))
 
     def _environment(
         self,
@@ -278,11 +331,14 @@ class Runtime:
         state_overrides: Mapping[Address, AccountOverride] | None,
         block_overrides: BlockOverrides | None,
         interrupt: Callable[[], bool] | None,
+        *,
+        isolated: bool = False,
     ) -> CallEnvironment:
+        overrides, around = state_overrides or {}, block_overrides or BlockOverrides()
         return CallEnvironment(
             spec=self.spec,
             store=self._store,
-            computation=self._computation(header.number, state_overrides or {}, block_overrides or BlockOverrides()),
+            computation=self._computation(header.number, overrides, around, isolated=isolated),
             state_overrides=state_overrides or {},
             block_overrides=block_overrides or BlockOverrides(),
             interrupt=interrupt,

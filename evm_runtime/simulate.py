@@ -18,19 +18,12 @@ from typing import Final, cast
 from eth.exceptions import Revert
 
 from evm_runtime import keys, transition
-from evm_runtime.block import execution_context
-from evm_runtime.block_rules import next_base_fee
+from evm_runtime.block import begin_block, execution_context
+from evm_runtime.block_rules import unproposed_header
 from evm_runtime.calls import CallRequest, ExecutionInterrupted, interrupter
 from evm_runtime.fields import UINT64_MAX
 from evm_runtime.fork import Computation, State
-from evm_runtime.header import (
-    EMPTY_BLOOM,
-    EMPTY_OMMERS_HASH,
-    EMPTY_REQUESTS_HASH,
-    EMPTY_TRIE_ROOT,
-    ZERO_NONCE,
-    Header,
-)
+from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.overrides import (
     BlockOverrides,
@@ -43,15 +36,13 @@ from evm_runtime.receipt import Log, Receipt, bloom_of, bloom_union
 from evm_runtime.signing import encoded
 from evm_runtime.source import TrieSource
 from evm_runtime.state import AccountDB
-from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
-from evm_runtime.tracing.tracer import Recorder, traced_class
-from evm_runtime.tracing.transfers import TransferTracer
+from evm_runtime.tracing.transfers import Movement, telling
 from evm_runtime.transaction import GasTooLow, Transaction, check_gas
 from evm_runtime.trie import root_of_list
 from evm_runtime.vm_errors import error_text
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, LocalError
-from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Height
+from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 
 BLOCKS_MAX: Final = 256
 """From the base to the last block, gaps included: as far as BLOCKHASH sees."""
@@ -181,8 +172,7 @@ class _Simulation:
         for address in wanted.accounts:
             if not db.account_exists(address):
                 db.touch_account(address)  # storage that was given to nobody needs an account to be kept with
-        transition.system_call(state, BEACON_ROOTS_ADDRESS, draft.parent_beacon_block_root)
-        transition.system_call(state, HISTORY_ADDRESS, draft.parent_hash)
+        begin_block(state, draft)
         run = _BlockOfCalls(state, draft, self._options)
         for request in wanted.calls:
             self._gas_left -= run.apply(request, self._gas_left)
@@ -201,31 +191,12 @@ class _Simulation:
             raise SimulationRefused(MOVED_TOGETHER, str(error)) from None
 
     def _draft(self, overrides: BlockOverrides) -> Header:
+        """The block after the last. What nobody can know of it is zero: execution-apis fixes that for simulations alone."""
         last = self._last
-        base_fee = next_base_fee(last, self._spec.block) if self._options.validation else 0
-        draft = Header(
-            parent_hash=last.hash,
-            ommers_hash=EMPTY_OMMERS_HASH,
-            coinbase=ZERO_ADDRESS,
-            state_root=ZERO_HASH,
-            transactions_root=EMPTY_TRIE_ROOT,
-            receipts_root=EMPTY_TRIE_ROOT,
-            bloom=EMPTY_BLOOM,
-            difficulty=last.difficulty,
-            number=Height(last.number + 1),
-            gas_limit=last.gas_limit,
-            gas_used=0,
-            timestamp=last.timestamp,
-            extra_data=b"",
-            prev_randao=ZERO_HASH,
-            nonce=ZERO_NONCE,
-            base_fee_per_gas=base_fee,
-            withdrawals_root=EMPTY_TRIE_ROOT,
-            blob_gas_used=0,
-            excess_blob_gas=0,
-            parent_beacon_block_root=ZERO_HASH,
-            requests_hash=EMPTY_REQUESTS_HASH,
-        )
+        draft = unproposed_header(last, self._spec.block, 1_000 * last.timestamp, ZERO_ADDRESS)
+        draft = draft.replace(gas_limit=last.gas_limit, prev_randao=ZERO_HASH, parent_beacon_block_root=ZERO_HASH)
+        if not self._options.validation:
+            draft = draft.replace(base_fee_per_gas=0)
         return overrides.apply(draft)
 
 
@@ -338,21 +309,17 @@ class _BlockOfCalls:
         transition.check_balance(state, tx)
 
     def _run(self, tx: Transaction, base_fee: int) -> tuple[transition.Outcome, tuple[Log, ...]]:
-        """The outcome, and the logs to show."""
+        """The outcome with its real logs, and the logs to show."""
         state = self._state
-        if not self._options.trace_transfers:
-            outcome = transition.execute(state, tx, base_fee)
-            return outcome, outcome.logs
-        tracer = TransferTracer()
-        recorder = Recorder((tracer,))
-        untraced = cast(type[Computation], state.computation_class)
-        state.step_hook, state.computation_class = recorder.on_step, traced_class(untraced, recorder)
-        tracer.begin(state, tx)
+        untold = cast(type[Computation], state.computation_class)
+        if self._options.trace_transfers:
+            state.computation_class = telling(untold)
         try:
             outcome = transition.execute(state, tx, base_fee)
         finally:
-            state.step_hook, state.computation_class = None, untraced
-        return outcome, tuple(tracer.logs) if outcome.succeeded else ()
+            state.computation_class = untold
+        real = tuple(log for log in outcome.logs if not isinstance(log, Movement))
+        return replace(outcome, logs=real), outcome.logs
 
 
 def _check_nonce(state: State, tx: Transaction) -> None:

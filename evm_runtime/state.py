@@ -301,6 +301,8 @@ class AccountDB(AccountDatabaseAPI):
     def warm_storage(self, address: Any, slot: int) -> bool:
         """Whether a slot was warm already; it is from now on."""
         key = (address, slot)
+        if self._accessed is not None:
+            self._accessed[key] = None
         if key in self._warm:
             return True
         self._log.append((self._warm, key, _ABSENT))

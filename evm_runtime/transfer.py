@@ -3,7 +3,8 @@
 Most transactions of a chain are such transfers, and all that one does is known beforehand: it pays for its bytes, and changes
 two balances, a nonce and the coinbase's balance. So it needs no message, frame or warm addresses (`make bench-evm` shows what
 that saves). Effects and outcome are those of `transition`'s general way, which takes every other transaction, and these too
-where somebody watches: a tracer, an interrupt, a collector of accesses. `tests/unit/evm_runtime/test_transfer.py` runs both.
+where somebody watches: a tracer, an interrupt, a collector of accesses or movements. `tests/unit/evm_runtime/test_transfer.py`
+runs both.
 """
 
 from typing import Any
@@ -19,7 +20,8 @@ from genesis.primitives import Address
 def is_plain(state: State, tx: Transaction) -> bool:
     """Whether the short way may take `tx`: no code anywhere on it (an EIP-7702 delegation is code), and nobody watches."""
     to, db = tx.to, state.account_db
-    precompiles: Any = state.computation_class.get_precompiles()  # natives are among them
+    computation: Any = state.computation_class
+    precompiles = computation.get_precompiles()  # natives are among them
     return (
         to is not None
         and not tx.authorizations
@@ -29,6 +31,7 @@ def is_plain(state: State, tx: Transaction) -> bool:
         and state.step_hook is None
         and state.poll is None
         and not db.traces_access
+        and not computation.tells_movements
     )
 
 

@@ -11,7 +11,7 @@ from evm_runtime.staking.slashing import is_punishable
 from evm_runtime.staking.supply import StakeBooks, SupplyState, read_books, read_supply
 from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvariantError
-from genesis.primitives import Address, Hash32, Wei, keccak256
+from genesis.primitives import ZERO_HASH, Address, Hash32, Wei, keccak256
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,11 @@ class StorageProof:
 
 @dataclass(frozen=True, slots=True)
 class AccountProof:
-    """What eth_getProof answers (EIP-1186). An absent account has zeros and the empty hashes."""
+    """What eth_getProof answers (EIP-1186).
+
+    An absent account has zeros everywhere, its two hashes too: as geth answers since 1.13.4, and Erigon, reth and Nethermind
+    after it. The EIP speaks of accounts without code only, whose hashes are those of nothing.
+    """
 
     address: Address
     balance: Wei
@@ -65,13 +69,14 @@ class StateReader:
 
     def proof(self, address: Address, slots: tuple[int, ...] = ()) -> AccountProof:
         """Prove an account and some of its slots under this state's root."""
-        nonce, balance, storage_root, code_hash = self._account(address)
+        account = self.account(address)
+        nonce, balance, storage_root, code_hash = account or EMPTY_ACCOUNT
         return AccountProof(
             address=address,
             balance=Wei(balance),
             nonce=nonce,
-            code_hash=code_hash,
-            storage_hash=storage_root,
+            code_hash=code_hash if account else ZERO_HASH,
+            storage_hash=storage_root if account else ZERO_HASH,
             account_proof=trie.prove(self.source.node, self.root, keccak256(address)),
             storage_proof=tuple(
                 StorageProof(

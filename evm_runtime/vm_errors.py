@@ -38,6 +38,16 @@ class OutOfWork(OutOfGas):
     """The transaction passed its limit of work (`work.py`), which ended all of its frames."""
 
 
+REFUSED_CODE: Final = (CodeDepositOutOfGas, CodeTooLarge, ReservedBytesInCode)
+"""Why the code that a creation returned is not kept: nothing is wrong with the opcode that ran last."""
+
+
+def is_short_of_gas(error: Exception) -> bool:
+    """Whether an opcode could not be paid for. (py-evm calls other limits that take all gas by the same name.)"""
+    others = (CodeDepositOutOfGas, CodeTooLarge, InitcodeTooLarge, OutOfWork)
+    return isinstance(error, OutOfGas) and not isinstance(error, others)
+
+
 _TEXTS: Final[dict[type[Exception], str]] = {
     Revert: "execution reverted",
     CodeDepositOutOfGas: "contract creation code storage out of gas",

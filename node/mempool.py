@@ -3,7 +3,9 @@
 Limits and words are geth's, so tools that parse them work: nonce order inside an account, effective tip across accounts,
 +10 % on both fees to replace, `EXECUTABLE_GUARANTEED` executable transactions per account that only a better price displaces,
 `SLOTS_MAX` slots of 32 KiB in all, `LIFETIME_S`. A transaction is *pending* if it continues its account's nonces without a
-gap, else *queued*. Nothing here is asynchronous or touches the disk beyond reading an account of the finalized state.
+gap, else *queued*. An account that is delegated (EIP-7702) has one pending transaction and none queued: the code that it is
+delegated to may empty it at any time. Nothing here is asynchronous or touches the disk beyond reading an account of the
+finalized state.
 """
 
 import heapq
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from evm_runtime.transaction import Transaction, check_transaction
+from evm_runtime.transition import delegation
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction
 from genesis.limits import KIB
@@ -24,8 +27,6 @@ SLOTS_MAX: Final = 5_120
 SLOT_BYTES: Final = 32 * KIB
 REPLACE_BUMP_PERCENT: Final = 10
 LIFETIME_S: Final = 3 * 3_600
-DELEGATION_PREFIX: Final = bytes.fromhex("ef0100")
-"""EIP-7702: an account with this code is still its key's own."""
 
 _QUEUED, _BEYOND_GUARANTEE, _GUARANTEED = range(3)
 
@@ -94,7 +95,13 @@ class _Account:
 
     @property
     def is_delegated(self) -> bool:
-        return self.code.startswith(DELEGATION_PREFIX)
+        """EIP-7702: it has code, and is its key's own still."""
+        return delegation(self.code) is not None
+
+    def gapped(self) -> list[_Entry]:
+        """What waits behind a gap."""
+        beyond = self.nonce + self.ready
+        return [entry for nonce, entry in self.entries.items() if nonce > beyond]
 
     def executable(self) -> list[_Entry]:
         return [self.entries[nonce] for nonce in range(self.nonce, self.nonce + self.ready)]
@@ -230,10 +237,11 @@ class TransactionPool:
 
     @staticmethod
     def _check_account_limits(account: _Account, transaction: Transaction) -> None:
-        if account.is_delegated and account.entries:
-            # Code that others can call may empty the account at any time, so at most one of its transactions is kept.
-            raise InvalidTransaction("in-flight transaction limit reached for delegated accounts")
         is_queued = transaction.nonce > account.nonce + account.ready
+        if account.is_delegated and is_queued:
+            raise InvalidTransaction("gapped-nonce tx from delegated accounts")
+        if account.is_delegated and account.ready:
+            raise InvalidTransaction("in-flight transaction limit reached for delegated accounts")
         if is_queued and len(account.entries) - account.ready >= QUEUED_PER_ACCOUNT_MAX:
             raise InvalidTransaction(f"account limit exceeded: {QUEUED_PER_ACCOUNT_MAX} transactions wait behind a gap")
 
@@ -350,6 +358,9 @@ class TransactionPool:
             for nonce, entry in list(account.entries.items()):
                 if nonce < account.nonce or entry.cost > account.balance or is_contract:
                     self._remove(entry)
+            if account.is_delegated:  # what would be refused today doesn't wait either
+                for entry in account.gapped():
+                    self._remove(entry)
 
     def drop(self, transaction_hash: Hash32) -> None:
         """Forget a transaction that block building found impossible."""
@@ -359,10 +370,10 @@ class TransactionPool:
 
 
 def _check_replacement(old: Transaction, new: Transaction) -> None:
-    """Both the fee and the tip must rise by the bump, so that replacing is never free of cost for its sender."""
+    """Both the fee and the tip must rise by the bump, rounded down to a wei, so that replacing always costs its sender."""
     for before, after in (
         (old.max_fee_per_gas, new.max_fee_per_gas),
         (old.max_priority_fee_per_gas, new.max_priority_fee_per_gas),
     ):
-        if after <= before or after * 100 < before * (100 + REPLACE_BUMP_PERCENT):
+        if after <= before or after < before * (100 + REPLACE_BUMP_PERCENT) // 100:
             raise InvalidTransaction("replacement transaction underpriced")

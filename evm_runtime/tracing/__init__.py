@@ -24,7 +24,7 @@ from evm_runtime.transition import Outcome
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, InvariantError, LocalError
 
-__all__ = ["TraceOptions", "TraceTooLong", "UnknownTracer", "record", "replay", "trace_call"]
+__all__ = ["TraceOptions", "TraceTooLong", "UnknownTracer", "record", "replay", "state_within", "trace_call"]
 
 TRACERS_MAX: Final = 8
 """In one muxTracer."""
@@ -139,26 +139,67 @@ def replay(
     places = sorted(set(wanted))
     if places and not 0 <= places[-1] < len(transactions):
         raise IndexError(f"block {header.number} has {len(transactions)} transactions")
-    db = AccountDB(TrieSource(store, parent.state_root), parent.state_root)
-    run = BlockRun(spec, db, computation, header)
+    run = _begun_again(spec, store, computation, parent, header, interrupt)
+    for index, tx in enumerate(transactions[: places[-1] + 1] if places else ()):
+        if index in places:
+            yield record(run.state, tx, options, partial(_apply_again, run, tx))
+        else:
+            _apply_again(run, tx)
+
+
+def state_within(
+    spec: ChainSpec,
+    store: KeyValueReader,
+    computation: type[Computation],
+    parent: Header,
+    header: Header,
+    transactions: Sequence[Transaction],
+    interrupt: Callable[[], bool] | None = None,
+) -> AccountDB:
+    """The state within a kept block once `transactions`, its first ones, have run. Raises as `replay` does."""
+    run = _begun_again(spec, store, computation, parent, header, interrupt)
+    for tx in transactions:
+        _apply_again(run, tx)
+    return run.state.account_db
+
+
+def _begun_again(
+    spec: ChainSpec,
+    store: KeyValueReader,
+    computation: type[Computation],
+    parent: Header,
+    header: Header,
+    interrupt: Callable[[], bool] | None,
+) -> BlockRun:
+    """A kept block before its first transaction."""
+    run = BlockRun(spec, AccountDB(TrieSource(store, parent.state_root), parent.state_root), computation, header)
     run.begin()
     if interrupt is not None:
         run.state.poll = interrupter(interrupt)
-    for index, tx in enumerate(transactions[: places[-1] + 1] if places else ()):
-        try:
-            if index in places:
-                yield record(run.state, tx, options, partial(run.apply, tx))
-            else:
-                run.apply(tx)
-        except InvalidTransaction as error:
-            raise InvariantError(f"transaction {index} of block {header.number} was valid once: {error}") from error
+    return run
+
+
+def _apply_again(run: BlockRun, tx: Transaction) -> Outcome:
+    try:
+        return run.apply(tx)
+    except InvalidTransaction as error:
+        index, number = len(run.transactions), run.state.block_number
+        raise InvariantError(f"transaction {index} of block {number} was valid once: {error}") from error
 
 
 def trace_call(
-    environment: CallEnvironment, header: Header, request: CallRequest, options: TraceOptions, gas_cap: int
+    environment: CallEnvironment,
+    header: Header,
+    request: CallRequest,
+    options: TraceOptions,
+    gas_cap: int,
+    within: AccountDB | None = None,
 ) -> Any:
-    """Trace a message on the state after `header`. Raises as `CallEnvironment.call` does, and TraceTooLong."""
-    state = environment.state(header, request)
+    """Trace a message on the state after `header`, or on the state `within` that block.
+
+    Raises as `CallEnvironment.call` does, and TraceTooLong.
+    """
+    state = environment.state(header, request) if within is None else environment.state_on(within, header, request)
     gas = gas_cap if request.gas is None else min(request.gas, gas_cap)
     tx = call_transaction(state, request, gas)
     return record(state, tx, options, lambda: run_message(state, request, gas))

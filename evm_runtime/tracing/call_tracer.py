@@ -4,31 +4,15 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from eth.exceptions import Revert
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
 
 from evm_runtime.fork import Computation, State
+from evm_runtime.reverts import revert_reason
 from evm_runtime.tracing.frames import Ending, Frame
 from evm_runtime.tracing.tracer import Tracer
 from evm_runtime.transaction import Transaction
 from evm_runtime.transition import Outcome, contract_address
 from evm_runtime.vm_errors import error_text
 from genesis.primitives import Address
-
-_ERROR_SELECTOR = bytes.fromhex("08c379a0")
-_PANIC_SELECTOR = bytes.fromhex("4e487b71")
-_PANICS = {
-    0x00: "generic panic",
-    0x01: "assert(false)",
-    0x11: "arithmetic underflow or overflow",
-    0x12: "division or modulo by zero",
-    0x21: "enum overflow",
-    0x22: "invalid encoded storage byte array accessed",
-    0x31: "out-of-bounds array access; popping on an empty array",
-    0x32: "out-of-bounds access of an array or bytesN",
-    0x41: "out of memory",
-    0x51: "uninitialized function",
-}
 
 
 def root_frame(tx: Transaction) -> Frame:
@@ -110,19 +94,6 @@ class FourByteTracer(Tracer):
             self._counts[key] = self._counts.get(key, 0) + 1
 
 
-def revert_reason(output: bytes) -> str | None:
-    """What Solidity's `Error(string)` or `Panic(uint256)` in a revert's output says, or None."""
-    try:
-        if output[:4] == _ERROR_SELECTOR:
-            return str(decode(["string"], output[4:])[0])
-        if output[:4] == _PANIC_SELECTOR:
-            (code,) = decode(["uint256"], output[4:])
-            return _PANICS.get(code, f"unknown panic code: {code:#x}")
-    except (DecodingError, UnicodeDecodeError, OverflowError):
-        pass
-    return None
-
-
 def _begin(frame: Frame) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "from": "0x" + frame.sender.hex(),
@@ -149,7 +120,7 @@ def _end(frame: dict[str, Any], ending: Ending) -> None:
     if isinstance(ending.error, Revert) and ending.output:
         frame["output"] = "0x" + ending.output.hex()
         reason = revert_reason(ending.output)
-        if reason is not None:
+        if reason:  # geth leaves an empty one out, too
             frame["revertReason"] = reason
 
 

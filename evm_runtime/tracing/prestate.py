@@ -113,6 +113,8 @@ class PrestateTracer(Tracer):
 
     def result(self, state: State, tx: Transaction, outcome: Outcome) -> Any:
         db = state.account_db
+        if tx.to is not None:
+            self._look_at_delegate(state, tx.to)  # anew: the transaction itself may have delegated it
         accounts, slots = db.accounts_before(), db.slots_before()
         for address, slot in slots:  # native contracts write without opcodes
             self._look(address)[slot] = None

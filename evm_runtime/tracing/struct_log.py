@@ -1,6 +1,6 @@
 """geth's struct logs: every opcode with gas, stack, and on request memory, storage and return data. The default tracer."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from eth.exceptions import Revert
 
@@ -9,7 +9,7 @@ from evm_runtime.tracing.frames import FAULTS, Ending, Frame, memory_of, stack_o
 from evm_runtime.tracing.tracer import Tracer
 from evm_runtime.transaction import Transaction
 from evm_runtime.transition import Outcome
-from evm_runtime.vm_errors import error_text
+from evm_runtime.vm_errors import REFUSED_CODE, error_text
 from genesis.errors import LocalError
 
 STEPS_MAX: Final = 500_000
@@ -115,6 +115,11 @@ _ORDER = ("pc", "op", "gas", "gasCost", "depth", "error", "stack", "returnData",
 def _close(computation: Computation | None, last: dict[str, Any] | None, ending: Ending) -> None:
     """The cost of a frame's last opcode, and its error where geth shows it on the opcode."""
     if computation is None or last is None or "gasCost" in last:
+        return
+    if isinstance(ending.error, REFUSED_CODE):
+        last["gasCost"] = (
+            last["gas"] - cast(Any, computation)._gas_meter.gas_remaining
+        )  # what is burned then isn't its cost
         return
     if ending.error is None or isinstance(ending.error, Revert):
         last["gasCost"] = last["gas"] - computation.get_gas_remaining()

@@ -1,9 +1,16 @@
 """What JSON-RPC needs of the node, and who asks it."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from attribution_precompile.span_index import SpanIndex
 from node.interfaces import BlockFeed, ChainReader, Mempool, NodeStatus
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the epoch, by this machine."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +23,8 @@ class Backend:
     status: NodeStatus
     span_index: SpanIndex
     """The chain's own, which block execution uses as well: looking up takes no lock."""
+    now_ms: Callable[[], int] = wall_clock_ms
+    """The clock that proposals take their time from."""
 
 
 class Session:

@@ -28,7 +28,8 @@ class RpcLimits:
     """How long one answer may take to go out to a slow reader."""
 
     # -- one request
-    batch_items_max: int = 100
+    batch_items_max: int = 1_000
+    """viem and geth agree on so many. What they may cost together is bounded by time and bytes, as for one call."""
     response_bytes_max: int = 25 * MIB
     request_timeout_s: float = 30.0
     """How long a call may wait for a worker thread, and after which the rest of a batch is not begun any more."""
@@ -52,7 +53,7 @@ class RpcLimits:
 
     # -- what is kept for callers
     answers_bytes_max: int = 32 * MIB
-    """Of results kept for the tip, and as much again of those that stay right for ever."""
+    """Of results kept for the tip, and as much again of those kept for a second, and of those that stay right for ever."""
     filters_max: int = 10_000
     filter_idle_s: float = 300.0
     filter_pending_max: int = 10_000

@@ -59,6 +59,9 @@ class Context:
     def limits(self) -> RpcLimits:
         return self.services.limits
 
+    def now_ms(self) -> int:
+        return self.services.backend.now_ms()
+
     def stopwatch(self, seconds: float) -> Stopwatch:
         return Stopwatch(seconds, lambda: self.services.stopping)
 

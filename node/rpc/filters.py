@@ -7,6 +7,7 @@ from typing import Final
 
 import trio
 
+from genesis.primitives import Hash32
 from node.rpc.config import RpcLimits
 from node.rpc.errors import limit_exceeded, server_error
 from node.rpc.logs import LogQuery
@@ -41,9 +42,11 @@ class LogPoll(PolledFilter):
 
 @dataclass(slots=True)
 class PendingPoll(PolledFilter):
-    """Hashes of transactions admitted since the last poll; the oldest are lost if there are too many."""
+    """Transactions admitted since the last poll, by hash; the oldest are lost if there are too many."""
 
-    hashes: deque[bytes]
+    hashes: deque[Hash32]
+    full: bool = False
+    """Tell whole transactions."""
 
 
 class Filters:
@@ -81,7 +84,7 @@ class Filters:
         self._pending.pop(filter_id, None)
         return self._filters.pop(filter_id, None) is not None
 
-    def new_pending(self, transaction_hash: bytes) -> None:
+    def new_pending(self, transaction_hash: Hash32) -> None:
         """A transaction was admitted to the mempool."""
         for each in self._pending.values():
             each.hashes.append(transaction_hash)

@@ -35,10 +35,12 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 class HttpError(Exception):
     """A request that is refused at the level of HTTP; the connection is closed after the answer."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, to_head: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.to_head = to_head
+        """The request was a HEAD, whose answer has no body."""
 
 
 @dataclass(slots=True)
@@ -99,6 +101,8 @@ class HttpParser:
         self._unseen_bytes = 0 if done or self.phase is not Phase.HEADERS else self._unseen_bytes + len(data)
         if self._error is None and self._unseen_bytes > self._header_bytes_max:
             self._error = HttpError(431, _headers_too_large(self._header_bytes_max))
+        if self._error is not None:
+            self._error.to_head = self._parser.get_method() == b"HEAD"
         return done, self._error
 
     def _feed(self, data: bytes) -> None:
@@ -229,7 +233,13 @@ def response(
 def error_response(error: HttpError, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
     """The plain-text answer to a request refused by HTTP; it closes the connection."""
     body = (error.message + "\n").encode()
-    return response(error.status, body, content_type="text/plain; charset=utf-8", headers=headers, keep_alive=False)
+    answer = response(error.status, body, content_type="text/plain; charset=utf-8", headers=headers, keep_alive=False)
+    return without_body(answer) if error.to_head else answer
+
+
+def without_body(answer: bytes) -> bytes:
+    """The answer to a HEAD: that to a GET, up to its body."""
+    return answer[: answer.index(b"\r\n\r\n") + 4]
 
 
 @functools.lru_cache(maxsize=1)

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _NULL: Final = b"null"
 _ID_BYTES_MAX: Final = 4_096
+_TURN: Final = 16
+"""Calls of a batch between two looks at what else the event loop has to do."""
 _PLAIN_IDS: Final = frozenset({int, str})
 
 
@@ -71,7 +73,7 @@ class Dispatcher:
         if found is None or found.keeps is Keeps.NOTHING:
             return None
         params = asked.get("params")
-        key = self._services.answers.key(name, params)
+        key = self._key(found, params)
         if key is None:
             return None
         result = self._services.answers.peek(key)
@@ -81,6 +83,10 @@ class Dispatcher:
             return None
         encoded = orjson.dumps(call_id)
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (encoded, result) if len(encoded) <= _ID_BYTES_MAX else None
+
+    def _key(self, found: Method, params: Any) -> Key | None:
+        second = self._services.backend.now_ms() // 1_000 if found.minds_clock(params) else None
+        return self._services.answers.key(found.name, params, second)
 
     def _have(self, found: Method, key: Key, params: Any, session: Session) -> bytes | None:
         """A result that nobody has asked for at this tip, if it can be had in a moment."""
@@ -110,11 +116,13 @@ class Dispatcher:
         if not items:
             return failure(_NULL, RpcError(INVALID_REQUEST, "empty batch"))
         if len(items) > self._limits.batch_items_max:
-            message = f"batch too large, at most {self._limits.batch_items_max} calls"
-            return b"[" + failure(_NULL, RpcError(INVALID_REQUEST, message)) + b"]"
+            message = f"batch too large, at most {self._limits.batch_items_max:,} calls"
+            return b"[" + failure(ids.of(items[0], 0) or _NULL, RpcError(INVALID_REQUEST, message)) + b"]"
         deadline = trio.current_time() + self._limits.request_timeout_s
         answers, size = [], 2
         for place, item in enumerate(items):
+            if place % _TURN == _TURN - 1:
+                await trio.lowlevel.checkpoint()  # what is answered from memory waits for nothing else
             call_id = ids.of(item, place)
             if trio.current_time() > deadline:
                 answer = _refused(item, call_id, RpcError(TIMEOUT, "request timed out"))
@@ -153,7 +161,7 @@ class Dispatcher:
         answers, found = self._services.answers, self._services.registry.find(name)
         if found.namespace in GUARDED_NAMESPACES and not session.authorized:
             raise RpcError(UNAUTHORIZED, f"{found.namespace} is the operator's: send the node's bearer token")
-        key = None if found.keeps is Keeps.NOTHING else answers.key(name, params)
+        key = None if found.keeps is Keeps.NOTHING else self._key(found, params)
         if key is not None:
             known = answers.find(key)
             if known is not None:

@@ -55,6 +55,12 @@ def header_at(chain: ChainReader, ref: BlockRef) -> "Header":
     return header
 
 
+def next_header(chain: ChainReader, now_ms: int) -> "Header":
+    """The block that a transaction which is sent now would run in, for the runtime's calls."""
+    tip = chain.tip()
+    return chain.runtime.next_block(tip.header, tip.time_ms, now_ms)
+
+
 def state_at(chain: ChainReader, ref: BlockRef) -> "StateReader":
     """The state after the block that `ref` names. Raises RpcError ("header not found")."""
     if ref.is_tip:

@@ -5,7 +5,6 @@ Every kind carries its JSON schema, so that the API document can be generated fr
 """
 
 import re
-from binascii import Error as HexError
 from binascii import unhexlify
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,7 +51,7 @@ class BlockRef:
 
     @property
     def is_tip(self) -> bool:
-        """Whether the state asked for is that of the tip, whichever block that is."""
+        """`latest`, `safe`, `finalized` and `pending` all have the tip's state."""
         return self.tag not in (None, "earliest")
 
 
@@ -111,10 +110,7 @@ def data(value: Any) -> bytes:
     digits = hex_digits(value)
     if len(digits) % 2:
         raise BadParam("hex string of odd length")
-    try:
-        return unhexlify(digits)
-    except (HexError, ValueError):
-        raise BadParam("invalid hex string") from None
+    return unhexlify(digits)
 
 
 def fixed(value: Any, size: int, name: str) -> bytes:

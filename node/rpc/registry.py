@@ -39,7 +39,9 @@ class Keeps(Enum):
     NOTHING = auto()
     """It depends on more than the chain, or is too seldom asked for twice."""
     TIP = auto()
-    """Until the next block."""
+    """Until the next block; where the pending block is asked for, as SECOND."""
+    SECOND = auto()
+    """Until the next block, or the next second: it depends on the time that the next block will have."""
     FINAL = auto()
     """For ever, where the arguments name one final block or transaction by height or hash (`Method.is_final`); else as TIP."""
 
@@ -114,6 +116,16 @@ class Method:
             low, high, block = (first.get(name) for name in ("fromBlock", "toBlock", "blockHash"))
             return block is not None or (_is_height(low) and _is_height(high)) or _is_height(first.get("blockNumber"))
         return _is_height(first)
+
+    def minds_clock(self, raw: object) -> bool:
+        """Whether the answer to `raw` is right for a second only."""
+        if self.keeps is Keeps.SECOND:
+            return True
+        return self.keeps is Keeps.TIP and isinstance(raw, list) and any(map(_names_pending, raw))
+
+
+def _names_pending(value: object) -> bool:
+    return value == "pending" or (isinstance(value, dict) and value.get("blockNumber") == "pending")
 
 
 def _is_height(value: object) -> bool:

@@ -156,7 +156,7 @@ SHAPES: Final[dict[str, Shape]] = {
     "signed transaction": {"raw": "data", "tx": "unplaced transaction"},
     "receipts": "receipt[]",
     "logs": "log[]",
-    "logs or hashes": "log|hash[]",
+    "logs, hashes or transactions": "log|hash|transaction[]",
     "addresses": "address[]",
     "filter id": "id",
     "subscription id": "id",

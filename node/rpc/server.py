@@ -8,6 +8,7 @@ error of the node itself leaves `serve`.
 import errno
 import logging
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -21,7 +22,7 @@ from node.rpc.config import RpcConfig
 from node.rpc.context import Services
 from node.rpc.filters import Filters
 from node.rpc.goodbye import say_goodbye
-from node.rpc.http import CONTINUE, HttpError, HttpParser, HttpRequest, Phase, error_response, response
+from node.rpc.http import CONTINUE, HttpError, HttpParser, HttpRequest, Phase, error_response, response, without_body
 from node.rpc.jsonrpc import Dispatcher
 from node.rpc.lanes import Lane, Lanes, make_lane
 from node.rpc.methods import declared
@@ -38,8 +39,11 @@ log = logging.getLogger(__name__)
 Page = Callable[[], Awaitable[tuple[str, bytes]]]
 """A page beside JSON-RPC (explorer, metrics): returns content type and body."""
 Address = tuple[str, int]
+Headers = tuple[tuple[str, str], ...]
 
 _CONTENT_TYPES: Final = ("application/json", "application/json-rpc", "application/jsonrequest")
+_HEADER_NAMES: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+(?: *, *[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
+"""RFC 9110's tokens, separated by commas."""
 _QUIET: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
 
@@ -90,7 +94,7 @@ class _Connection(NamedTuple):
 
 class _PageRoute(NamedTuple):
     page: Page
-    headers: tuple[tuple[str, str], ...]
+    headers: Headers
 
 
 class Server:
@@ -193,7 +197,8 @@ class Server:
                 route = self._route(request, peer)
                 if isinstance(route, Lane) and before is parser.phase is Phase.IDLE and len(requests) == 1:
                     self._lanes.learn(data, peer, request, route)
-                await wire.write(await self._follow(route, request))
+                answer = await self._follow(route, request)
+                await wire.write(without_body(answer) if request.method == b"HEAD" else answer)
                 if not request.keep_alive:
                     return
             if error is not None:
@@ -236,7 +241,8 @@ class Server:
         Raises HttpError for one that ends the connection.
         """
         if not host_allowed(request.header(b"host"), self._config.vhosts):
-            raise HttpError(403, "invalid host specified; allow it with --http.vhosts")
+            to_head = request.method == b"HEAD"
+            raise HttpError(403, "invalid host specified; allow it with --http.vhosts", to_head=to_head)
         headers = self._cors(request.header(b"origin"))
         keep_alive = request.keep_alive
         path = request.target.partition(b"?")[0]
@@ -247,8 +253,7 @@ class Server:
         if request.method in (b"GET", b"HEAD"):
             return response(200, headers=headers, keep_alive=keep_alive)  # a health check, as with geth
         if request.method != b"POST":
-            allow = ("Allow", "POST, GET, OPTIONS")
-            return response(405, b"method not allowed\n", content_type="text/plain", headers=(allow, *headers))
+            return _not_allowed("POST, GET, HEAD, OPTIONS", headers, keep_alive=keep_alive)
         content_type = (request.header(b"content-type") or "").partition(";")[0].strip().lower()
         if content_type not in _CONTENT_TYPES:
             message = b"invalid content type, only application/json is supported\n"
@@ -256,18 +261,17 @@ class Server:
         session = self._sessions[self._authorized(request, peer)]
         return make_lane(session, headers, keep_alive=keep_alive)
 
-    def _page(self, request: HttpRequest, path: str, headers: tuple[tuple[str, str], ...]) -> "_PageRoute | bytes":
+    def _page(self, request: HttpRequest, path: str, headers: Headers) -> "_PageRoute | bytes":
         page = self._pages.get(path)
         if page is None:
             return response(
                 404, b"not found\n", content_type="text/plain", headers=headers, keep_alive=request.keep_alive
             )
-        if request.method != b"GET":
-            allow = ("Allow", "GET")
-            return response(405, b"method not allowed\n", content_type="text/plain", headers=(allow, *headers))
+        if request.method not in (b"GET", b"HEAD"):
+            return _not_allowed("GET, HEAD", headers, keep_alive=request.keep_alive)
         return _PageRoute(page, headers)
 
-    def _cors(self, origin: str | None) -> tuple[tuple[str, str], ...]:
+    def _cors(self, origin: str | None) -> Headers:
         """The headers that let a browser read the answer; none for a foreign origin, so it can't."""
         if origin is None:
             return ()
@@ -275,13 +279,19 @@ class Server:
             return (("Vary", "Origin"),)
         return (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
 
-    def _preflight(self, request: HttpRequest, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    def _preflight(self, request: HttpRequest, headers: Headers) -> Headers:
+        """An origin that may ask may send what headers it likes: client libraries add names of their own, and none is read."""
         if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):
             return headers
+        asked = request.header(b"access-control-request-headers") or ""
         return (
             *headers,
+            ("Vary", "Access-Control-Request-Headers"),
             ("Access-Control-Allow-Methods", "POST, GET"),
-            ("Access-Control-Allow-Headers", "Content-Type, Authorization"),
+            (
+                "Access-Control-Allow-Headers",
+                asked if _HEADER_NAMES.fullmatch(asked) else "Content-Type, Authorization",
+            ),
             ("Access-Control-Max-Age", "600"),
         )
 
@@ -319,6 +329,11 @@ def _why(error: OSError) -> str:
     if cause.errno == errno.EACCES:
         return "this user may not open that port; choose one above 1023 with --http.port"
     return f"{error}; check --http.addr and --http.port"
+
+
+def _not_allowed(allowed: str, headers: Headers, *, keep_alive: bool) -> bytes:
+    body, allow = b"method not allowed\n", ("Allow", allowed)
+    return response(405, body, content_type="text/plain", headers=(allow, *headers), keep_alive=keep_alive)
 
 
 def _peer(stream: trio.SocketStream) -> str:

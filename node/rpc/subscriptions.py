@@ -129,7 +129,7 @@ class SubscriptionHub:
         self._limits = limits
         self._by_session: dict[Session, dict[str, Subscription]] = {}
         self._groups = _Groups()
-        self._pending_listeners: list[Callable[[bytes], None]] = []
+        self._pending_listeners: list[Callable[[Hash32], None]] = []
         self._last: Height = backend.chain.tip().height
         self._new_block = trio.Event()
 
@@ -160,7 +160,7 @@ class SubscriptionHub:
     def __len__(self) -> int:
         return sum(map(len, self._by_session.values()))
 
-    def on_pending(self, listener: "Callable[[bytes], None]") -> None:
+    def on_pending(self, listener: "Callable[[Hash32], None]") -> None:
         """Call `listener` with the hash of every transaction that is admitted."""
         self._pending_listeners.append(listener)
 

@@ -3,6 +3,7 @@
 Bounded in time like a call, and in size by the runtime (`TraceTooLong`); tracers in JavaScript are not run.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from genesis.errors import StorageCorrupt
@@ -10,15 +11,16 @@ from genesis.primitives import Hash32, Height
 from node.interfaces import StoredBlock
 from node.rpc.call_params import BLOCK_OVERRIDES, CALL, STATE_OVERRIDES, CallArgs
 from node.rpc.context import Context
-from node.rpc.errors import invalid_params, server_error
+from node.rpc.errors import header_not_found, invalid_params, server_error
 from node.rpc.format import Json, data
 from node.rpc.lookup import block_at, transaction_at
 from node.rpc.methods.eth_calls import Worded, call_overrides, call_request, surroundings
-from node.rpc.params import BLOCK_NUMBER, BLOCK_REF, HASH, LATEST, BadParam, BlockRef, Kind, obj, within
+from node.rpc.params import BLOCK_NUMBER, BLOCK_REF, HASH, LATEST, UINT64, BadParam, BlockRef, Kind, obj, within
 from node.rpc.registry import Param, Runs, method
 
 if TYPE_CHECKING:
     from evm_runtime.header import Header
+    from evm_runtime.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -84,16 +86,20 @@ def trace_block_by_hash(context: Context, block_hash: Hash32, options: Json | No
     runs=Runs.CALL,
 )
 def trace_call(context: Context, args: CallArgs, ref: BlockRef, options: Json | None) -> Any:
-    """What a message would do; `stateOverrides` and `blockOverrides` stand among the options, as in geth."""
+    """What a message would do; `stateOverrides`, `blockOverrides` and `txIndex` stand among the options, as in geth.
+
+    `txIndex` puts the message into the block itself, before the transaction of that place.
+    """
     from evm_runtime.tracing import TraceOptions
 
-    header = surroundings(context, ref, next_block=ref.is_pending)
     request = call_request(context, args)
     try:
         state = _member(options, "stateOverrides", STATE_OVERRIDES)
         around = _member(options, "blockOverrides", BLOCK_OVERRIDES)
+        place = _member(options, "txIndex", UINT64)
     except BadParam as error:
         raise invalid_params(f"invalid argument 2: {error}") from None
+    header, behind = _place(context, ref, place)
     stopwatch = context.stopwatch(context.limits.trace_timeout_s)
     with Worded(stopwatch):
         return context.chain.runtime.trace_call(
@@ -101,9 +107,26 @@ def trace_call(context: Context, args: CallArgs, ref: BlockRef, options: Json | 
             request,
             TraceOptions.from_json(options),
             gas_cap=context.limits.call_gas_max,
+            behind=behind,
             interrupt=stopwatch.expired,
             **call_overrides(state, around),
         )
+
+
+def _place(
+    context: Context, ref: BlockRef, place: int | None
+) -> tuple["Header", tuple["Header", Sequence["Transaction"]] | None]:
+    """The block that a traced message runs in, and with a place what runs there before it: parent and transactions."""
+    if place is None or (ref.is_pending and place == 0):
+        return surroundings(context, ref, next_block=ref.is_pending), None
+    stored = block_at(context.chain, ref)
+    if stored is None:
+        raise header_not_found()
+    count = 0 if ref.is_pending else len(stored.transactions)
+    if place and place >= count:
+        which = "the pending block" if ref.is_pending else f"block {data(stored.hash)}"
+        raise server_error(f"transaction index {place} out of range for {which}")
+    return stored.header, (_parent(context, stored), stored.transactions[:place])
 
 
 def _member(options: Json | None, name: str, kind: Kind[T]) -> T | None:

@@ -20,7 +20,7 @@ from node.rpc.call_params import (
 from node.rpc.context import Context
 from node.rpc.errors import server_error
 from node.rpc.format import Json, access_list_json, data, quantity
-from node.rpc.lookup import header_at
+from node.rpc.lookup import header_at, next_header
 from node.rpc.params import BLOCK_REF, LATEST, PENDING, BlockRef
 from node.rpc.registry import Keeps, Param, Runs, method
 from node.rpc.reverts import reverted
@@ -43,7 +43,7 @@ def _call_briefly(
     context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
 ) -> str | None:
     """`call` on the tip's state, if it succeeds in a moment."""
-    if ref.tag in (None, "earliest") or state or around:
+    if not ref.is_tip or state or around:
         return None
     limits = context.limits
     end = time.thread_time() + limits.brief_s  # of this thread: a busy machine is not the call's fault
@@ -84,7 +84,7 @@ def call(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, arou
     return data(_output(result))
 
 
-@method("eth_estimateGas", _CALL, _NEXT, _STATE, _AROUND, result="quantity", runs=Runs.CALL, keeps=Keeps.TIP)
+@method("eth_estimateGas", _CALL, _NEXT, _STATE, _AROUND, result="quantity", runs=Runs.CALL, keeps=Keeps.SECOND)
 def estimate_gas(
     context: Context, args: CallArgs, ref: BlockRef, state: StateArgs, around: BlockOverrideArgs | None
 ) -> str:
@@ -100,7 +100,7 @@ def estimate_gas(
     return quantity(found)
 
 
-@method("eth_createAccessList", _CALL, _NEXT, _STATE, result="access list", runs=Runs.CALL, keeps=Keeps.TIP)
+@method("eth_createAccessList", _CALL, _NEXT, _STATE, result="access list", runs=Runs.CALL, keeps=Keeps.SECOND)
 def create_access_list(context: Context, args: CallArgs, ref: BlockRef, state: StateArgs) -> Json:
     """The accounts and slots that a message touches, and its gas with that list; `error` if it fails."""
     header, runtime = surroundings(context, ref, next_block=ref.is_tip), context.chain.runtime
@@ -145,16 +145,13 @@ class Worded:
 
 
 def surroundings(context: Context, ref: BlockRef, *, next_block: bool) -> "Header":
-    """The block that a message runs in: the one named, or the next one on top of it.
+    """The block that a message runs in: the one named, or the next one on top of it, which is as if sent now.
 
     `pending` is the next block. What is asked with a transaction to come in mind (gas, access lists) runs in the next block
     for `latest` too: most tools send that, and blocks here come on demand, so what a contract allows from the next block on
     would seem forbidden for as long as nobody sends anything.
     """
-    header = header_at(context.chain, ref)
-    if not next_block:
-        return header
-    return header.replace(number=header.number + 1, base_fee_per_gas=context.chain.runtime.next_base_fee(header))
+    return next_header(context.chain, context.now_ms()) if next_block else header_at(context.chain, ref)
 
 
 def _output(result: "CallResult") -> bytes:

@@ -2,18 +2,19 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from genesis.errors import InvariantError
-from genesis.primitives import Height
+from genesis.primitives import Hash32, Height
 from node.interfaces import ChainReader
 from node.rpc.attributions import attribution_filter
 from node.rpc.context import Context
 from node.rpc.errors import METHOD_NOT_FOUND, RpcError, invalid_params, server_error
 from node.rpc.filters import BlockPoll, LogPoll, PendingPoll
-from node.rpc.format import Json, data
+from node.rpc.format import Json, data, transaction_json
 from node.rpc.logs import LogQuery, search, search_some
-from node.rpc.params import ANYTHING, LOG_FILTER, TEXT, BadParam, BlockRef, LogFilter, boolean, log_filter
+from node.rpc.lookup import transaction_at
+from node.rpc.params import ANYTHING, BOOLEAN, LOG_FILTER, TEXT, BadParam, BlockRef, LogFilter, boolean, log_filter
 from node.rpc.registry import Keeps, Param, Runs, method
 from node.rpc.subscriptions import (
     AttributionSubscription,
@@ -23,6 +24,12 @@ from node.rpc.subscriptions import (
     Subscription,
 )
 
+if TYPE_CHECKING:
+    from evm_runtime.transaction import Transaction
+
+_JSON_BYTES: Final = 1_024
+_JSON_PER_BYTE: Final = 5
+"""At most, of a transaction in an answer: beside its bytes, and for each of them."""
 _FILTER = Param("filter", LOG_FILTER)
 _ID = Param("id", TEXT)
 
@@ -86,21 +93,19 @@ def new_block_filter(context: Context) -> str:
     return context.services.filters.add(BlockPoll(context.chain.tip().height + 1))
 
 
-@method("eth_newPendingTransactionFilter", Param("full", ANYTHING, default=None), result="filter id")
-def new_pending_filter(context: Context, full: Any) -> str:
-    """Begin to collect the hashes of transactions that the mempool admits."""
-    return context.services.filters.add(PendingPoll(deque(maxlen=context.limits.filter_pending_max)))
+@method("eth_newPendingTransactionFilter", Param("full", BOOLEAN, default=False), result="filter id")
+def new_pending_filter(context: Context, full: bool) -> str:
+    """Begin to collect transactions that the mempool admits: their hashes, or whole ones with `true`."""
+    return context.services.filters.add(PendingPoll(deque(maxlen=context.limits.filter_pending_max), full))
 
 
-@method("eth_getFilterChanges", _ID, result="logs or hashes")
+@method("eth_getFilterChanges", _ID, result="logs, hashes or transactions")
 async def filter_changes(context: Context, filter_id: str) -> list[Any]:
     """What came since the last poll."""
     poll = context.services.filters.get(filter_id)
     async with poll.lock:
         if isinstance(poll, PendingPoll):
-            hashes = [data(each) for each in poll.hashes]
-            poll.hashes.clear()
-            return hashes
+            return await _pending_changes(context, poll)
         tip = context.chain.tip().height
         if isinstance(poll, BlockPoll):
             heights = range(poll.next_height, tip + 1)
@@ -110,6 +115,29 @@ async def filter_changes(context: Context, filter_id: str) -> list[Any]:
         if isinstance(poll, LogPoll):
             return await _log_changes(context, poll, tip)
         raise InvariantError(f"a filter of unknown kind {type(poll).__name__}")
+
+
+async def _pending_changes(context: Context, poll: PendingPoll) -> list[Any]:
+    """Whole transactions as far as one answer holds them; those that were dropped meanwhile are left out."""
+    if not poll.full:
+        hashes = [data(each) for each in poll.hashes]
+        poll.hashes.clear()
+        return hashes
+    found, size = [], 0
+    while poll.hashes and size < context.limits.response_bytes_max // 2:
+        transaction_hash = poll.hashes.popleft()
+        transaction = context.mempool.get(transaction_hash)
+        if transaction is None:
+            transaction = await context.read(_final_transaction, context.chain, transaction_hash)
+        if transaction is not None:
+            found.append(transaction_json(transaction, None))
+            size += _JSON_BYTES + _JSON_PER_BYTE * len(transaction.raw)
+    return found
+
+
+def _final_transaction(chain: ChainReader, transaction_hash: Hash32) -> "Transaction | None":
+    place = transaction_at(chain, transaction_hash)
+    return None if place is None else place[0].transactions[place[1]]
 
 
 async def _log_changes(context: Context, poll: LogPoll, tip: int) -> list[Any]:

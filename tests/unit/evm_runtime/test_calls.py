@@ -11,7 +11,7 @@ from evm_runtime.estimate import ExecutionReverted
 from evm_runtime.source import encode_account
 from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvalidTransaction, InvariantError
-from genesis.primitives import ZERO_ADDRESS, Address, keccak256
+from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, keccak256
 from tests.unit.evm_runtime.chain import ADDRESSES, Chain, contract, make_spec, signed
 from tests.unit.evm_runtime.programs import asm, deployer
 
@@ -202,6 +202,12 @@ def test_estimates_that_cannot_succeed_say_why() -> None:
         estimate(chain_of(COUNTER), to=CODE, gas=21_500)
     with pytest.raises(InvalidTransaction, match="insufficient funds"):
         estimate(chain_of(COUNTER), to=CODE, value=10**30)
+    for size, words in ((24_577, "^max code size exceeded$"), (24_576, "^contract creation code storage out of gas$")):
+        with pytest.raises(InvalidTransaction, match=words):
+            estimate(chain_of(b""), data=asm(size, 0, "RETURN"), gas=None if size > 24_576 else 1_000_000)
+    creator = asm(49_153, 0, 0, "CREATE")
+    with pytest.raises(InvalidTransaction, match=r"^max initcode size exceeded$"):
+        estimate(chain_of(creator), to=CODE)
     poor = AccountOverride(balance=25_000 * 10**9)
     chain = chain_of(COUNTER)
     with pytest.raises(InvalidTransaction, match=r"gas required exceeds allowance \(25000\)"):
@@ -263,8 +269,10 @@ def test_proofs_verify_against_the_header() -> None:
             leaf = HexaryTrie.get_from_proof(chain.tip.state_root, keccak256(address), nodes)
             account = reader.account(address)
             assert leaf == (encode_account(account) if account else b"")
+            if account is None:
+                assert proof.code_hash == proof.storage_hash == ZERO_HASH, "nothing has a hash where nothing is"
             for entry in proof.storage_proof:
-                if proof.storage_hash == HexaryTrie({}).root_hash:
+                if account is None or proof.storage_hash == HexaryTrie({}).root_hash:
                     assert entry.proof == () and entry.value == 0
                     continue
                 key = keccak256(entry.slot.to_bytes(32, "big"))

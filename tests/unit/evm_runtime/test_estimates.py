@@ -1,5 +1,6 @@
 """Estimates and access lists of random programs: what they promise holds."""
 
+import random
 from typing import Any
 
 import pytest
@@ -13,8 +14,7 @@ from tests.fuzz.cases import make_case
 from tests.fuzz.machines import TIERS
 from tests.fuzz.transactions import CONTRACTS
 from tests.unit.evm_runtime.chain import ADDRESSES, Chain, contract, make_spec
-
-CAP = 16_000_000
+from tests.unit.evm_runtime.machines import CAP, access_lists
 
 
 def chain_of(seed: int) -> Chain:
@@ -61,3 +61,15 @@ def test_an_access_list_leaves_out_what_is_warm_anyway(seed: int) -> None:
         assert [entry[0] for entry in found] == sorted({entry[0] for entry in found})
         assert ADDRESSES[0] not in dict(found), "the sender is warm anyway"
         assert all(slots for at, slots in found if at == address), "so is who is called, but for its slots"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_access_list_is_the_same_on_every_tier(seed: int) -> None:
+    """However little gas there is: what is touched, and in which order that costs gas, does not depend on the machine."""
+    chain, rng = chain_of(seed), random.Random(seed)
+    touched = 0
+    for address in CONTRACTS:
+        for gas in (CAP, *(rng.randrange(21_100, 60_000) for _ in range(6))):
+            request = CallRequest(sender=ADDRESSES[0], to=Address(address), data=bytes([seed, 1, 2]), gas=gas)
+            touched += len(access_lists(chain, request, f"seed {seed}, gas {gas}"))
+    assert touched, f"seed {seed}"

@@ -1,6 +1,5 @@
 """State and block overrides of calls, as geth has them: precompiles that move or vanish, hashes and fees that are made up."""
 
-import contextlib
 import hashlib
 import random
 from typing import Any
@@ -93,6 +92,24 @@ def test_a_precompile_can_take_the_place_of_another() -> None:
     assert call(chain_of(b""), IDENTITY, data=b"OpenLedger", state_overrides=overrides).output == DIGEST
 
 
+def test_code_takes_the_place_of_a_native_contract_and_nothing_else_does() -> None:
+    chain = Chain(make_spec(), natives=(Ledger(),))
+    asked = next(found.signature.selector for found in Ledger.methods.values() if found.signature.name == "noted")
+    plain = call(chain, NATIVE, data=asked)
+    assert plain.status == "success" and plain.output
+    assert call(chain, NATIVE, data=asked, state_overrides={NATIVE: AccountOverride(balance=5)}).output == plain.output
+    replaced = {NATIVE: AccountOverride(code=word(77))}
+    assert value(call(chain, NATIVE, data=asked, state_overrides=replaced)) == 77
+    assert call(chain, NATIVE, data=asked, state_overrides={NATIVE: AccountOverride(code=b"")}).output == b""
+    assert call(chain, NATIVE, data=asked).output == plain.output, "only in that call"
+
+
+def test_replacing_a_native_contract_makes_nothing_cold() -> None:
+    costs = asm("GAS", NATIVE, "BALANCE", "POP", "GAS", "SWAP1", "SUB", 0, "MSTORE", 32, 0, "RETURN")
+    chain = Chain(make_spec(contract(CODE, costs)), natives=(Ledger(),))
+    assert value(call(chain)) == value(call(chain, state_overrides={NATIVE: AccountOverride(code=b"\x00")}))
+
+
 def test_block_hashes_and_the_blob_base_fee_are_taken_as_given() -> None:
     chain = Chain(make_spec(contract(CODE, word(0, "CALLDATALOAD", "BLOCKHASH")), contract(OTHER, word("BLOBBASEFEE"))))
     for nonce in range(3):
@@ -136,6 +153,7 @@ def test_no_overrides_make_a_call_raise_anything_else(seed: int) -> None:
     chain = chain_of(asm(0, 0, "REVERT"))
     accounts = [*(Address(bytes(19) + bytes([number])) for number in range(20)), CODE, FRESH]
     words = [None, None, 0, 1, (1 << 64) - 1, 1 << 255, (1 << 256) - 1]
+    ran = refused = 0
     for _ in range(150):
         overrides = {
             rng.choice(accounts): AccountOverride(
@@ -149,7 +167,7 @@ def test_no_overrides_make_a_call_raise_anything_else(seed: int) -> None:
         }
         small = {name: rng.choice(words[:5]) for name in ("number", "time", "gas_limit")}
         around = BlockOverrides(**small, base_fee=rng.choice(words), blob_base_fee=rng.choice(words))
-        with contextlib.suppress(InvalidTransaction):
+        try:
             call(
                 chain,
                 rng.choice(accounts),
@@ -159,3 +177,7 @@ def test_no_overrides_make_a_call_raise_anything_else(seed: int) -> None:
                 state_overrides=overrides,
                 block_overrides=around,
             )
+            ran += 1
+        except InvalidTransaction:
+            refused += 1
+    assert ran > 10 and refused > 10, f"seed {seed}: {ran} ran, {refused} were refused"

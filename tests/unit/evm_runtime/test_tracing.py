@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
+from eth_account import Account as Signer
 
 from evm_runtime.calls import CallRequest, ExecutionInterrupted
+from evm_runtime.reverts import revert_reason
 from evm_runtime.runtime import TraceOptions
 from evm_runtime.tracing import UnknownTracer
-from evm_runtime.tracing.call_tracer import revert_reason
 from evm_runtime.transaction import Transaction
 from evm_runtime.transition import contract_address
 from genesis.primitives import Address, keccak256
-from tests.unit.evm_runtime.chain import ADDRESSES, Chain, contract, make_spec, signed
+from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, KEYS, Chain, contract, make_spec, signed
 from tests.unit.evm_runtime.programs import asm, deployer
 
 CODE, OTHER, LIBRARY = (Address(bytes([0xE0 + n]) * 20) for n in range(3))
@@ -219,11 +220,40 @@ def test_call_tracer_creations_and_selfdestruct() -> None:
     assert "to" not in failed and "output" not in failed
 
 
-def test_revert_reasons() -> None:
-    panic = bytes.fromhex("4e487b71") + encode(["uint256"], [0x11])
-    assert revert_reason(panic) == "arithmetic underflow or overflow"
-    for data in (b"", b"\x08", REASON[:-40], REASON[:4] + b"\xff" * 64, b"\x00" * 68, panic[:-1]):
-        assert revert_reason(data) is None
+def error(size: int, content: bytes, offset: int = 32) -> bytes:
+    """`Error(string)` as careless contracts write it."""
+    return bytes.fromhex("08c379a0") + offset.to_bytes(32, "big") + size.to_bytes(32, "big") + content
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (REASON, "not today"),
+        (error(3, b"abc"), "abc"),  # no padding
+        (error(3, b"abc" + b"\xff" * 29), "abc"),  # dirty padding
+        (error(0, b""), ""),
+        (bytes.fromhex("08c379a0") + bytes(32), ""),  # the offset is its own length
+        (error(3, b"\xffa\xe2\x82"), "\ufffda\ufffd"),  # cut in the middle of a character
+        (error(5, b"\xffa\xe2\x82b"), "\ufffda\ufffd\ufffdb"),  # each byte by itself, as Go writes it
+        (error(3, b"\xed\xa0\x80"), "\ufffd" * 3),
+        (error(5_000, b"y" * 5_000), "y" * 5_000),
+        (error(5_000, b"\xff" * 5_000), "\ufffd" * 5_000),
+        (error(4, b"abc"), None),  # longer than what is there
+        (error(3, b"abc", offset=68), None),
+        (error(1 << 255, b"abc"), None),
+        (bytes.fromhex("4e487b71") + encode(["uint256"], [0x11]), "arithmetic underflow or overflow"),
+        (bytes.fromhex("4e487b71") + encode(["uint256"], [0x99]), "unknown panic code: 0x99"),
+        (bytes.fromhex("4e487b71") + bytes(31), None),
+        (b"", None), (b"\x08", None), (REASON[:4] + b"\xff" * 64, None), (bytes(68), None),
+    ],
+)  # fmt: skip
+def test_revert_reasons(output: bytes, reason: str | None) -> None:
+    """As geth's decoder has them, in answers and in traces alike; a trace leaves an empty one out."""
+    assert revert_reason(output) == reason
+    if len(output) < 1_000:
+        sent = [signed(0, nonce=0, to=CODE, gas=1_000_000)]
+        _, (trace, _) = kept(contract(CODE, reverting(output)), transactions=sent)
+        assert trace(0, "callTracer").get("revertReason") == (reason or None)
 
 
 # ---------------------------------------------------------------- prestateTracer, 4byteTracer, muxTracer
@@ -244,6 +274,18 @@ def test_prestate_is_that_before_the_transaction() -> None:
     assert state[coinbase] == {"balance": hex(tip)}, "the transaction before it in the block has paid"
     bare = trace(1, "prestateTracer", disableCode=True, disableStorage=True)
     assert bare[name(CODE)] == {"balance": hex(100), "codeHash": "0x" + keccak256(code).hex(), "nonce": 1}
+
+
+def test_prestate_holds_the_implementation_that_the_transaction_itself_delegates_to() -> None:
+    """A sponsor's transaction that delegates an account and calls it at once: a fork of that state needs the code."""
+    authorization = Signer.sign_authorization({"chainId": CHAIN_ID, "address": name(OTHER), "nonce": 0}, KEYS[4])
+    sent = [signed(0, nonce=0, to=ADDRESSES[4], gas=200_000, authorizationList=[authorization])]
+    code = asm(1, 1, "SSTORE")
+    _, (trace, executed) = kept(contract(OTHER, code, balance=3), transactions=sent)
+    assert executed.receipts[0].status == 1
+    found = trace(0, "prestateTracer")
+    assert found[name(OTHER)]["code"] == "0x" + code.hex() and found[name(OTHER)]["balance"] == "0x3"
+    assert found[name(ADDRESSES[4])] == {"balance": hex(1_000 * 10**18), "storage": {word(1): word(0)}}
 
 
 def test_prestate_diff_shows_what_changed() -> None:

@@ -138,6 +138,9 @@ def test_errors_of_creations_have_names_of_their_own() -> None:
         root = trace(index, "callTracer")
         assert root["error"] == error and executed.receipts[index].status == 0
         assert root["gasUsed"] == hex(2_000_000)
+        last = trace(index)["structLogs"][-1]
+        assert (last["op"], "error" in last) == ("RETURN", False), "the opcode ran well"
+        assert last["gasCost"] == (3_459, 0, 2_634)[index], "what memory cost, whatever is burned after it"
 
 
 def test_authorizations_show_in_the_refund_counter() -> None:

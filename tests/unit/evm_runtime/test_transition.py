@@ -268,7 +268,7 @@ def test_native_contracts_are_warm_and_may_not_sit_on_a_precompile() -> None:
         address = Address(bytes(19) + b"\x01")
 
     with pytest.raises(ValueError, match="address of a precompile"):
-        computation_class({Squatter.address: Squatter()})
+        computation_class({Squatter.address: Squatter()}, None)
 
 
 def test_a_native_contract_can_stop_the_node_but_not_fail_a_block() -> None:

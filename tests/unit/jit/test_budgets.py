@@ -15,6 +15,7 @@ from evm_runtime.tiers import Tiers
 from genesis.primitives import Address
 from tests.fuzz.machines import Account, run_ours
 from tests.unit.evm_runtime.chain import ADDRESSES, Chain, contract, make_spec, signed
+from tests.unit.evm_runtime.machines import access_lists
 from tests.unit.evm_runtime.programs import asm, deployer
 
 TARGET = Address(b"\xe0" * 20)
@@ -205,14 +206,10 @@ def test_an_endless_loop_is_interrupted_in_every_tier(tiers: Tiers) -> None:
     assert asked == 21
 
 
-def test_access_lists_come_from_the_reference_loop() -> None:
-    """Out of gas in the middle of a segment touches what the opcodes before touched: only the reference knows."""
-    code = asm("ORIGIN", "BALANCE", "POP", 7, "SLOAD", 8, "SLOAD", "GAS", "GAS")
+def test_an_access_list_holds_what_came_before_the_gas_ran_out_on_every_tier() -> None:
+    """Out of gas in the middle of a segment touches what the opcodes before touched."""
+    code = asm("ORIGIN", "BALANCE", "POP", 7, "SLOAD", 8, "SLOAD", 9, 9, "SSTORE", "GAS", "GAS")
     chain = Chain(make_spec(contract(TARGET, code)))
-    compiled = type(chain.runtime)(
-        chain.spec, chain.identity, chain.store, tiers=Tiers(native=False, jit_limits=JitLimits(steps_per_line=0))
-    )
-    for gas in (28_000, 30_000, 32_500, 60_000):
-        request = CallRequest(to=TARGET, gas=gas)
-        expected = chain.runtime.create_access_list(chain.tip, request, gas_cap=10**6)
-        assert compiled.create_access_list(chain.tip, request, gas_cap=10**6) == expected
+    for gas in (*range(21_100, 32_000, 97), 32_500, 40_000, 60_000):
+        access_lists(chain, CallRequest(to=TARGET, gas=gas))
+    assert access_lists(chain, CallRequest(to=TARGET, gas=90_000)) == ((TARGET, (7, 8, 9)),)

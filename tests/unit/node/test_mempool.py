@@ -124,6 +124,27 @@ def test_replacing_needs_ten_percent_more_of_both_fees() -> None:
     assert pool.stats() == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("before", "enough"),
+    [(1_000_000_007, 1_100_000_007), (1_000_000_010, 1_100_000_011), (1_000_000_019, 1_100_000_020)],
+)
+def test_ten_percent_are_rounded_down_to_a_wei(before: int, enough: int) -> None:
+    """As geth rounds: 1000000007 is replaced by 1100000007, though that is 0.7 wei less than ten percent more."""
+    pool = make_pool()
+    pool.add(transfer(0, 1, fee=before, tip=before), 0)  # behind a gap, where wallets replace most
+    for fee, tip in ((enough - 1, enough - 1), (enough, enough - 1)):
+        assert refused(pool, transfer(0, 1, fee=fee, tip=tip)) == "replacement transaction underpriced"
+    pool.add(transfer(0, 1, fee=enough, tip=enough), 0)
+
+
+def test_a_replacement_of_next_to_nothing_pays_more_at_least() -> None:
+    """Ten percent of a tip of a few wei round down to nothing."""
+    pool = make_pool()
+    pool.add(transfer(0, 0, fee=10 * GWEI, tip=3), 0)
+    assert refused(pool, transfer(0, 0, fee=20 * GWEI, tip=3)) == "replacement transaction underpriced"
+    pool.add(transfer(0, 0, fee=20 * GWEI, tip=4), 0)
+
+
 def test_a_block_removes_what_it_included_and_what_it_made_impossible() -> None:
     accounts = Accounts()
     pool = make_pool(accounts)
@@ -162,6 +183,45 @@ def test_a_delegated_account_has_one_transaction_in_flight() -> None:
     pool.add(transfer(0, 0, fee=20 * GWEI, tip=2 * GWEI), 0)
 
 
+DELEGATED = bytes.fromhex("ef0100") + bytes(20)
+
+
+def test_a_gapped_transaction_does_not_lock_a_delegated_account() -> None:
+    pool = make_pool(Accounts(codes={ADDRESSES[0]: DELEGATED}))
+    assert refused(pool, transfer(0, 1)) == "gapped-nonce tx from delegated accounts"
+    pool.add(transfer(0, 0), 0)
+    assert refused(pool, transfer(0, 2)) == "gapped-nonce tx from delegated accounts"
+    assert refused(pool, transfer(0, 1)) == "in-flight transaction limit reached for delegated accounts"
+
+
+def test_what_waited_behind_a_gap_does_not_lock_an_account_that_is_delegated_meanwhile() -> None:
+    accounts = Accounts()
+    pool = make_pool(accounts)
+    for nonce in (3, 5):
+        pool.add(transfer(0, nonce), 0)
+    accounts.codes[ADDRESSES[0]] = DELEGATED  # by a sponsor's transaction: ADDRESSES[0] is only its authority
+    pool.recheck([ADDRESSES[0]])
+    for nonce in range(5):
+        pool.add(transfer(0, nonce), 0)
+        assert pool.stats() == (1, 0), "never two in flight, whatever waited before"
+        assert "in-flight" in refused(pool, transfer(0, nonce + 1))
+        accounts.nonces[ADDRESSES[0]] = nonce + 1
+        pool.update(accounts, GWEI, [transfer(0, nonce)], 0)
+
+
+def test_what_was_in_order_before_a_delegation_stays() -> None:
+    accounts = Accounts()
+    pool = make_pool(accounts)
+    for nonce in range(3):
+        pool.add(transfer(0, nonce), 0)
+    accounts.codes[ADDRESSES[0]] = DELEGATED
+    pool.recheck([ADDRESSES[0]])
+    assert pool.stats() == (3, 0)
+    pool.drop(next(iter(pool.candidates())).hash)
+    pool.recheck([ADDRESSES[0]])
+    assert pool.stats() == (0, 0), "the first is gone, so the others wait behind a gap"
+
+
 def test_a_full_pool_keeps_the_guaranteed_and_the_better_paid() -> None:
     pool = make_pool(slots_max=20)
     for nonce in range(20):  # 16 guaranteed, 4 beyond
@@ -182,6 +242,18 @@ def test_large_transactions_take_several_slots() -> None:
     assert refused(pool, transfer(1, 0, tip=0)) == "transaction underpriced"
     pool.add(transfer(1, 0, tip=2), 0)
     assert [tx.sender for tx in pool.transactions()] == [ADDRESSES[1]]
+
+
+@pytest.mark.parametrize(("surplus", "fits"), [(0, True), (1, False)])
+def test_a_second_slot_begins_behind_32_kib(surplus: int, fits: bool) -> None:
+    wanted = 32 * 1_024 + surplus
+    sizes = range(wanted - 140, wanted - 100)  # a signature is a byte shorter now and then
+    large = next(tx for size in sizes if len((tx := transfer(0, 0, data=bytes(size), gas=5_000_000)).raw) == wanted)
+    pool = make_pool(slots_max=1)
+    if fits:
+        pool.add(large, 0)
+    else:
+        refused(pool, large)
 
 
 @pytest.mark.parametrize("seed", range(5))

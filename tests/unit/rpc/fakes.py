@@ -39,7 +39,7 @@ from node.rpc.backend import Backend
 from node.rpc.config import RpcConfig, RpcLimits
 from node.rpc.methods import declared
 from node.rpc.openrpc import document
-from node.rpc.server import serve
+from node.rpc.server import Page, serve
 from tests.unit.rpc.schema_check import check
 
 RESULTS = {each["name"]: each["result"]["schema"] for each in document(declared())["methods"]}
@@ -378,10 +378,14 @@ class Client:
 
 
 @asynccontextmanager
-async def running(node: Any, limits: Mapping[str, Any] | None = None, **config: Any) -> AsyncIterator[Client]:
+async def running(
+    node: Any, limits: Mapping[str, Any] | None = None, pages: Mapping[str, Page] | None = None, **config: Any
+) -> AsyncIterator[Client]:
     """A server on a free port of loopback."""
     settings = RpcConfig(port=0, limits=RpcLimits(**(limits or {})), **config)
     async with trio.open_nursery() as nursery, httpx.AsyncClient(timeout=30) as http:
-        addresses = await nursery.start(lambda task_status: serve(node.backend, settings, task_status=task_status))
+        addresses = await nursery.start(
+            lambda task_status: serve(node.backend, settings, pages=pages, task_status=task_status)
+        )
         yield Client(addresses[0][1], http)
         nursery.cancel_scope.cancel()

@@ -55,10 +55,18 @@ class RealNode:
         pool = TransactionPool(SPEC, store.runtime.state(), store.runtime.next_base_fee(tip.header))
         self.mempool = MempoolService(pool, self.feed, CHAIN_ID, time.monotonic)
         self.status = FakeStatus()
+        self.now_ms: int | None = None
+        """What the clock shows; None is the time that the next block will have, an empty interval after the last."""
 
     @property
     def backend(self) -> Backend:
-        return Backend(self.chain, self.mempool, self.feed, self.status, self.index)
+        return Backend(self.chain, self.mempool, self.feed, self.status, self.index, self._clock)
+
+    def _clock(self) -> int:
+        return self._next_ms() if self.now_ms is None else self.now_ms
+
+    def _next_ms(self) -> int:
+        return max(self.chain.tip().time_ms + SPEC.block.empty_interval_ms, self.now_ms or 0)
 
     async def produce(self) -> StoredBlock:
         """Build a block from the mempool and make it final."""
@@ -79,7 +87,7 @@ class RealNode:
         members = self.chain.live_runtime.state().validators().current
         request = BuildRequest(
             height=Height(tip.height + 1),
-            time_ms=tip.time_ms + SPEC.block.empty_interval_ms,
+            time_ms=self._next_ms(),
             round=Round(0),
             proposer=VALIDATOR,
             coinbase=members.members[0].payout,

@@ -10,7 +10,7 @@ import trio
 import trio.lowlevel
 from trio.testing import trio_test
 
-from node.rpc.answers import Answers
+from node.rpc.answers import Answers, Key
 from node.rpc.config import RpcLimits
 from node.rpc.errors import RpcError
 from node.rpc.workers import Pool
@@ -47,7 +47,7 @@ def make(node: FakeNode, size: int = 1 << 20) -> Answers:
     return Answers(node.chain, RpcLimits(answers_bytes_max=size))
 
 
-def key(answers: Answers, *params: Any) -> tuple[str, bytes]:
+def key(answers: Answers, *params: Any) -> Key:
     made = answers.key("eth_getBalance", list(params))
     assert made is not None
     return made
@@ -143,6 +143,29 @@ async def test_room_is_bounded() -> None:
 async def test_numbers_and_booleans_are_different_questions() -> None:
     answers = make(FakeNode())
     assert len({answers.key("x", [value]) for value in (1, 1.0, True, "1")}) == 4
+
+
+@trio_test
+async def test_an_answer_that_depends_on_the_clock_lives_for_a_second() -> None:
+    node = FakeNode()
+    answers, compute = make(node, 20_000), Counted(b"x" * 1_000)
+
+    def asked(second: int) -> Key:
+        made = answers.key("eth_estimateGas", [], second)
+        assert made is not None
+        return made
+
+    for second in (7, 7, 8):
+        assert await answers.get(asked(second), compute, never) == compute.result
+    assert compute.times == 2
+    for second in range(9, 60):
+        await answers.get(asked(second), compute, never)
+    assert answers.find(asked(59)) is not None, "what is over takes no room"
+    assert answers.find(asked(58)) is None
+    await answers.get(key(answers, ACCOUNT), Counted(), never)
+    assert answers.find(key(answers, ACCOUNT)) is not None, "what does not depend on it is kept beside"
+    node.finalize()
+    assert answers.find(asked(59)) is None
 
 
 # ---------------------------------------------------------------- through the server

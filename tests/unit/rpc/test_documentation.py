@@ -37,7 +37,7 @@ def test_every_limit_that_the_page_names_is_the_codes() -> None:
 
     page, limits = PAGE.read_text(), RpcLimits()
     for words in (
-        f"{limits.batch_items_max} calls",
+        f"{limits.batch_items_max:,} calls",
         f"{limits.log_results_max:,} results",
         f"{limits.subscriptions_max:,} subscriptions",
         f"{limits.websocket_queue_max:,} messages",

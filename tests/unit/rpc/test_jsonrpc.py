@@ -9,10 +9,15 @@ import pytest
 import trio
 from trio.testing import trio_test
 
+from genesis.errors import InvalidTransaction, LocalError, WireError
 from genesis.primitives import Hash32
 from node.interfaces import StoredBlock
+from node.rpc.backend import Session
+from node.rpc.config import RpcLimits
+from node.rpc.context import Context, Services
+from node.rpc.jsonrpc import Dispatcher
 from node.rpc.methods import declared
-from node.rpc.registry import Registry
+from node.rpc.registry import Keeps, Registry, method
 from tests.unit.rpc.fakes import SENDER, TOKEN, Client, FakeNode, running, signed
 
 NAMESPACES = ("eth", "net", "web3", "txpool", "open", "rpc")
@@ -144,16 +149,77 @@ async def test_a_batch_is_answered_in_order_each_item_by_itself() -> None:
 @trio_test
 async def test_batch_and_response_limits() -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}
-    async with running(FakeNode(), {"response_bytes_max": 2_000, "body_bytes_max": 20_000}) as client:
-        found = await answer(client, orjson.dumps([call] * 101))
-        assert found == [
-            {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "batch too large, at most 100 calls"}}
-        ]
+    async with running(
+        FakeNode(), {"response_bytes_max": 2_000, "body_bytes_max": 20_000, "batch_items_max": 100}
+    ) as client:
+        for first, shown in ((call, 1), ({**call, "id": "x"}, "x"), ({**call, "id": []}, None), ("x", None)):
+            found = await answer(client, orjson.dumps([first, *[call] * 100]))
+            message = "batch too large, at most 100 calls"
+            assert found == [{"jsonrpc": "2.0", "id": shown, "error": {"code": -32600, "message": message}}]
         found = await answer(client, orjson.dumps([call] * 100))
         assert len(found) == 100
         codes = [item.get("error", {}).get("code") for item in found]
         assert codes[0] is None and codes[-1] == -32003
         assert codes.index(-32003) == 100 - codes.count(-32003)
+
+
+@trio_test
+async def test_a_batch_of_a_thousand_is_answered_whole() -> None:
+    """viem sends as many in one batch; and who asks for one thing meanwhile does not wait for all of them."""
+    async with running(FakeNode()) as client:
+        calls = [{"jsonrpc": "2.0", "id": number, "method": "eth_chainId"} for number in range(1_001)]
+        found = await answer(client, orjson.dumps(calls[:1_000]))
+        assert [item["id"] for item in found] == list(range(1_000)) and all("result" in item for item in found)
+        (refused,) = await answer(client, orjson.dumps(calls))
+        assert (refused["id"], refused["error"]["message"]) == (0, "batch too large, at most 1,000 calls")
+
+
+def test_a_batch_lets_others_have_their_turn() -> None:
+    """Calls that are answered from memory wait for nothing, so the batch itself has to."""
+
+    async def main() -> None:
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        services: Any = Services(
+            FakeNode().backend, RpcLimits(), None, Registry(("eth",), ()), None, None, None, None  # type: ignore[arg-type]
+        )  # fmt: skip
+        call = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            found = await Dispatcher(services).handle(orjson.dumps([call] * 1_000), Session())
+            assert found.body is not None and found.body.count(b'"result"') == 1_000
+            nursery.cancel_scope.cancel()
+        assert turns > 30
+
+    trio.run(main)
+
+
+@trio_test
+async def test_a_refusal_of_the_node_is_worded_by_it() -> None:
+    node = FakeNode()
+    node.chain.append()
+    for error in (LocalError("the disk is away"), InvalidTransaction("no such thing"), WireError("garbled")):
+        node.chain.bug = error
+        async with running(node) as client:
+            assert await client.error("eth_getBlockByNumber", "0x0", False) == (-32000, str(error))
+
+
+def test_what_a_method_may_not_be_declared_as() -> None:
+    def handler(context: Context) -> str:
+        """Never run."""
+        return ""
+
+    with pytest.raises(ValueError, match="eth_chainId is declared twice"):
+        method("eth_chainId", result="quantity")(handler)
+    with pytest.raises(ValueError, match="admin_test is the operator's: what is kept is answered to everybody"):
+        method("admin_test", result="quantity", keeps=Keeps.TIP)(handler)
+    assert "admin_test" not in {each.name for each in declared()}
 
 
 @trio_test
@@ -199,15 +265,18 @@ async def test_who_waits_too_long_for_a_thread_is_told_so() -> None:
 def test_every_method_is_documented() -> None:
     registry = Registry(NAMESPACES, declared())
     assert len(registry.methods) > 60
-    for name, method in registry.methods.items():
-        assert method.namespace in NAMESPACES
-        assert method.summary.endswith("."), name
-        assert method.result, name
-        optional = [param.required for param in method.params]
+    for name, found in registry.methods.items():
+        assert found.namespace in NAMESPACES
+        assert found.summary.endswith("."), name
+        assert found.result, name
+        optional = [param.required for param in found.params]
         assert optional == sorted(optional, reverse=True), f"{name}: a required parameter follows an optional one"
 
 
-EXECUTING = ("eth_call", "eth_estimateGas", "eth_createAccessList", "eth_getProof", "open_trace")
+EXECUTING = (
+    "eth_call", "eth_estimateGas", "eth_createAccessList", "eth_fillTransaction", "eth_simulateV1", "eth_getProof",
+    "open_trace",
+)  # fmt: skip
 """Methods that need a real runtime; test_real_chain.py mutates those."""
 
 
@@ -225,6 +294,8 @@ def mutated(random_: random.Random, names: list[str]) -> bytes:
     }
     if random_.random() < 0.1:
         request[random_.choice(list(request))] = random_.choice(atoms)
+    if random_.random() < 0.05:
+        request.pop("id", None)
     if random_.random() < 0.1:
         request = [request] * random_.randrange(3)
     try:

@@ -9,10 +9,14 @@ from eth_utils.crypto import keccak
 from trio.testing import MockClock, trio_test
 
 from evm_runtime.receipt import Log
+from genesis.primitives import Hash32
 from node.interfaces import SyncStatus
 from node.rpc.config import RpcLimits
 from node.rpc.errors import RpcError
 from node.rpc.filters import BlockPoll, Filters
+from node.rpc.logs import LogQuery
+from node.rpc.params import LogFilter
+from node.rpc.stopwatch import Stopwatch
 from tests.unit.rpc.fakes import OTHER_TOPIC, SENDER, TARGET, TOKEN, TOPIC, FakeNode, running, signed
 
 HEADER_FIELDS = {
@@ -393,6 +397,71 @@ async def test_filters_tell_what_is_new() -> None:
         assert await client.error("eth_getFilterLogs", blocks) == (-32000, "filter not found")
         for wanted in ({"fromBlock": "0x5", "toBlock": "0x4"}, {"fromBlock": "pending"}):
             assert (await client.error("eth_newFilter", wanted))[0] == -32602
+
+
+@trio_test
+async def test_a_filter_tells_whole_transactions_where_they_are_asked_for() -> None:
+    node = busy_node()
+    async with running(node) as client:
+        whole, hashes = [await client.call("eth_newPendingTransactionFilter", full) for full in (True, False)]
+        assert (await client.error("eth_newPendingTransactionFilter", "yes"))[0] == -32602
+        sent = [await client.call("eth_sendRawTransaction", hexed(signed(nonce))) for nonce in (5, 6, 7)]
+        node.finalize([signed(6)])  # final before anybody asked
+        del node.mempool.waiting[Hash32(bytes.fromhex(sent[2][2:]))]  # and this one was replaced
+        found = await client.call("eth_getFilterChanges", whole)
+        assert [each["hash"] for each in found] == sent[:2]
+        assert found[0] == await client.call("eth_getTransactionByHash", sent[0]), "as it is shown while it waits"
+        assert found[1]["blockHash"] is None
+        assert await client.call("eth_getFilterChanges", hashes) == sent
+        assert await client.call("eth_getFilterChanges", whole) == []
+
+
+@trio_test
+async def test_whole_transactions_that_one_answer_can_not_hold_come_with_the_next() -> None:
+    node = busy_node()
+    async with running(node, {"response_bytes_max": 30_000}) as client:
+        whole = await client.call("eth_newPendingTransactionFilter", True)
+        sent = [
+            await client.call("eth_sendRawTransaction", hexed(signed(nonce, data="0x" + "11" * 2_000, gas=200_000)))
+            for nonce in range(5, 15)
+        ]
+        polls = []
+        while found := await client.call("eth_getFilterChanges", whole):
+            polls.append([each["hash"] for each in found])
+        assert len(polls) > 2 and [each for poll in polls for each in poll] == sent
+
+
+def test_a_filter_that_is_being_polled_does_not_expire() -> None:
+    """A poll of many blocks may take longer than an idle filter lives."""
+
+    async def main() -> None:
+        filters = Filters(RpcLimits(filter_idle_s=100.0))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(filters.expire_forever)
+            name = filters.add(BlockPoll(1))
+            async with filters.get(name).lock:
+                await trio.sleep(1_000)
+                assert len(filters) == 1
+            await trio.sleep(20)
+            assert len(filters) == 0
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def test_a_search_ends_within_what_the_index_has_named() -> None:
+    """Blocks are read one by one after the index was: the time limit counts there too."""
+    node = busy_node()
+    for number in range(20):
+        node.finalize([signed(number)], [(Log(TOKEN, (TOPIC,), b""),)])
+    read: list[int] = []
+    header = node.chain.header
+    node.chain.header = lambda height: read.append(height) or header(height)  # type: ignore[method-assign,func-returns-value]  # counts
+    stopwatch = Stopwatch(100.0, lambda: len(read) >= 5)
+    query = LogQuery(LogFilter(addresses=frozenset((TOKEN,))))
+    with pytest.raises(RpcError, match="execution aborted"):
+        list(query.by_block(node.chain, range(22), stopwatch))
+    assert len(read) == 5
 
 
 def test_filters_expire_when_unused_and_are_bounded() -> None:

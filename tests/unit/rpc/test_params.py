@@ -11,6 +11,7 @@ from node.rpc.call_params import block_overrides, call_args, state_overrides
 from node.rpc.params import BadParam, BlockRef
 
 A = "0x" + "ab" * 20
+B = "0x" + "ba" * 20
 H = "0x" + "cd" * 32
 
 
@@ -83,6 +84,12 @@ def test_uint64_ends_at_64_bits() -> None:
         (params.percentiles, [101], "invalid reward percentile: 101"),
         (params.percentiles, [50, 50], "invalid reward percentile: #0:50 >= #1:50"),
         (params.percentiles, ["1"], "percentile 0: expected a number, found string"),
+        (params.percentiles, [True], "percentile 0: expected a number, found boolean"),
+        (params.percentiles, [0, True], "percentile 1: expected a number, found boolean"),
+        (params.storage_requests, {"0x1": ["0x0"]}, "hex string has length 1, want 40 for address"),
+        (params.storage_requests, {"latest": []}, "hex string without 0x prefix"),
+        (params.data, "0xzz", "invalid hex string"),
+        (params.data, "0x0g", "invalid hex string"),
         (params.percentiles, [0] * 101, "over the query limit 100"),
         (params.proof_keys, ["0x0"] * 1025, "too many keys"),
         (params.number_or_quantity, -1, "number is negative or > 64 bits"),
@@ -185,6 +192,15 @@ def test_overrides() -> None:
         (state_overrides, {"0x" + "00" * 18 + "0a00": {"stateDiff": {}}}, "storage of a native contract"),
         (state_overrides, {"0x" + "00" * 18 + "0A01": {"state": {}}}, "storage of a native contract"),
         (state_overrides, {"0x1": {}}, "hex string has length 1"),
+        (state_overrides, {f"0x{n:040x}": {} for n in range(1_001)}, "at most 1000 accounts can be overridden"),
+        (state_overrides, {A: {"state": {hex(n): H for n in range(10_001)}}}, "at most 10000 slots can be overridden"),
+        (
+            state_overrides,
+            {A: {"state": {hex(n): H for n in range(5_001)}}, B: {"stateDiff": {hex(n): H for n in range(5_000)}}},
+            "at most 10000 slots can be overridden",
+        ),
+        (block_overrides, {"random": 7}, "random: expected a hex string, found number"),
+        (block_overrides, {"prevRandao": None, "random": True}, "random: expected a hex string, found boolean"),
         (state_overrides, {A: {"movePrecompileToAddress": "0x1"}}, "movePrecompileToAddress: hex string has length 1"),
         (block_overrides, {"beaconRoot": H}, 'block override "beaconRoot" is not supported'),
         (block_overrides, {"withdrawals": []}, 'block override "withdrawals" is not supported'),
@@ -200,6 +216,12 @@ def test_bad_overrides(parse: Any, value: Any, message: str) -> None:
     with pytest.raises(BadParam) as caught:
         parse(value)
     assert message in str(caught.value)
+
+
+def test_overrides_may_be_as_many_as_the_limits_say() -> None:
+    assert len(state_overrides({f"0x{n:040x}": {} for n in range(1_000)})) == 1_000
+    slots = state_overrides({A: {"state": {hex(n): H for n in range(10_000)}}})[Address(b"\xab" * 20)].state
+    assert slots is not None and len(slots) == 10_000
 
 
 def test_no_value_makes_a_parser_raise_anything_else() -> None:
@@ -246,12 +268,15 @@ def test_no_value_makes_a_parser_raise_anything_else() -> None:
 
     parsers = [kind.parse for kind in vars(params).values() if isinstance(kind, params.Kind)]
     parsers += [call_args, state_overrides, block_overrides]
+    taken: set[Any] = set()
     for _ in range(3_000):
         candidate = value(3)
         for parse in parsers:
             try:
                 parse(candidate)
+                taken.add(parse)
             except BadParam:
                 pass
             except Exception as error:
                 pytest.fail(f"seed {seed}: {parse} raised {error!r} for {candidate!r}")
+    assert taken == set(parsers), f"seed {seed}: some refuse everything"

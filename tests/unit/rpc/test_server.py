@@ -12,6 +12,7 @@ from trio.testing import trio_test
 from genesis.errors import LocalError, StorageCorrupt
 from node.rpc.config import RpcConfig
 from node.rpc.server import serve
+from node.rpc.wire import Wire
 from tests.unit.rpc.fakes import Client, FakeNode, running
 
 CHAIN_ID_CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
@@ -138,6 +139,48 @@ async def test_what_http_refuses(request_: bytes, expected: int) -> None:
         assert await client.call("eth_chainId") == "0x7a69"
 
 
+HEADS = [
+    (b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    (b"HEAD /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    (b"HEAD /page HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    (b"HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+    (b"HEAD / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n", 413),
+    (b"HEAD /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
+]
+
+
+@pytest.mark.parametrize(("head", "expected"), HEADS)
+@trio_test
+async def test_an_answer_to_head_has_the_head_of_the_answer_to_get_and_no_body(head: bytes, expected: int) -> None:
+    """A body would be read as the next answer of the connection."""
+
+    async def page() -> tuple[str, bytes]:
+        return "text/plain", b"0123456789"
+
+    async with running(FakeNode(), pages={"/page": page}) as client:
+        found = await exchange(client, head + post(CHAIN_ID_CALL, "Connection: close"))
+        first, _, rest = found.partition(b"\r\n\r\n")
+        assert status(first) == expected
+        assert rest == b"" or (rest.startswith(b"HTTP/1.1 200 OK\r\n") and rest.endswith(CHAIN_ID_ANSWER))
+        assert bool(rest) == (expected in (200, 404)), "the other refusals end the connection"
+        get = await exchange(
+            client, head.replace(b"HEAD", b"GET").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        )
+        kept = (b"date:", b"connection:")
+        lines = [[line for line in each.lower().split(b"\r\n")[:6] if line and not line.startswith(kept)]
+                 for each in (first, get.partition(b"\r\n\r\n")[0])]  # fmt: skip
+        assert lines[0] == lines[1]
+
+
+@trio_test
+async def test_a_method_that_is_not_allowed_keeps_what_the_client_said_about_the_connection() -> None:
+    async with running(FakeNode()) as client, await raw(client) as stream:
+        await stream.send_all(b"PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n" + post(CHAIN_ID_CALL, "Connection: close"))
+        answers = await read_all(stream)
+        assert b"405 Method Not Allowed" in answers and b"Allow: POST, GET, HEAD, OPTIONS" in answers
+        assert answers.endswith(CHAIN_ID_ANSWER)
+
+
 @trio_test
 async def test_an_oversize_body_gets_413_although_it_is_never_read() -> None:
     async with running(FakeNode(), {"body_bytes_max": 1_000}) as client:
@@ -203,6 +246,20 @@ async def test_cors() -> None:
         preflight = await client.http.options(client.url, headers={"origin": "http://localhost:3000"})
         assert preflight.status_code == 204
         assert "POST" in preflight.headers["access-control-allow-methods"]
+        for asked, allowed in (
+            (None, "Content-Type, Authorization"),
+            ("content-type", "content-type"),
+            ("content-type,x-requested-with, solana-client", "content-type,x-requested-with, solana-client"),
+            ("content-type; bad", "Content-Type, Authorization"),
+            ("", "Content-Type, Authorization"),
+        ):
+            headers = {"origin": "http://localhost:3000", "access-control-request-method": "POST"}
+            headers |= {} if asked is None else {"access-control-request-headers": asked}
+            preflight = await client.http.options(client.url, headers=headers)
+            assert preflight.headers["access-control-allow-headers"] == allowed
+            assert "Access-Control-Request-Headers" in preflight.headers["vary"]
+            foreign = await client.http.options(client.url, headers=headers | {"origin": "http://evil.example"})
+            assert "access-control-allow-headers" not in foreign.headers
         refused = await client.http.options(client.url, headers={"origin": "http://evil.example"})
         assert "access-control-allow-methods" not in refused.headers
 
@@ -274,3 +331,17 @@ async def test_corrupt_storage_stops_the_server() -> None:
                 await client.ask("eth_getBlockByNumber", "0x0")
             await trio.sleep(5)
     assert caught.group_contains(StorageCorrupt, match="garbled")
+
+
+@trio_test
+async def test_writing_to_a_connection_that_is_gone() -> None:
+    """EPIPE, or whatever the system says: trio's error, which ends the connection's task quietly."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    stream = await trio.open_tcp_stream(*listeners[0].socket.getsockname()[:2])
+    wire = Wire(stream, 1.0)
+    await stream.send_eof()
+    with pytest.raises(trio.BrokenResourceError):
+        await wire.write(b"x")
+    await trio.aclose_forcefully(stream)
+    for listener in listeners:
+        await listener.aclose()

@@ -94,6 +94,48 @@ async def test_gaps_are_filled_and_hashes_lead_back(node: RealNode) -> None:
 
 
 @trio_test
+async def test_every_way_in_which_ether_moves_and_none_in_which_it_does_not(node: RealNode) -> None:
+    push = {A: "73" + A[2:], B: "73" + B[2:], C: "73" + C[2:]}
+    own_log = "5f5fa0"
+
+    def call(kind: str, to: str, value: int = 1) -> str:
+        """One inner call that forwards all gas and drops its result."""
+        with_value = f"60{value:02x}" if kind in ("f1", "f2") else ""
+        return "5f5f5f5f" + with_value + push[to] + "5a" + kind + "50"
+
+    create = "5f5f6003f050"  # of nothing, with 3 wei
+    cases: dict[str, tuple[str, list[tuple[str, str, int] | None]]] = {
+        "nothing": ("", []),
+        "a call and a log": (call("f1", C) + own_log, [(B, C, 1), None]),
+        "to itself": (f"30331460{6 + len(call('f1', B)) // 2:02x}57{call('f1', B)}5b", [(B, B, 1)]),
+        "callcode, delegatecall, staticcall": (call("f2", C) + call("f4", C) + call("fa", C), []),
+        "more than there is": (call("f1", C, 200) + call("f1", C, 2), [(B, C, 2)]),
+        "a creation": (create, [(B, "", 3)]),
+        "a call that reverts, and its calls": (call("f1", A), []),
+        "selfdestruct": (call("f1", C) + push[C] + "ff", [(B, C, 1), (B, C, 108)]),
+    }
+    reverting = call("f1", C, 5) + own_log + "5f5ffd"
+    async with running(node) as client:
+        for name, (code, moved) in cases.items():
+            accounts = {B: {"code": "0x" + code, "balance": "0x64"}, A: {"code": "0x" + reverting, "balance": "0x64"}}
+            block = {"stateOverrides": accounts, "calls": [{"from": RICH, "to": B, "value": "0x9"}]}
+            (found,) = await client.call("eth_simulateV1", payload(block, traceTransfers=True))
+            (result,) = found["calls"]
+            assert result["status"] == "0x1", name
+            logs = [log for log in result["logs"] if log["topics"]]
+            expected = [(RICH, B, 9), *(each for each in moved if each)]
+            assert len(logs) == len(expected), name
+            for log, (sender, to, value) in zip(logs, expected, strict=True):
+                assert log["topics"][1][26:] == sender[2:] and int(log["data"], 16) == value, name
+                assert not to or log["topics"][2][26:] == to[2:], name
+            places = [place for place, log in enumerate(result["logs"]) if not log["topics"]]
+            assert places == [place + 1 for place, each in enumerate(moved) if each is None], name
+            assert (int(found["logsBloom"], 16) != 0) == bool(places), name
+            (plain,) = await client.call("eth_simulateV1", payload(block))
+            assert plain["calls"][0]["gasUsed"] == result["gasUsed"], name
+
+
+@trio_test
 async def test_ether_that_moves_is_logged_like_a_token(node: RealNode) -> None:
     overrides = {A: {"balance": "0x64"}, B: {"code": FORWARD}}
     move = {"from": A, "to": B, "value": "0x9"}
@@ -117,6 +159,11 @@ async def test_ether_that_moves_is_logged_like_a_token(node: RealNode) -> None:
         request["blockStateCalls"][0]["stateOverrides"][B]["code"] = BURNS
         (block,) = await client.call("eth_simulateV1", request)
         assert len(block["calls"][0]["logs"]) == 2, "the call's value, and the destroyed contract's balance"
+        sent = payload(
+            {"stateOverrides": overrides, "calls": [{"from": A, "to": C, "value": "0x9"}]}, traceTransfers=True
+        )
+        (block,) = await client.call("eth_simulateV1", sent)
+        assert len(block["calls"][0]["logs"]) == 1, "to where no code is"
 
 
 @trio_test

@@ -115,12 +115,14 @@ async def test_who_may_connect() -> None:
                 pass
         head = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         for lines, status in (
-            ("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b" 426 "),
-            ("Sec-WebSocket-Version: 13\r\n", b" 400 "),
+            (head + "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b" 426 "),
+            (head + "Sec-WebSocket-Version: 13\r\n", b" 400 "),
+            (head.replace("GET", "PUT") + "Sec-WebSocket-Version: 13\r\n", b" 405 "),
+            (head.replace("localhost", "evil.example") + "Sec-WebSocket-Version: 13\r\n", b" 403 "),
         ):
             stream = await trio.open_tcp_stream("127.0.0.1", client.port)
             async with stream:
-                await stream.send_all((head + lines + "\r\n").encode())
+                await stream.send_all((lines + "\r\n").encode())
                 assert status in await stream.receive_some()
 
 
