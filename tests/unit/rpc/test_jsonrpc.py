@@ -187,7 +187,7 @@ def test_a_batch_lets_others_have_their_turn() -> None:
                 turns += 1
 
         services: Any = Services(
-            FakeNode().backend, RpcLimits(), None, Registry(("eth",), ()), None, None, None, None  # type: ignore[arg-type]
+            FakeNode().backend, RpcLimits(), None, Registry(("eth",), declared()), None, None, None, None  # type: ignore[arg-type]
         )  # fmt: skip
         call = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}
         async with trio.open_nursery() as nursery:
