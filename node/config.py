@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from genesis.errors import LocalError
+from node.os_errors import exists, read_text
 
 CONFIG_FILE: Final = "config.toml"
 ENVIRONMENT_PREFIX: Final = "OPENLEDGER_"
@@ -186,12 +187,12 @@ def _parsed(setting: Setting, raw: Any, source: str) -> Value:
 
 def read_config_file(path: Path) -> dict[str, Any]:
     """The settings of a config.toml by name; empty if there is no file. An unknown key is an error: it would do nothing."""
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not exists(path):
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise LocalError(f"{path} cannot be read: {error}") from None
+    try:
+        tables = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise LocalError(f"{path} cannot be read as TOML: {error}") from None
     found: dict[str, Any] = {}
     for key, value in tables.items():
         if isinstance(value, dict):

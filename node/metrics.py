@@ -19,6 +19,7 @@ from genesis.primitives import NO_ROUND, Height, Round
 from genesis.types import Commit, Evidence, ValidatorSet, Vote
 from node.interfaces import NodeStatus, StoredBlock
 from node.mempool_service import MempoolService
+from node.os_errors import explain
 
 logger = logging.getLogger(__name__)
 
@@ -240,6 +241,6 @@ async def serve_metrics(
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
-        raise LocalError(f"metrics cannot listen on {host} port {port}: {error.strerror or error}") from None
+        raise LocalError(f"metrics cannot listen on {host} port {port}: {explain(error)}") from None
     task_status.started()
     await trio.serve_listeners(answer, listeners)

@@ -41,6 +41,7 @@ from node.mempool_service import MempoolService
 from node.metrics import NodeMetrics, serve_metrics
 from node.native_tier import load_native_tier
 from node.network import Inboxes, Network
+from node.os_errors import read_text, told
 from node.rpc.backend import Backend
 from node.rpc.config import RpcConfig
 from node.rpc.server import serve
@@ -307,7 +308,8 @@ def recent_commits(store: ChainStore) -> list[tuple[ValidatorSet, Commit]]:
 
 def _consensus_file(directory: Path, name: str) -> Path:
     folder = directory / datadir.CONSENSUS_FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with told(f"make {folder}"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / name
 
 
@@ -322,10 +324,7 @@ def _token(path: Path | None) -> str | None:
     """The bearer token in a file. Raises LocalError if it can't be read or is too short to be one."""
     if path is None:
         return None
-    try:
-        token = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LocalError(f"cannot read the bearer token in {path}: {error}") from None
+    token = read_text(path, "the bearer token in").strip()
     if len(token) < TOKEN_CHARACTERS_MIN:
         raise LocalError(f"the bearer token in {path} is too short: write at least {TOKEN_CHARACTERS_MIN} characters")
     return token

@@ -72,7 +72,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 def _keep_evidence(datadir: Path, error: FatalError) -> None:
     """Log what stopped the node, and keep it beside the data: it will be asked for."""
-    logger.critical("%s: %s", type(error).__name__, error, exc_info=error)
+    logger.critical("%s: %s", type(error).__name__, error, exc_info=None if isinstance(error, LocalError) else error)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with contextlib.suppress(OSError), (datadir / FATAL_FILE).open("a") as file:
         file.write(f"{stamp} {type(error).__name__}: {error}\n")

@@ -109,11 +109,12 @@ def rollback(datadir: str) -> None:
     """
     from node.datadir import CHAIN_FOLDER, CONSENSUS_FOLDER, settle_spec
     from node.node import open_store
+    from node.os_errors import exists, told
     from node.storage.lock import DirectoryLock
     from node.worker import prepare_threads
 
     directory = expand(datadir)
-    if not (directory / CHAIN_FOLDER).exists():
+    if not exists(directory / CHAIN_FOLDER):
         raise LocalError(f"{directory} holds no chain yet: there is nothing to take back")
     prepare_threads()
     with DirectoryLock(directory):
@@ -124,8 +125,9 @@ def rollback(datadir: str) -> None:
         finally:
             store.close()
         log = directory / CONSENSUS_FOLDER / "wal"
-        if log.exists():
-            log.replace(log.with_name(f"wal.before-rollback-of-{gone.height}"))
+        if exists(log):
+            with told(f"set {log} aside"):
+                log.replace(log.with_name(f"wal.before-rollback-of-{gone.height}"))
     click.echo(f"took back block {gone.height} ({gone.hash.hex()}); the tip is block {tip.height} ({tip.hash.hex()})")
 
 
