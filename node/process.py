@@ -13,7 +13,7 @@ from genesis.errors import FatalError, LocalError
 from node.config import NodeConfig
 from node.consensus_key import ConsensusKey, open_consensus_key
 from node.datadir import settle_spec
-from node.logs import set_up_logging
+from node.logs import outlive_hangups, set_up_logging
 from node.storage.lock import DirectoryLock
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ FATAL_FILE: Final = "fatal.log"
 
 def run_node(settings: NodeConfig, genesis: Path | None = None) -> int:
     """Run a node until it is stopped; returns the exit code. Raises LocalError for what the operator can put right."""
-    set_up_logging(settings["log.level"], settings["log.format"], settings["name"])
+    set_up_logging(settings["log.level"], settings["log.format"], settings["name"], settings.path("log.file"))
+    outlive_hangups()
     with DirectoryLock(settings.datadir):
         spec = settle_spec(settings.datadir, genesis)
         try:

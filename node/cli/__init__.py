@@ -4,17 +4,20 @@ Exit codes: 0 done, 1 something is wrong (one line on stderr says what and what 
 """
 
 import logging
+import os
 import sys
 
 import click
 
 from genesis.errors import FatalError, LocalError, OpenLedgerError
+from node.config import check_environment
 from node.os_errors import explain
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def cli() -> None:
     """OpenLedger: a blockchain node for payable AI."""
+    check_environment(os.environ)
 
 
 def main() -> None:

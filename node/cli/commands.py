@@ -8,7 +8,7 @@ import click
 
 from genesis.errors import LocalError
 from node.cli.options import datadir_option, expand, read_password, resolve_options, setting_options
-from node.config import CONFIG_FILE, SETTINGS, to_toml
+from node.config import CONFIG_FILE, SETTINGS, http_url, to_toml
 from node.version import VERSION, client_version
 
 
@@ -90,7 +90,7 @@ def status(datadir: str, rpc: str | None, as_json: bool) -> None:
 
     if rpc is None:
         settings = resolve_options(datadir, {})
-        rpc = f"http://{settings['http.addr']}:{settings['http.port']}"
+        rpc = http_url(settings["http.addr"][0], settings["http.port"])
     found = node_status(rpc)
     if as_json:
         click.echo(json.dumps(found, indent=2))
