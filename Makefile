@@ -35,10 +35,10 @@ test: setup ## the tests (about ten minutes on two cores)
 	@$(BIN)/python -m pytest
 
 test-hardhat: setup ## Hardhat against a devnet (installs 330 MB from npm)
-	@OPENLEDGER_TEST_HARDHAT=1 $(BIN)/python -m pytest tests/e2e/clients/test_hardhat.py
+	@TEST_WITH_HARDHAT=1 $(BIN)/python -m pytest tests/e2e/clients/test_hardhat.py
 
 test-exports: setup ## Croissant and SPDX exports read by their publishers' own libraries (installs 370 MB from PyPI)
-	@OPENLEDGER_TEST_EXPORTS=1 $(BIN)/python -m pytest tests/unit/attribution/test_public_schemas.py
+	@TEST_WITH_EXPORTS=1 $(BIN)/python -m pytest tests/unit/attribution/test_public_schemas.py
 
 check: lint types imports ## the static checks
 

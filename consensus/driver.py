@@ -13,6 +13,7 @@ from typing import Final
 from consensus import gossip
 from consensus.application import HeightContext
 from consensus.block_rules import check_polka, verify_commit
+from consensus.clocks import observe_clocks
 from consensus.events import (
     BlockBuilt,
     BlockValidated,
@@ -147,6 +148,7 @@ class HeightDriver:
         if block.hash not in self.blocks:
             return []
         self._early = {peer: early for peer, early in self._early.items() if early.hash != block.hash}
+        observe_clocks(self._node.observer, self.state, block)
         self._feed_judgement(block, valid=valid)
         return self._give_orders()
 

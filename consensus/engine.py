@@ -383,8 +383,12 @@ class Engine:
 
     async def _enter_when_due(self, driver: HeightDriver) -> None:
         """Enter round 0 on an executable transaction, or when the empty timer runs out; never before the interval."""
-        await self._sleep_until(driver.context.parent_time_ms + driver.context.block_params.interval_ms)
-        await self._wait_for_work(driver.context)
+        context = driver.context
+        while (ahead_ms := context.parent_time_ms - self._clock.now_ms()) > self._node.params.precision_ms:
+            self._node.observer.time_ahead(context.height, ahead_ms)
+            await trio.sleep(min(ahead_ms, 1000) / 1000)
+        await self._sleep_until(context.parent_time_ms + context.block_params.interval_ms)
+        await self._wait_for_work(context)
         self._inbox.put(lambda: self._obey(driver.enter()))
 
     async def _wait_for_work(self, context: HeightContext) -> None:

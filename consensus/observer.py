@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Protocol
 
 from consensus.messages import Step
-from genesis.primitives import Height, Round
+from genesis.primitives import Address, Height, Round
 from genesis.types import Commit, Evidence, ValidatorSet
 
 
@@ -25,6 +25,17 @@ class Observer(Protocol):
 
     def proposal_taken(self, height: Height, round_: Round, *, own: bool) -> None:
         """A proposal passed its checks; `own`: this node has just signed it."""
+        ...
+
+    def proposal_timed(self, height: Height, round_: Round, proposer: Address, *, ahead_ms: int, timely: bool) -> None:
+        """Somebody's fresh proposal: its block's time less this node's clock when it came; `timely`: near enough for a vote."""
+        ...
+
+    def time_ahead(self, height: Height, ahead_ms: int) -> None:
+        """The height waits, because its parent's time (before height 1: genesis) is ahead of this node's clock.
+
+        Said about once a second, for as long as that is more than clocks may differ.
+        """
         ...
 
     def polka_seen(self, height: Height, round_: Round) -> None:
@@ -56,6 +67,12 @@ class SilentObserver:
     """Observes nothing."""
 
     def proposal_taken(self, height: Height, round_: Round, *, own: bool) -> None:
+        pass
+
+    def proposal_timed(self, height: Height, round_: Round, proposer: Address, *, ahead_ms: int, timely: bool) -> None:
+        pass
+
+    def time_ahead(self, height: Height, ahead_ms: int) -> None:
         pass
 
     def polka_seen(self, height: Height, round_: Round) -> None:

@@ -8,9 +8,10 @@
     ├── InvalidBlock        a block, proposal, vote or commit that breaks a rule of the chain
     ├── WireError           bytes from outside that are not the canonical encoding of what was expected
     ├── StorageCorrupt      FATAL: what the disk holds contradicts itself
-    └── InvariantError      FATAL: the node contradicts itself; it stops rather than go on
+    ├── InvariantError      FATAL: the node contradicts itself; it stops rather than go on
+    └── StorageUnavailable  FATAL, and a LocalError: the machine refuses what the node must read or remember; nothing is damaged
 
-Only the two fatal errors may stop a node. Everything else is answered, logged and survived.
+Only the three fatal errors may stop a node. Everything else is answered, logged and survived.
 """
 
 
@@ -52,3 +53,10 @@ class StorageCorrupt(FatalError):
 
 class InvariantError(FatalError):
     """The node reached a state that its own rules exclude."""
+
+
+class StorageUnavailable(LocalError, FatalError):
+    """The machine doesn't let the node read or write what it lives by: no permission, no room, no descriptor, a failing disk.
+
+    Nothing that was read is wrong, so there is nothing to restore: the operator puts the machine right and starts again.
+    """

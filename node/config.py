@@ -8,15 +8,17 @@ import dataclasses
 import difflib
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from genesis.errors import LocalError
+from node.os_errors import exists, read_text
 
 CONFIG_FILE: Final = "config.toml"
 ENVIRONMENT_PREFIX: Final = "OPENLEDGER_"
+DATADIR_VARIABLE: Final = ENVIRONMENT_PREFIX + "DATADIR"
 DEFAULT_DATADIR: Final = "~/.openledger"
 
 
@@ -72,6 +74,14 @@ def _items(raw: Any) -> tuple[str, ...]:
     raise ValueError("expected a list of texts")
 
 
+def _addresses(raw: Any) -> tuple[str, ...]:
+    """Addresses to listen on; IPv6 ones with or without brackets."""
+    found = tuple(item.removeprefix("[").removesuffix("]") for item in _items(raw))
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"expected one address or several different ones, found {raw!r}")
+    return found
+
+
 def _one_of(*choices: str) -> Callable[[Any], str]:
     def parse(raw: Any) -> str:
         text = _text(raw).lower()
@@ -84,7 +94,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 
 SETTINGS: Final = (
     Setting("name", "", _text, "name of this node in logs and metrics"),
-    Setting("http.addr", "127.0.0.1", _text, "address that JSON-RPC listens on", "ADDR"),
+    Setting("http.addr", ("127.0.0.1",), _addresses, "addresses that JSON-RPC listens on", "LIST", True),
     Setting("http.port", 8545, _port, "port of JSON-RPC (HTTP and WebSocket)", "PORT"),
     Setting("http.api", ("eth", "net", "web3", "txpool", "open", "rpc"), _items, "namespaces served", "LIST", True),
     Setting(
@@ -105,13 +115,14 @@ SETTINGS: Final = (
         _whole,
         "accounts of the devnet's well-known mnemonic that this node signs for (refused on any other chain)",
     ),
-    Setting("p2p.addr", "0.0.0.0", _text, "address that peers connect to", "ADDR"),  # noqa: S104 - peers must reach it
+    Setting("p2p.addr", ("0.0.0.0",), _addresses, "addresses that peers connect to", "LIST", True),  # noqa: S104 - they must reach it
     Setting("p2p.port", 30303, _port, "port that peers connect to", "PORT"),
     Setting("p2p.peers", (), _items, "peers to keep connected to: /ip4/…/tcp/…/p2p/…", "LIST", True),
-    Setting("metrics.addr", "127.0.0.1", _text, "address of the Prometheus metrics", "ADDR"),
+    Setting("metrics.addr", ("127.0.0.1",), _addresses, "addresses of the Prometheus metrics", "LIST", True),
     Setting("metrics.port", 0, _port, "port of the Prometheus metrics (0: off)", "PORT"),
     Setting("log.level", "info", _one_of("debug", "info", "warning", "error"), "least severe level logged", "LEVEL"),
     Setting("log.format", "text", _one_of("text", "json"), "how log lines look", "FORMAT"),
+    Setting("log.file", "", _text, "file that is logged to, opened anew on SIGHUP (none: standard error)", "FILE"),
     Setting("halt_height", 0, _whole, "stop once this height is final (0: never)", "HEIGHT"),
     Setting("validator.keystore", "", _text, "keystore of the consensus key (none: a full node)", "FILE"),
     Setting("validator.password_file", "", _text, "file with the keystore's password", "FILE"),
@@ -161,6 +172,7 @@ def resolve(
     Raises LocalError that names the key, where it stands, and what is wrong with it.
     """
     environment = os.environ if environment is None else environment
+    check_environment(environment)
     file = read_config_file(datadir / CONFIG_FILE)
     values: dict[str, Value] = {}
     for setting in SETTINGS:
@@ -177,6 +189,19 @@ def resolve(
     return NodeConfig(datadir, values)
 
 
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raises LocalError for a variable that begins like a setting's and is none: it would do nothing."""
+    known = [DATADIR_VARIABLE, *(setting.environment for setting in SETTINGS)]
+    for name in environment:
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known:
+            raise LocalError(f"unknown environment variable {name}{_nearest(name, known)}")
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(known)}"
+
+
 def _parsed(setting: Setting, raw: Any, source: str) -> Value:
     try:
         return Value(setting.parse(raw), source)
@@ -186,12 +211,12 @@ def _parsed(setting: Setting, raw: Any, source: str) -> Value:
 
 def read_config_file(path: Path) -> dict[str, Any]:
     """The settings of a config.toml by name; empty if there is no file. An unknown key is an error: it would do nothing."""
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not exists(path):
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise LocalError(f"{path} cannot be read: {error}") from None
+    try:
+        tables = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise LocalError(f"{path} cannot be read as TOML: {error}") from None
     found: dict[str, Any] = {}
     for key, value in tables.items():
         if isinstance(value, dict):
@@ -200,10 +225,19 @@ def read_config_file(path: Path) -> dict[str, Any]:
             found[key] = value
     for name in found:
         if name not in BY_NAME:
-            nearest = difflib.get_close_matches(name, BY_NAME, 1, 0.5)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(BY_NAME)}"
-            raise LocalError(f"{path}: unknown key {name!r}{hint}")
+            raise LocalError(f"{path}: unknown key {name!r}{_nearest(name, BY_NAME)}")
     return found
+
+
+def http_url(host: str, port: int) -> str:
+    """The URL of what listens there: an IPv6 address in brackets, and loopback for one that stands for all addresses."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound
+    return f"http://{host_port(host, port)}"
+
+
+def host_port(host: str, port: int) -> str:
+    """Both as one text, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def to_toml(values: Mapping[str, Any], comment: str = "") -> str:

@@ -18,6 +18,7 @@ from genesis.primitives import WEI_PER_OPEN, Address, Power, Wei
 from genesis.types import Validator
 from node import keystore
 from node.config import CONFIG_FILE, to_toml
+from node.os_errors import exists, told
 
 GENESIS_FILE: Final = "genesis.json"
 CHAIN_FOLDER: Final = "chain"
@@ -28,12 +29,10 @@ OWN_CHAIN_ALLOCATION: Final = 1_000_000
 
 def read_spec(path: Path) -> ChainSpec:
     """A genesis file. Raises LocalError that names the file and what is wrong."""
-    try:
+    if not exists(path):
+        raise LocalError(f"there is no genesis file {path}")
+    with told(f"read the genesis file {path}"):
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise LocalError(f"there is no genesis file {path}") from None
-    except OSError as error:
-        raise LocalError(f"cannot read the genesis file {path}: {error.strerror}") from None
     try:
         return ChainSpec.from_json(data)
     except LocalError as error:
@@ -44,7 +43,7 @@ def settle_spec(datadir: Path, given: Path | None) -> ChainSpec:
     """The spec that a data directory is for: its own, which `given` must equal; or `given`, which becomes its own."""
     own = datadir / GENESIS_FILE
     spec = read_spec(given) if given is not None else None
-    if not own.exists():
+    if not exists(own):
         if spec is None:
             raise LocalError(f"{datadir} has no {GENESIS_FILE}; give one with --genesis, or run `openledger init`")
         write_new(own, spec.to_json())
@@ -59,15 +58,19 @@ def settle_spec(datadir: Path, given: Path | None) -> ChainSpec:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that isn't there yet. Raises LocalError."""
-    try:
+    """Write a file that isn't there yet, or nothing. Raises LocalError."""
+    with told(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise LocalError(f"{path} exists already; it was left as it is") from None
-    except OSError as error:
-        raise LocalError(f"cannot write {path}: {error.strerror}") from None
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            raise LocalError(f"{path} exists already; it was left as it is") from None
+        try:
+            with file:
+                file.write(content)
+        except BaseException:
+            path.unlink(missing_ok=True)  # half a file would be taken for the whole one
+            raise
 
 
 def initialise(
@@ -77,7 +80,7 @@ def initialise(
     import time
 
     for name in (CONFIG_FILE, GENESIS_FILE):
-        if (datadir / name).exists():
+        if exists(datadir / name):
             raise LocalError(f"{datadir} is a data directory already ({name} exists)")
     spec = read_spec(genesis) if genesis is not None else None
     made = []

@@ -12,6 +12,7 @@ from typing import Any, Final
 from genesis.crypto import address_of_private_key
 from genesis.errors import LocalError
 from genesis.primitives import Address
+from node.os_errors import exists, read_text, told
 
 KEYSTORE_FOLDER: Final = "keystore"
 NODE_KEY_FILE: Final = "keystore/node.key"
@@ -23,27 +24,26 @@ KEYSTORE_BYTES_MAX: Final = 64 * 1024
 
 def write_private(path: Path, content: bytes) -> None:
     """Create `path` with mode 0600 in one step; it never exists half-written. Raises LocalError if it exists already."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
+    with told(f"write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.write(file, content)
-            os.fsync(file)
+            with os.fdopen(file, "wb") as writer:
+                writer.write(content)
+                writer.flush()
+                os.fsync(file)
+            os.link(temporary, path)  # fails if the name is taken, unlike rename
+        except FileExistsError:
+            raise LocalError(f"{path} exists already; it was left as it is") from None
         finally:
-            os.close(file)
-        os.link(temporary, path)  # fails if the name is taken, unlike rename
-    except FileExistsError:
-        raise LocalError(f"{path} exists already; it was left as it is") from None
-    except OSError as error:
-        raise LocalError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def check_private(path: Path) -> None:
-    """Refuse a secret that others on this machine can read."""
-    mode = path.stat().st_mode & 0o777
+    """Refuse a secret that others on this machine can read. Raises LocalError."""
+    with told(f"look at {path}"):
+        mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise LocalError(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
 
@@ -93,14 +93,21 @@ def decrypt(path: Path, password: str) -> bytes:
 
 def read_keystore(path: Path) -> dict[str, Any]:
     """The JSON of a keystore file, its shape checked. Raises LocalError."""
+    if not exists(path):
+        raise LocalError(f"there is no keystore {path}; make one with `openledger keys new`")
+    return _parsed(path, _content(path))
+
+
+def _content(path: Path) -> bytes:
+    with told(f"read {path}"), path.open("rb") as file:
+        return file.read(KEYSTORE_BYTES_MAX + 1)
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    if len(content) > KEYSTORE_BYTES_MAX:
+        raise LocalError(f"{path} is too large for a keystore")
     try:
-        if path.stat().st_size > KEYSTORE_BYTES_MAX:
-            raise LocalError(f"{path} is too large for a keystore")
-        document = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise LocalError(f"there is no keystore {path}; make one with `openledger keys new`") from None
-    except OSError as error:
-        raise LocalError(f"cannot read {path}: {error.strerror}") from None
+        document = json.loads(content.decode())
     except ValueError:
         raise LocalError(f"{path} is not a keystore: no JSON") from None
     if not isinstance(document, dict) or document.get("version") != 3 or "crypto" not in document:
@@ -112,9 +119,13 @@ def read_keystore(path: Path) -> dict[str, Any]:
 
 
 def address_in(path: Path) -> Address | None:
-    """The address that a keystore says it holds, without opening it; None if the file is none or doesn't say."""
+    """The address that a keystore says it holds, without opening it; None if the file is none or doesn't say.
+
+    Raises LocalError for a file that can't be read.
+    """
+    content = _content(path)
     try:
-        address = bytes.fromhex(str(read_keystore(path).get("address", "")).removeprefix("0x"))
+        address = bytes.fromhex(str(_parsed(path, content).get("address", "")).removeprefix("0x"))
     except (LocalError, ValueError):
         return None
     return Address(address) if len(address) == 20 else None
@@ -130,25 +141,35 @@ def start_sign_record(datadir: Path, address: Address) -> None:
     from node.sign_record import SignRecordFile
 
     path = sign_record_path(datadir, address)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with told(f"make {path.parent}"):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     SignRecordFile(path, create=True)
 
 
 def list_keystores(folder: Path) -> list[tuple[str, Address]]:
-    """(name, address) of every keystore in a folder, by name."""
-    found = [(path.stem, address_in(path)) for path in sorted(folder.glob("*.json"))]
+    """(name, address) of every keystore in a folder, by name; none if there is no folder.
+
+    Raises LocalError if the folder or a file in it can't be read.
+    """
+    if not exists(folder):
+        return []
+    with told(f"read the folder {folder}"):
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
+    found = [(path.stem, address_in(path)) for path in paths]
     return [(name, address) for name, address in found if address is not None]
 
 
 def node_key(datadir: Path) -> bytes:
     """The 32 secret bytes of the p2p identity; made at first use. Losing them only changes the PeerId."""
     path = datadir / NODE_KEY_FILE
-    if not path.exists():
+    if not exists(path):
         write_private(path, secrets.token_hex(32).encode() + b"\n")
     check_private(path)
+    with told(f"read {path}"):
+        content = path.read_bytes()
     try:
-        key = bytes.fromhex(path.read_text("ascii").strip())
-    except (OSError, ValueError):
+        key = bytes.fromhex(content.decode("ascii").strip())
+    except ValueError:
         key = b""
     if len(key) != 32:
         raise LocalError(f"{path} is not 64 hex digits; delete it to get a new p2p identity")
@@ -157,10 +178,7 @@ def node_key(datadir: Path) -> bytes:
 
 def read_password(path: Path) -> str:
     """The first line of a password file. Raises LocalError."""
-    try:
-        check_private(path)
-        return path.read_text("utf-8").split("\n", 1)[0].rstrip("\r")
-    except FileNotFoundError:
-        raise LocalError(f"there is no password file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise LocalError(f"cannot read the password file {path}: {error}") from None
+    if not exists(path):
+        raise LocalError(f"there is no password file {path}")
+    check_private(path)
+    return read_text(path, "the password file").split("\n", 1)[0].rstrip("\r")

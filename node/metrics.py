@@ -5,7 +5,7 @@ Names follow CometBFT's where it has the same thing. Everything is updated on th
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -15,10 +15,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from consensus.messages import Step
 from consensus.observer import VoteIgnored, missing_power
 from genesis.errors import LocalError
-from genesis.primitives import NO_ROUND, Height, Round
+from genesis.primitives import NO_ROUND, Address, Height, Round
 from genesis.types import Commit, Evidence, ValidatorSet, Vote
+from node.clock_watch import ClockWatch
+from node.config import host_port
 from node.interfaces import NodeStatus, StoredBlock
 from node.mempool_service import MempoolService
+from node.os_errors import explain
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +81,7 @@ class NodeMetrics:
         self._ignored = Counter(
             "openledger_consensus_votes_ignored", "Votes that told nothing new", ["why"], registry=self.registry
         )
+        self._clocks = ClockWatch(self.registry)
         self._proposed: tuple[Height, Round, float] | None = None
         self._transactions = Counter("openledger_transactions", "Transactions in final blocks", registry=self.registry)
         self._gas = Counter("openledger_gas_used", "Gas used by final blocks", registry=self.registry)
@@ -138,6 +142,12 @@ class NodeMetrics:
     def proposal_taken(self, height: Height, round_: Round, *, own: bool) -> None:
         self._proposed = (height, round_, time.monotonic())
         logger.debug("height %d round %d propose: %s proposal", height, round_, "own" if own else "a")
+
+    def proposal_timed(self, height: Height, round_: Round, proposer: Address, *, ahead_ms: int, timely: bool) -> None:
+        self._clocks.proposal(height, round_, proposer, ahead_ms, timely=timely)
+
+    def time_ahead(self, height: Height, ahead_ms: int) -> None:
+        self._clocks.waiting(height, ahead_ms)
 
     def polka_seen(self, height: Height, round_: Round) -> None:
         since_s = self._since_proposal(height, round_)
@@ -214,7 +224,11 @@ def _answer(metrics: NodeMetrics, request: bytes) -> bytes:
 
 
 async def serve_metrics(
-    metrics: NodeMetrics, host: str, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    metrics: NodeMetrics,
+    hosts: Sequence[str],
+    port: int,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer `/metrics`, `/health` (200 while the node runs) and `/ready` (200, or 503 with the reason why this node should not
     be asked now). Raises LocalError if the port is taken.
@@ -237,9 +251,13 @@ async def serve_metrics(
         finally:
             await trio.aclose_forcefully(stream)
 
+    listeners: list[trio.SocketListener] = []
     try:
-        listeners = await trio.open_tcp_listeners(port, host=host)
+        for host in hosts:
+            listeners += await trio.open_tcp_listeners(port, host=host)
     except OSError as error:
-        raise LocalError(f"metrics cannot listen on {host} port {port}: {error.strerror or error}") from None
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+        raise LocalError(f"metrics cannot listen on {host_port(host, port)}: {explain(error)}") from None
     task_status.started()
     await trio.serve_listeners(answer, listeners)

@@ -29,7 +29,7 @@ from genesis.primitives import Address, Hash32, Height, Signature
 from genesis.types import ChainIdentity, Commit, ValidatorSet
 from node import datadir, hello, keystore
 from node.application import NodeApplication
-from node.config import NodeConfig
+from node.config import NodeConfig, http_url
 from node.consensus_key import ConsensusKey
 from node.eraser import PAUSE_S, Eraser
 from node.fair_lock import FairLock
@@ -41,6 +41,7 @@ from node.mempool_service import MempoolService
 from node.metrics import NodeMetrics, serve_metrics
 from node.native_tier import load_native_tier
 from node.network import Inboxes, Network
+from node.os_errors import read_text, told
 from node.rpc.backend import Backend
 from node.rpc.config import RpcConfig
 from node.rpc.server import serve
@@ -52,6 +53,7 @@ from node.storage.database import LevelDatabase
 from node.sync import BlockSync, SyncServer
 from node.wal_file import WalFile
 from node.worker import WorkerThread
+from p2p.address import kind_of
 from p2p.config import SYNC_PROTOCOL, HostConfig
 from p2p.host import Host
 from p2p.identity import peer_id_of
@@ -182,11 +184,9 @@ class Node:
     def _make_host(self) -> Host:
         settings, identity = self._settings, self.store.identity
         seed = keystore.node_key(settings.datadir)
-        address = settings["p2p.addr"]
-        family = "ip6" if ":" in address else "ip4"
         config = HostConfig(
             seed=seed,
-            listen=(f"/{family}/{address}/tcp/{settings['p2p.port']}",),
+            listen=tuple(f"/{kind_of(host)}/{host}/tcp/{settings['p2p.port']}" for host in settings["p2p.addr"]),
             known_peers=tuple(settings["p2p.peers"]),
         )
 
@@ -210,7 +210,7 @@ class Node:
     def _rpc_config(self) -> RpcConfig:
         settings = self._settings
         return RpcConfig(
-            host=settings["http.addr"],
+            hosts=settings["http.addr"],
             port=settings["http.port"],
             ws_port=settings["ws.port"] or None,
             namespaces=tuple(settings["http.api"]),
@@ -263,7 +263,8 @@ class Node:
     def _log_start(self) -> None:
         settings, tip = self._settings, self.store.tip()
         logger.info("chain %s, id %d, at block %d", self.store.spec.name, self.store.identity.chain_id, tip.height)
-        logger.info("JSON-RPC on http://%s:%d", settings["http.addr"], settings["http.port"])
+        urls = (http_url(host, settings["http.port"]) for host in settings["http.addr"])
+        logger.info("JSON-RPC on %s", ", ".join(urls))
         logger.info("p2p on %s", ", ".join(self._host.addresses))
         if self._validator is None:
             logger.info("full node without a consensus key")
@@ -307,7 +308,8 @@ def recent_commits(store: ChainStore) -> list[tuple[ValidatorSet, Commit]]:
 
 def _consensus_file(directory: Path, name: str) -> Path:
     folder = directory / datadir.CONSENSUS_FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with told(f"make {folder}"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / name
 
 
@@ -322,10 +324,7 @@ def _token(path: Path | None) -> str | None:
     """The bearer token in a file. Raises LocalError if it can't be read or is too short to be one."""
     if path is None:
         return None
-    try:
-        token = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LocalError(f"cannot read the bearer token in {path}: {error}") from None
+    token = read_text(path, "the bearer token in").strip()
     if len(token) < TOKEN_CHARACTERS_MIN:
         raise LocalError(f"the bearer token in {path} is too short: write at least {TOKEN_CHARACTERS_MIN} characters")
     return token

@@ -13,7 +13,7 @@ from genesis.errors import FatalError, LocalError
 from node.config import NodeConfig
 from node.consensus_key import ConsensusKey, open_consensus_key
 from node.datadir import settle_spec
-from node.logs import set_up_logging
+from node.logs import outlive_hangups, set_up_logging
 from node.storage.lock import DirectoryLock
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ FATAL_FILE: Final = "fatal.log"
 
 def run_node(settings: NodeConfig, genesis: Path | None = None) -> int:
     """Run a node until it is stopped; returns the exit code. Raises LocalError for what the operator can put right."""
-    set_up_logging(settings["log.level"], settings["log.format"], settings["name"])
+    set_up_logging(settings["log.level"], settings["log.format"], settings["name"], settings.path("log.file"))
+    outlive_hangups()
     with DirectoryLock(settings.datadir):
         spec = settle_spec(settings.datadir, genesis)
         try:
@@ -72,7 +73,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 def _keep_evidence(datadir: Path, error: FatalError) -> None:
     """Log what stopped the node, and keep it beside the data: it will be asked for."""
-    logger.critical("%s: %s", type(error).__name__, error, exc_info=error)
+    logger.critical("%s: %s", type(error).__name__, error, exc_info=None if isinstance(error, LocalError) else error)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with contextlib.suppress(OSError), (datadir / FATAL_FILE).open("a") as file:
         file.write(f"{stamp} {type(error).__name__}: {error}\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from genesis.errors import LocalError, StorageCorrupt
+from node.os_errors import exists, needed
 from node.wal_file import sync_directory
 
 _MARK: Final = b"OLS1"
@@ -18,11 +19,13 @@ _FILE_BYTES_MAX: Final = 1 << 20
 
 
 class SignRecordFile:
-    """Raises LocalError if the file is missing (and `create` is not set), StorageCorrupt if it is garbled or can't be used."""
+    """Raises LocalError if the file is missing (and `create` is not set), StorageCorrupt if it is garbled, StorageUnavailable
+    if the machine refuses to read or write it.
+    """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
-        if not path.exists():
+        if not exists(path):
             if not create:
                 raise LocalError(
                     f"the sign record {path} is missing, but the validator key is there. A validator that forgets what it "
@@ -36,11 +39,9 @@ class SignRecordFile:
         A process that was killed between the renaming and its sync left a record that a power loss could still take back, after
         this process has sent what stands in it.
         """
-        try:
+        with needed(f"read the sign record {self._path}"):
             sync_directory(self._path.parent)
             data = self._path.read_bytes()
-        except OSError as error:
-            raise self._failed(error) from error
         record = data[_HEAD_BYTES:]
         if len(data) > _FILE_BYTES_MAX or data[:_HEAD_BYTES] != _head(record):
             raise StorageCorrupt(f"the sign record {self._path} is garbled; restore it or use a new validator key")
@@ -53,7 +54,7 @@ class SignRecordFile:
     def _replace(self, record: bytes) -> None:
         fresh = self._path.with_name(self._path.name + ".new")
         data = _head(record) + record
-        try:
+        with needed(f"write the sign record {self._path}"):
             fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
                 view = memoryview(data)
@@ -64,11 +65,6 @@ class SignRecordFile:
                 os.close(fd)
             fresh.replace(self._path)
             sync_directory(self._path.parent)
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: OSError) -> StorageCorrupt:
-        return StorageCorrupt(f"the sign record {self._path} can't be used: {error.strerror or error}")
 
 
 def _head(record: bytes) -> bytes:

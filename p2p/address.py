@@ -1,5 +1,6 @@
 """Addresses as multiaddrs: `/ip4/<address>/tcp/<port>/p2p/<PeerId>`; `/ip6` and `/dns4` work as well."""
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,4 +47,12 @@ def parse_peer_address(text: str) -> Address:
 
 
 def address_of_socket(host: str, port: int, peer_id: str | None) -> Address:
-    return Address("ip6" if ":" in host else "ip4", host, port, peer_id)
+    return Address(kind_of(host), host, port, peer_id)
+
+
+def kind_of(host: str) -> str:
+    """The part of a multiaddr that says what kind of address `host` is: ip4, ip6, or a name."""
+    try:
+        return f"ip{ipaddress.ip_address(host).version}"
+    except ValueError:
+        return "dns"

@@ -1,4 +1,7 @@
-"""Keeping a known peer connected: dial, and dial again, with a jittered back-off and no other memory of failures."""
+"""Keeping a known peer connected: dial, and dial again, with a jittered back-off and no other memory of failures.
+
+Why a peer can't be had is said once a minute at most, for each peer.
+"""
 
 import logging
 from typing import TYPE_CHECKING, Protocol
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from p2p.faults import HelloRefused
+from p2p.pace import Pace
 
 if TYPE_CHECKING:
     from p2p.switch import Switch
@@ -30,6 +34,7 @@ async def keep_dialing(switch: "Switch", peer_id: str, rng: RandomSource) -> Non
     """Dial the known peer whenever it is not connected, until cancelled or the peer is no longer known."""
     first_s, most_s = switch.limits.redial_s_first, switch.limits.redial_s_max
     wait_s = first_s
+    pace = Pace(trio.current_time)
     if switch.own_peer_id > peer_id:
         await trio.sleep(switch.limits.yield_s)
     while (address := switch.known.get(peer_id)) is not None:
@@ -41,12 +46,13 @@ async def keep_dialing(switch: "Switch", peer_id: str, rng: RandomSource) -> Non
         else:
             started_at = trio.current_time()
             error = await switch.run_outbound(address)
-            level = logging.INFO if isinstance(error, HelloRefused) else logging.DEBUG
-            logger.log(level, "the connection to %s ended: %s", address, error or "closed here")
+            missed = error is not None and peer_id not in switch.table.peers  # not for a mere duplicate
+            level = logging.INFO if missed and pace.may_say() else logging.DEBUG
+            logger.log(level, "no connection to the peer at %s: %s", address, error or "closed here")
             if trio.current_time() - started_at > LIVED_S:
                 wait_s = first_s
             else:
                 wait_s = min(wait_s * GROWTH, most_s)
-            if isinstance(error, HelloRefused) and peer_id not in switch.table.peers:  # not for a mere duplicate
+            if missed and isinstance(error, HelloRefused):
                 wait_s = min(wait_s * REFUSED_FACTOR, most_s * REFUSED_FACTOR)
         await trio.sleep(wait_s * (0.5 + rng.random() / 2))

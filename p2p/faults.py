@@ -3,6 +3,7 @@
 A fault's `weight` is added to the peer's score (`scores.py`); a score of 100 is a ban. Losing a connection weighs nothing.
 """
 
+import os
 from typing import Final
 
 from genesis.errors import PeerFault, WireError
@@ -47,6 +48,18 @@ class PeerTooSlow(PeerFault):
     """The peer let a time-out pass."""
 
     weight: int = WEIGHT_LIGHT
+
+
+def reason_of(error: OSError) -> str:
+    """Why a socket could not be had: the system's words, of each attempt where trio made several."""
+    attempts = getattr(error.__cause__, "exceptions", None) or (error.__cause__ or error,)
+    return "; ".join(dict.fromkeys(_words(each) for each in attempts))
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # without what Python or trio has put around it
+    return getattr(error, "strerror", None) or str(error)
 
 
 def weight_of(error: BaseException) -> int:

@@ -21,6 +21,7 @@ with warnings.catch_warnings():
     from libp2p.crypto.keys import KeyPair
     from libp2p.io.abc import EncryptedMsgReadWriter
     from libp2p.peer.id import ID
+    from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
     from libp2p.security.noise.transport import Transport as NoiseTransport
     from libp2p.security.secure_session import SecureSession
 
@@ -35,6 +36,7 @@ __all__ = [
     "IRawConnection",
     "KeyPair",
     "NoiseTransport",
+    "PeerIDMismatchesPubkey",
     "SecureSession",
     "ed25519",
     "secp256k1",

@@ -7,6 +7,7 @@ import trio
 
 from genesis.errors import LocalError
 from p2p.address import address_of_socket, parse_address
+from p2p.faults import reason_of
 
 
 async def open_listeners(texts: Sequence[str], peer_id: str) -> tuple[list[trio.SocketListener], tuple[str, ...]]:
@@ -31,4 +32,4 @@ def _explain(error: OSError, text: str) -> str:
     codes = {part.errno for part in getattr(error.__cause__, "exceptions", ())} | {error.errno}
     if errno.EADDRINUSE in codes:
         return f"cannot listen on {text}: the port is in use; choose another, or stop the process that holds it"
-    return f"cannot listen on {text}: {error.strerror or error}"
+    return f"cannot listen on {text}: {reason_of(error)}"

@@ -16,6 +16,7 @@ from p2p.libp2p_parts import (
     EncryptedMsgReadWriter,
     IRawConnection,
     NoiseTransport,
+    PeerIDMismatchesPubkey,
     SecureSession,
     x25519,
 )
@@ -99,6 +100,10 @@ async def secure(socket: BufferedSocket, identity: Identity, expected_peer_id: s
             session = await transport.secure_outbound(connection, libp2p_id(expected_peer_id))
     except (ConnectionLost, ProtocolFault):
         raise
+    except PeerIDMismatchesPubkey:
+        raise ProtocolFault(
+            f"another peer than {expected_peer_id} answers there; is the PeerId at the end of its address the right one?"
+        ) from None
     except Exception as error:  # libp2p, noise, nacl, protobuf and cryptography each have their own
         raise ProtocolFault(f"the Noise handshake failed: {type(error).__name__}") from None
     if not isinstance(session, SecureSession):

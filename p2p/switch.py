@@ -19,7 +19,7 @@ from p2p import requests
 from p2p.address import Address, address_of_socket
 from p2p.config import HELLO_PROTOCOL, HostConfig
 from p2p.connection import Connection, upgrade_inbound, upgrade_outbound
-from p2p.faults import ConnectionLost, NotKept, PeerTooSlow, ProtocolFault, weight_of
+from p2p.faults import ConnectionLost, NotKept, PeerTooSlow, ProtocolFault, reason_of, weight_of
 from p2p.hello import Greeting, exchange_hello
 from p2p.identity import Identity
 from p2p.info import Inbound, PeerInfo
@@ -158,7 +158,7 @@ class Switch:
             try:
                 return await trio.open_tcp_stream(address.host, address.port)
             except OSError as error:
-                raise ConnectionLost(f"cannot reach {address}: {error}") from None
+                raise ConnectionLost(f"cannot reach {address}: {reason_of(error)}") from None
         raise ConnectionLost(f"{address} did not answer in {self.limits.dial_timeout_s:g} s")
 
     @contextmanager

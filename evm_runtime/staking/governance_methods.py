@@ -18,7 +18,6 @@ from evm_runtime.staking.candidates import mark_changed
 from evm_runtime.staking.declarations import ProposalInfo
 from evm_runtime.staking.layout import PROPOSAL_COUNT, PROPOSAL_NAMES, PROPOSALS, VOTES, Proposal, ProposalState
 from evm_runtime.staking.parameters import set_value
-from genesis.errors import LocalError
 from genesis.primitives import Address
 
 TALLY_GAS = 5_000
@@ -105,10 +104,9 @@ class GovernanceMethods(StakingBase):
         return found
 
     def _check_change(self, frame: Frame, parameter: str, value: int) -> None:
-        try:
-            self.in_force.changed(frame.plain, parameter, value)
-        except LocalError as error:
-            raise d.INVALID_PARAMETER(parameter[:64], str(error)[:256]) from None
+        changed = self.in_force.changed(frame.plain, parameter, value)
+        if isinstance(changed, str):
+            raise d.INVALID_PARAMETER(parameter[:64], changed[:256])
 
     def _check_majority(self, frame: Frame, number: int) -> None:
         yes, _, total = self._tally(frame, number)

@@ -38,10 +38,16 @@ class InForce:
         except LocalError as error:
             raise InvariantError(f"the parameters in state can't be: {error}") from None
 
-    def changed(self, slots: Slots, name: str, value: int) -> Parameters:
-        """What would be in force with one more change. Raises LocalError if that can't be."""
+    def changed(self, slots: Slots, name: str, value: int) -> Parameters | str:
+        """What would be in force with one more change, or why that can't be.
+
+        Only what is computed may refuse: a state that can't be read is no answer about a change.
+        """
         values = {each: word - 1 for each in GOVERNED if (word := VALUES.get(slots, parameter_key(each)))}
-        return with_values(self._base, {**values, name: value})
+        try:
+            return with_values(self._base, {**values, name: value})
+        except LocalError as error:
+            return str(error)
 
 
 def set_value(slots: Slots, name: str, value: int) -> None:

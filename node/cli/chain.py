@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from genesis.errors import LocalError
-
 
 def register(group: click.Group) -> None:
     group.add_command(genesis)
@@ -48,7 +46,7 @@ def genesis_build(
 ) -> None:
     """Build a genesis file. Everybody who is to join the chain needs exactly this file."""
     from genesis.chain_spec import BlockParams, ChainSpec
-    from node.datadir import parse_address, parse_allocation, parse_validator
+    from node.datadir import parse_address, parse_allocation, parse_validator, write_new
 
     members = tuple(parse_validator(text) for text in validators)
     block = BlockParams()
@@ -68,13 +66,7 @@ def genesis_build(
     if out is None:
         click.echo(spec.to_json().decode(), nl=False)
         return
-    try:
-        with Path(out).open("xb") as file:
-            file.write(spec.to_json())
-    except FileExistsError:
-        raise LocalError(f"{out} exists already; it was left as it is") from None
-    except OSError as error:
-        raise LocalError(f"cannot write {out}: {error.strerror}") from None
+    write_new(Path(out), spec.to_json())
 
 
 @genesis.command("validate")

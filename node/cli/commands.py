@@ -8,7 +8,7 @@ import click
 
 from genesis.errors import LocalError
 from node.cli.options import datadir_option, expand, read_password, resolve_options, setting_options
-from node.config import CONFIG_FILE, SETTINGS, to_toml
+from node.config import CONFIG_FILE, SETTINGS, http_url, to_toml
 from node.version import VERSION, client_version
 
 
@@ -90,7 +90,7 @@ def status(datadir: str, rpc: str | None, as_json: bool) -> None:
 
     if rpc is None:
         settings = resolve_options(datadir, {})
-        rpc = f"http://{settings['http.addr']}:{settings['http.port']}"
+        rpc = http_url(settings["http.addr"][0], settings["http.port"])
     found = node_status(rpc)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -109,11 +109,12 @@ def rollback(datadir: str) -> None:
     """
     from node.datadir import CHAIN_FOLDER, CONSENSUS_FOLDER, settle_spec
     from node.node import open_store
+    from node.os_errors import exists, told
     from node.storage.lock import DirectoryLock
     from node.worker import prepare_threads
 
     directory = expand(datadir)
-    if not (directory / CHAIN_FOLDER).exists():
+    if not exists(directory / CHAIN_FOLDER):
         raise LocalError(f"{directory} holds no chain yet: there is nothing to take back")
     prepare_threads()
     with DirectoryLock(directory):
@@ -124,8 +125,9 @@ def rollback(datadir: str) -> None:
         finally:
             store.close()
         log = directory / CONSENSUS_FOLDER / "wal"
-        if log.exists():
-            log.replace(log.with_name(f"wal.before-rollback-of-{gone.height}"))
+        if exists(log):
+            with told(f"set {log} aside"):
+                log.replace(log.with_name(f"wal.before-rollback-of-{gone.height}"))
     click.echo(f"took back block {gone.height} ({gone.hash.hex()}); the tip is block {tip.height} ({tip.hash.hex()})")
 
 

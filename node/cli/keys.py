@@ -8,6 +8,7 @@ import click
 
 from genesis.errors import LocalError
 from node.cli.options import datadir_option, expand, read_password
+from node.os_errors import exists, read_text, told
 
 NAME_DEFAULT: Final = "validator"
 
@@ -50,10 +51,9 @@ def keys_import(file: str, datadir: str, name: str, password_file: str | None, l
         _store(datadir, name, keystore.parse_private_key(sys.stdin.read(256)), password_file, light)
         return
     path = Path(file)
-    try:
-        text = path.read_text("ascii") if path.stat().st_size <= keystore.KEYSTORE_BYTES_MAX else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise LocalError(f"cannot read {path}: {error}") from None
+    with told(f"read {path}"):
+        size = path.stat().st_size
+    text = read_text(path) if size <= keystore.KEYSTORE_BYTES_MAX else ""
     if text.lstrip().startswith("{"):
         password = read_password(password_file, confirm=False, what=str(path))
         key = keystore.decrypt(path, password)
@@ -110,7 +110,7 @@ def _write(datadir: str, name: str, key: bytes, password: str, light: bool) -> N
     if not name or not name.replace("-", "").replace("_", "").isalnum():
         raise LocalError(f"{name!r} is no name for a key: use letters, digits, - and _")
     path = expand(datadir) / keystore.KEYSTORE_FOLDER / f"{name}.json"
-    if path.exists():
+    if exists(path):
         raise LocalError(f"{path} exists already; choose another --name")
     scrypt_n = keystore.SCRYPT_N_LIGHT if light else keystore.SCRYPT_N
     keystore.write_private(path, keystore.encrypt(key, password, scrypt_n=scrypt_n))

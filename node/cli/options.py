@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from genesis.errors import LocalError
-from node.config import DEFAULT_DATADIR, ENVIRONMENT_PREFIX, SETTINGS, NodeConfig, resolve
+from node.config import DATADIR_VARIABLE, DEFAULT_DATADIR, SETTINGS, NodeConfig, resolve
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -18,7 +18,7 @@ def datadir_option(command: Command) -> Command:
     return click.option(
         "--datadir",
         metavar="DIR",
-        envvar=ENVIRONMENT_PREFIX + "DATADIR",
+        envvar=DATADIR_VARIABLE,
         default=DEFAULT_DATADIR,
         show_default=True,
         help="data directory",

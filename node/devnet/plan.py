@@ -7,6 +7,7 @@ its genesis in `DIR/genesis.json`; starting it again with other chain parameters
 
 import contextlib
 import dataclasses
+import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from node import keystore
 from node.config import CONFIG_FILE, to_toml
 from node.datadir import GENESIS_FILE, read_spec, write_new
 from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
+from node.os_errors import exists, explain, told
 from node.rpc.format import checksum
 from p2p.identity import peer_id_of
 
@@ -147,7 +149,7 @@ def make_devnet(options: DevnetOptions) -> Devnet:
     validator_keys = ethereum_keys(DEVNET_MNEMONIC, options.validators, VALIDATOR_PATH)
     account_keys = ethereum_keys(DEVNET_MNEMONIC, options.accounts)
     stored_path = options.directory / GENESIS_FILE
-    stored = read_spec(stored_path) if stored_path.exists() else None
+    stored = read_spec(stored_path) if exists(stored_path) else None
     spec = _spec(options, validator_keys, account_keys, stored.genesis_time_ms if stored else None)
     if stored is not None and stored != spec:
         lines = "\n  ".join(spec.differences(stored))
@@ -216,7 +218,7 @@ def write_data_directories(devnet: Devnet) -> None:
         password_path = node.directory / keystore.KEYSTORE_FOLDER / "password.txt"
         _write_once(password_path, PASSWORD.encode() + b"\n", private=True)
         _write_once(node.directory / keystore.NODE_KEY_FILE, node.p2p_seed.hex().encode() + b"\n", private=True)
-        if not key_path.exists():
+        if not exists(key_path):
             content = keystore.encrypt(node.validator_key, PASSWORD, scrypt_n=keystore.SCRYPT_N_LIGHT)
             keystore.write_private(key_path, content)
             keystore.start_sign_record(node.directory, node.validator)
@@ -226,7 +228,7 @@ def write_data_directories(devnet: Devnet) -> None:
 
 
 def _write_once(path: Path, content: bytes, *, private: bool = False) -> None:
-    if path.exists():
+    if exists(path):
         return
     if private:
         keystore.write_private(path, content)
@@ -250,10 +252,8 @@ def _write_config(devnet: Devnet, node: DevnetNode) -> None:
         "validator.password_file": f"{keystore.KEYSTORE_FOLDER}/password.txt",
     }
     text = to_toml(settings, "Written by `openledger devnet` at every start.")
-    try:
+    with told(f"write {node.directory / CONFIG_FILE}"):
         (node.directory / CONFIG_FILE).write_text(text)
-    except OSError as error:
-        raise LocalError(f"cannot write {node.directory / CONFIG_FILE}: {error.strerror}") from None
 
 
 def check_ports(devnet: Devnet) -> None:
@@ -263,8 +263,9 @@ def check_ports(devnet: Devnet) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                raise LocalError(f"port {port} ({what}) is in use; choose another --rpc-port") from None
+            except OSError as error:
+                why = "is in use" if error.errno == errno.EADDRINUSE else f"can't be used: {explain(error)}"
+                raise LocalError(f"port {port} ({what}) {why}; choose another --rpc-port") from None
 
 
 def _ports(devnet: Devnet) -> Iterator[tuple[int, str]]:

@@ -32,6 +32,7 @@ from node.devnet.plan import (
     make_devnet,
     write_data_directories,
 )
+from node.os_errors import explain, told
 from node.rpc.format import checksum
 from node.storage.lock import DirectoryLock
 from openledger.jsonrpc import JsonRpcClient
@@ -52,7 +53,8 @@ def run_devnet(options: DevnetOptions, say: Say, when_ready: WhenReady | None = 
     """Run a devnet until it is stopped; returns the exit code. Raises LocalError if it can't be started."""
     options.check()
     with DirectoryLock(options.directory):
-        (options.directory / DESCRIPTION_FILE).unlink(missing_ok=True)  # of a run that was killed
+        with told(f"remove {options.directory / DESCRIPTION_FILE}"):
+            (options.directory / DESCRIPTION_FILE).unlink(missing_ok=True)  # of a run that was killed
         devnet = make_devnet(options)
         check_ports(devnet)
         write_data_directories(devnet)
@@ -82,7 +84,8 @@ class Supervisor:
             return self._supervise(read_end, pids, when_ready)
         finally:
             self._stop_all()
-            self._description.unlink(missing_ok=True)  # it describes a network that runs
+            with contextlib.suppress(OSError):
+                self._description.unlink(missing_ok=True)  # it describes a network that runs
             signal.set_wakeup_fd(before_fd)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -266,8 +269,9 @@ def _height(url: str) -> int:
 
 def _write_atomically(path: Path, text: str) -> None:
     fresh = path.with_name(path.name + ".new")
-    fresh.write_text(text)
-    fresh.replace(path)
+    with told(f"write {path}"):
+        fresh.write_text(text)
+        fresh.replace(path)
 
 
 def _how_it_ended(status: int) -> str:
@@ -282,4 +286,4 @@ def _tail(path: Path) -> str:
             file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
             return file.read().decode("utf-8", "replace")
     except OSError as error:
-        return f"(cannot be read: {error.strerror})"
+        return f"(cannot be read: {explain(error)})"

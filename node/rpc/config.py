@@ -78,7 +78,7 @@ class RpcConfig:
     leave out scheme or port, which then match any.
     """
 
-    host: str = "127.0.0.1"
+    hosts: tuple[str, ...] = ("127.0.0.1",)
     port: int = 8545
     ws_port: int | None = None
     """A second port, for those who want WebSocket apart; every port speaks both."""

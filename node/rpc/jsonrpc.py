@@ -13,7 +13,7 @@ import orjson
 import trio
 
 from genesis.codec import decode_json
-from genesis.errors import InvalidTransaction, LocalError, StorageCorrupt, WireError
+from genesis.errors import InvalidTransaction, LocalError, StorageCorrupt, StorageUnavailable, WireError
 from node.rpc.answers import Key
 from node.rpc.backend import Session
 from node.rpc.calling import call, call_briefly
@@ -180,6 +180,9 @@ class Dispatcher:
             return await call(found, context, params)
         except (RpcError, StorageCorrupt):
             raise
+        except StorageUnavailable as error:
+            log.error("%s failed: %s", found.name, error)
+            raise RpcError(INTERNAL_ERROR, "this node's disk can't be read") from None
         except (InvalidTransaction, WireError, LocalError) as error:
             raise RpcError(SERVER_ERROR, str(error)) from None
         except Exception:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import trio
 
 from genesis.errors import FatalError, LocalError
+from node.config import host_port
 from node.rpc.access import host_allowed, is_authorized, origin_allowed
 from node.rpc.answers import Answers
 from node.rpc.backend import Backend, Session
@@ -314,11 +315,12 @@ async def _listen(config: RpcConfig) -> list[trio.SocketListener]:
     listeners: list[trio.SocketListener] = []
     try:
         for port in ports:
-            listeners += await trio.open_tcp_listeners(port, host=config.host, backlog=512)
+            for host in config.hosts:
+                listeners += await trio.open_tcp_listeners(port, host=host, backlog=512)
     except OSError as error:
         for listener in listeners:
             await trio.aclose_forcefully(listener)
-        raise LocalError(f"JSON-RPC cannot listen on {config.host}:{port}: {_why(error)}") from None
+        raise LocalError(f"JSON-RPC cannot listen on {host_port(host, port)}: {_why(error)}") from None
     return listeners
 
 

@@ -18,6 +18,7 @@ from genesis.crypto import recover
 from genesis.errors import LocalError, StorageCorrupt, WireError
 from genesis.primitives import Address, Hash32, Height, Round, Signature
 from genesis.types import ChainIdentity, Proposal, Vote, VoteType
+from node.os_errors import explain
 from node.signer.protocol import (
     ANSWER_BYTES_MAX,
     SIGNER_PROTOCOL_VERSION,
@@ -208,13 +209,10 @@ class RemoteSigner:
         self.close()
         if self._clock() < self._ask_again_at:
             raise SignerAway(f"the signer at {self._path} did not answer a moment ago")
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(self._answer_timeout_s)
         try:
-            connection.connect(str(self._path))
+            connection = _connected(self._path, self._answer_timeout_s)
         except OSError as error:
-            connection.close()
-            raise SignerAway(f"cannot connect to {self._path}: {error.strerror or error}") from None
+            raise SignerAway(f"cannot connect to {self._path}: {explain(error)}") from None
         self._socket = connection
         try:
             answer = self._exchange(Introduce(SIGNER_PROTOCOL_VERSION, self._chain.chain_id, self._chain.genesis_hash))
@@ -266,7 +264,7 @@ class RemoteSigner:
             ) from None
         except OSError as error:
             self.close()
-            raise _Broken(str(error)) from None
+            raise _Broken(explain(error)) from None
         except WireError as error:
             self.close()
             raise SigningRefused(f"what answers at {self._path} is no signer: {error}") from None
@@ -281,6 +279,18 @@ class RemoteSigner:
             raise SigningRefused(f"the signer's signature is bad: {error}") from None
         if signer != self._address:
             raise SigningRefused("the signer's signature is not that of its own key")
+
+
+def _connected(path: Path, timeout_s: float) -> socket.socket:
+    """Raises OSError."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout_s)
+        connection.connect(str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _covers(last: SignRecord | None, message: SignedMessage) -> bool:

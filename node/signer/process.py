@@ -11,7 +11,7 @@ from node import keystore
 from node.config import NodeConfig
 from node.consensus_key import open_consensus_key
 from node.datadir import settle_spec
-from node.logs import set_up_logging
+from node.logs import outlive_hangups, set_up_logging
 from node.sign_record import SignRecordFile
 from node.storage.lock import DirectoryLock
 
@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 def run_signer(settings: NodeConfig, socket_path: Path) -> int:
     """Serve until stopped; returns the exit code. Raises LocalError for what the operator can put right, FatalError."""
-    set_up_logging(settings["log.level"], settings["log.format"], settings["name"])
+    set_up_logging(settings["log.level"], settings["log.format"], settings["name"], settings.path("log.file"))
+    outlive_hangups()
     with DirectoryLock(settings.datadir):
         key = open_consensus_key(settings)
         if key is None:

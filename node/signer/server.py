@@ -22,6 +22,7 @@ from genesis.errors import FatalError, InvariantError, LocalError, PeerFault, Wi
 from genesis.primitives import Hash32, Signature
 from genesis.types import ChainIdentity
 from node.hello import hello_digest
+from node.os_errors import told
 from node.signer.protocol import (
     REASON_CHARS_MAX,
     REQUEST_BYTES_MAX,
@@ -167,27 +168,26 @@ def listen(path: Path) -> trio.SocketListener:
     """A socket with mode 0600 in a folder with mode 0700. Raises LocalError if somebody else could get at it."""
     _check_folder(path.parent)
     _clear_stale(path)
-    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        before = os.umask(0o177)
+    with told(f"listen on {path}"):
+        raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            raw.bind(str(path))
-        finally:
-            os.umask(before)
-        raw.listen(CONNECTIONS_MAX)
-    except OSError as error:
-        raw.close()
-        raise LocalError(f"cannot listen on {path}: {error.strerror or error}") from None
+            before = os.umask(0o177)
+            try:
+                raw.bind(str(path))
+            finally:
+                os.umask(before)
+            raw.listen(CONNECTIONS_MAX)
+        except BaseException:
+            raw.close()
+            raise
     raw.setblocking(False)
     return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
 
 
 def _check_folder(folder: Path) -> None:
-    try:
+    with told(f"use {folder}"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
-    except OSError as error:
-        raise LocalError(f"cannot use {folder}: {error.strerror}") from None
     if found.st_uid != os.getuid():
         raise LocalError(f"{folder} belongs to another user; the signer's socket needs a folder of its own")
     if stat.S_IMODE(found.st_mode) & 0o077:
@@ -198,19 +198,20 @@ def _check_folder(folder: Path) -> None:
 
 def _clear_stale(path: Path) -> None:
     """Remove the socket of a signer that died; never anything else, nor a living signer's."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise LocalError(f"{path} exists and is no socket; it was left as it is")
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+    with told(f"look who listens on {path}"):
         try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-        else:
-            raise LocalError(f"another signer listens on {path}; stop it first")
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISSOCK(mode):
+            raise LocalError(f"{path} exists and is no socket; it was left as it is")
+        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:  # nobody does; any other error tells nothing about that
+                path.unlink(missing_ok=True)
+            else:
+                raise LocalError(f"another signer listens on {path}; stop it first")
 
 
 async def run_server(server: SignerServer, path: Path) -> None:

@@ -305,8 +305,9 @@ def _explain_schema(found: int) -> str:
 
 
 def _stored_spec(database: Database) -> ChainSpec:
+    content = _needed(database.get(keys.META_SPEC), "chain spec")
     try:
-        return ChainSpec.from_json(_needed(database.get(keys.META_SPEC), "chain spec"))
+        return ChainSpec.from_json(content)
     except LocalError as error:
         raise StorageCorrupt(f"the stored chain spec is garbled: {error}") from None
 

@@ -13,6 +13,7 @@ What LevelDB needs to be trusted (each point was seen to go wrong without it):
 """
 
 import contextlib
+import errno
 import itertools
 import threading
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,8 @@ from typing import Final, Protocol
 
 import plyvel
 
-from genesis.errors import LocalError, StorageCorrupt
+from genesis.errors import LocalError, StorageCorrupt, StorageUnavailable
+from node.os_errors import exists, explain, number_of, told
 
 _ITERATE_CHUNK: Final = 256
 CACHE_BYTES: Final = 64 * 1024 * 1024
@@ -32,7 +34,8 @@ million accounts and random reads a quarter of that was touched (`make bench-mem
 
 
 class Reader(Protocol):
-    """Read access; safe from several threads. Raises StorageCorrupt when a checksum fails."""
+    """Read access; safe from several threads. Raises StorageCorrupt when a checksum fails, and
+    StorageUnavailable when the disk can't be read."""
 
     def get(self, key: bytes) -> bytes | None: ...
 
@@ -55,7 +58,10 @@ class Database(Reader, Protocol):
     """A key-value database with atomic batches."""
 
     def write_batch(self, writes: Mapping[bytes, bytes | None], *, sync: bool = True) -> None:
-        """Put (or, for None, delete) all keys or none of them. With `sync` it is on the disk when the call returns."""
+        """Put (or, for None, delete) all keys or none of them. With `sync` it is on the disk when the call returns.
+
+        Raises StorageUnavailable if the disk refuses.
+        """
         ...
 
     def snapshot(self) -> Snapshot: ...
@@ -139,7 +145,7 @@ class LevelSnapshot:
             try:
                 return self._raw.get(key, verify_checksums=True)
             except plyvel.Error as error:
-                raise _corrupt(error) from None
+                raise _failed("read", error) from None
 
     def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         return self._read(prefix=prefix)
@@ -164,7 +170,7 @@ class LevelSnapshot:
             try:
                 return list(itertools.islice(iterator, _ITERATE_CHUNK))
             except plyvel.Error as error:
-                raise _corrupt(error) from None
+                raise _failed("read", error) from None
 
     def close(self) -> None:
         self._gate.release(self._raw)
@@ -178,7 +184,7 @@ class LevelDatabase:
 
         Raises LocalError if it isn't there or can't be used, StorageCorrupt if it is damaged.
         """
-        entries = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+        entries = _names_in(path)
         if "CURRENT" not in entries:
             if entries - {"LOCK", "LOG", "LOG.old"}:
                 raise StorageCorrupt(
@@ -187,8 +193,9 @@ class LevelDatabase:
                 )
             if not create:
                 raise LocalError(f"there is no chain database in {path}; run `openledger init` first")
-        try:
+        with told(f"make {path}"):
             path.mkdir(parents=True, exist_ok=True)
+        try:
             self._db = plyvel.DB(
                 str(path),
                 create_if_missing=create,
@@ -198,8 +205,6 @@ class LevelDatabase:
                 max_open_files=OPEN_FILES_MAX,
                 bloom_filter_bits=10,
             )
-        except OSError as error:
-            raise LocalError(f"cannot open the chain database in {path}: {error.strerror}") from None
         except plyvel.Error as error:
             raise _open_error(path, error) from None
         self._gate = _Gate()
@@ -209,7 +214,7 @@ class LevelDatabase:
             try:
                 return self._db.get(key, verify_checksums=True)
             except plyvel.Error as error:
-                raise _corrupt(error) from None
+                raise _failed("read", error) from None
 
     def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         snapshot = self.snapshot()
@@ -234,12 +239,8 @@ class LevelDatabase:
                             batch.delete(key)
                         else:
                             batch.put(key, value)
-            except plyvel.CorruptionError as error:
-                raise _corrupt(error) from None
             except plyvel.Error as error:
-                raise StorageCorrupt(
-                    f"the chain database cannot be written ({_text(error)}); is the disk full?"
-                ) from None
+                raise _failed("write", error) from None
 
     def snapshot(self) -> LevelSnapshot:
         with self._gate:
@@ -256,22 +257,35 @@ class LevelDatabase:
             self._db.close()
 
 
-def _text(error: Exception) -> str:
-    raw = error.args[0] if error.args else ""
-    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+def _names_in(path: Path) -> set[str]:
+    """What a directory holds, nothing if there is none. Raises LocalError if it can't be read."""
+    if not exists(path):
+        return set()
+    with told(f"read the chain database in {path}"):
+        return {entry.name for entry in path.iterdir()}
 
 
-def _corrupt(error: Exception) -> StorageCorrupt:
-    return StorageCorrupt(
-        f"the chain database is damaged ({_text(error)}); nothing was repaired: restore the data directory from a backup, "
-        "or delete its chain folder (keep keys and sign record) to sync again from peers"
-    )
+def _is_refused(error: plyvel.Error) -> bool:
+    """True if the system refused; False if content was read and is wrong, leads nowhere, or a file of the database is gone."""
+    return isinstance(error, plyvel.IOError) and number_of(error) not in (errno.ENOENT, errno.EINVAL)
+
+
+def _failed(doing: str, error: plyvel.Error) -> StorageUnavailable | StorageCorrupt:
+    if _is_refused(error):
+        return StorageUnavailable(f"cannot {doing} the chain database: {explain(error)}")
+    return _corrupt(error)
 
 
 def _open_error(path: Path, error: plyvel.Error) -> LocalError | StorageCorrupt:
-    text = _text(error)
-    if "lock" in text.lower() and isinstance(error, plyvel.IOError):
+    if not _is_refused(error):
+        return _corrupt(error)
+    if number_of(error) == errno.EAGAIN or "already held by process" in str(error):
         return LocalError(f"the chain database {path} is in use by another process; stop it first")
-    if "Permission denied" in text or "No space left" in text:
-        return LocalError(f"cannot open the chain database {path}: {text}")
-    return _corrupt(error)
+    return LocalError(f"cannot open the chain database {path}: {explain(error)}")
+
+
+def _corrupt(error: plyvel.Error) -> StorageCorrupt:
+    return StorageCorrupt(
+        f"the chain database is damaged ({explain(error)}); nothing was repaired: restore the data directory from a backup, "
+        "or delete its chain folder (keep keys and sign record) to sync again from peers"
+    )

@@ -10,25 +10,31 @@ from pathlib import Path
 from types import TracebackType
 
 from genesis.errors import LocalError
+from node.os_errors import told
 
 LOCK_FILE = "LOCK"
 
 
 class DirectoryLock:
-    """Holds `<directory>/LOCK` from creation until `release`. Raises LocalError if another process holds it."""
+    """Holds `<directory>/LOCK` from creation until `release`. Raises LocalError if another process holds it, or if it can't
+    be used."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / LOCK_FILE
-        try:
+        with told(f"use the data directory {directory}"):
             directory.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise LocalError(f"cannot use the data directory {directory}: {error.strerror}") from None
+            try:
+                self._take(directory)
+            except BaseException:
+                self.release()
+                raise
+
+    def _take(self, directory: Path) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._file)
             who = f" (process {holder})" if holder.isdecimal() else ""
             raise LocalError(f"the data directory {directory} is in use by another node{who}; stop it first") from None
         os.ftruncate(self._file, 0)

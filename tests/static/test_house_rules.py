@@ -209,3 +209,15 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b"], ["b", "c"], ["c", "a"]]
     found = circles(graph())
     assert not found, "\n".join(f"{name} imports {', '.join(others)}" for name, *others in found)
+
+
+def test_one_place_words_what_the_operating_system_refuses() -> None:
+    """`strerror` is None for LevelDB's errors, and alone it says nothing about what to do."""
+    wrong = [
+        where(path, node.lineno)
+        for path in modules("node")
+        if path.name != "os_errors.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "strerror"
+    ]
+    assert not wrong, "\n".join(wrong)

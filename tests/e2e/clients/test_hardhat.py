@@ -14,7 +14,7 @@ from packages import HERE, NotAvailableError, install
 
 pytestmark = pytest.mark.e2e
 
-WANTED = "OPENLEDGER_TEST_HARDHAT"
+WANTED = "TEST_WITH_HARDHAT"
 
 
 @pytest.mark.skipif(os.environ.get(WANTED) != "1", reason="330 MB of packages: make test-hardhat")

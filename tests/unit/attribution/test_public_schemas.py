@@ -18,7 +18,7 @@ from node.rpc.exports import croissant, spdx
 from tests.unit.attribution.test_audit import summary_of
 from tests.unit.attribution.world import ALICE, BOB, World, words
 
-WANTED = "OPENLEDGER_TEST_EXPORTS"
+WANTED = "TEST_WITH_EXPORTS"
 PACKAGES = ("mlcroissant==1.1.1", "spdx-python-model==0.0.6")
 FOLDER = Path(__file__).parents[3] / "build" / "export-validators"
 CROISSANT_READER = """

@@ -16,7 +16,7 @@ from consensus.events import (
 )
 from consensus.messages import Step
 from consensus.wal import MARK, HeldBlock, PolkaSeen, Record, SitsOut, Wal, encode_record, read_records
-from genesis.errors import StorageCorrupt
+from genesis.errors import StorageCorrupt, StorageUnavailable
 from genesis.primitives import Hash32, Height, Round
 from node.wal_file import WalFile
 from tests.unit.consensus.support import (
@@ -159,5 +159,5 @@ def test_the_file_appends_syncs_cuts_and_lives_on(tmp_path: Path) -> None:
 
 
 def test_a_log_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageCorrupt, match="can't be used"):
+    with pytest.raises(StorageUnavailable, match="cannot open the consensus log"):
         WalFile(tmp_path / "missing" / "wal")

@@ -234,6 +234,14 @@ def test_bodies_that_do_not_fit_are_refused() -> None:
         run(last_commit=other)
     with pytest.raises(InvalidBlock, match="last commit: it is for height 0"):
         run(last_commit=EMPTY_COMMIT)
+    for elsewhere in (
+        replace(block.last_commit, block_hash=chain.blocks[0].header.hash),
+        replace(other, block_hash=ZERO_HASH),
+    ):
+        with pytest.raises(InvalidBlock, match="last commit: it is for height 3, block 0x"):
+            run(last_commit=elsewhere)
+        with pytest.raises(InvalidBlock, match="last commit: it is for height 3, block 0x"):
+            chain.build([], last_commit=elsewhere)
     with pytest.raises(InvalidBlock, match="one place per validator"):
         run(last_commit=replace(block.last_commit, signatures=block.last_commit.signatures[:3]))
     first = Chain()

@@ -171,6 +171,34 @@ def test_wei_from_nowhere_stop_the_node() -> None:
         Chain(natives=(Forger(),)).build()
 
 
+def test_a_native_contract_that_gives_up_less_than_nothing_stops_the_node() -> None:
+    class Taker(FeeContract):
+        def end_block(self, state: Any) -> Wei:
+            return Wei(-1)
+
+    with pytest.raises(InvariantError, match="gives up -1 wei"):
+        Chain(natives=(Taker(),)).build()
+
+
+def test_a_staking_account_that_owes_more_than_it_holds_stops_the_node() -> None:
+    """One wei is missing beside an escrow: the stake itself would still be there."""
+
+    class Thief(FeeContract):
+        def end_block(self, state: Any) -> Wei:
+            state.set_balance(ADDRESSES[0], state.get_balance(ADDRESSES[0]) - 1_000)
+            state.set_balance(STAKING_ADDRESS, state.get_balance(STAKING_ADDRESS) - self.stolen)
+            return Wei(1_000)
+
+        stolen = 0
+
+    thief = Thief()
+    chain = Chain(natives=(thief,))
+    chain.build()  # nobody is paid in block 1, so the thousand stay in the escrow
+    thief.stolen = 1
+    with pytest.raises(InvariantError, match=r"the staking account holds .* wei and owes"):
+        chain.build()
+
+
 def test_an_unexpected_failure_at_the_end_of_a_block_stops_the_node() -> None:
     class Broken(FeeContract):
         def end_block(self, state: Any) -> Wei:

@@ -9,12 +9,14 @@ from eth.abc import ComputationAPI
 from eth.exceptions import Revert
 from eth_account import Account
 
+from evm_runtime import transition
 from evm_runtime.fork import computation_class
 from evm_runtime.precompiles import OSAKA_PRECOMPILES, PRAGUE_PRECOMPILES
 from evm_runtime.runtime import CallRequest
 from evm_runtime.transaction import decode_transaction
 from evm_runtime.transition import DELEGATION_PREFIX, contract_address
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, ForkActivation
+from genesis.crypto import address_of_private_key
 from genesis.errors import InvalidTransaction, InvariantError
 from genesis.primitives import Address, Hash32, Wei, keccak256
 from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, KEYS, Chain, contract, make_spec, signed
@@ -317,6 +319,31 @@ def test_authorizations_are_set_cleared_and_skipped_one_by_one() -> None:
     assert state.storage(ADDRESSES[1], 0) == int.from_bytes(ADDRESSES[1], "big")
     chain.advance(signed(1, nonce=1, to=FRESH, gas=100_000, authorizationList=[authorize(1, bytes(20), nonce=2)]))
     assert chain.runtime.state().code(ADDRESSES[1]) == b"" and chain.runtime.state().nonce(ADDRESSES[1]) == 3
+
+
+def test_an_authority_with_code_of_its_own_is_skipped() -> None:
+    key = b"\x09" * 32
+    authority, code = address_of_private_key(key), asm(7, 0, "SSTORE")
+    chain = Chain(make_spec(contract(CODE, asm(1, 0, "SSTORE")), contract(authority, code)))
+    given = Account.sign_authorization({"chainId": CHAIN_ID, "address": "0x" + CODE.hex(), "nonce": 1}, key)
+    chain.advance(signed(0, nonce=0, to=authority, gas=200_000, authorizationList=[given]))
+    state = chain.runtime.state()
+    assert (state.code(authority), state.nonce(authority), state.storage(authority, 0)) == (code, 1, 7)
+
+
+@pytest.mark.parametrize("lack", [MemoryError, RecursionError])
+def test_a_machine_that_can_not_execute_stops_and_gives_no_outcome(
+    monkeypatch: pytest.MonkeyPatch, lack: type[Exception]
+) -> None:
+    """Another machine may have the memory: an outcome here would differ from its."""
+
+    def fail(*_arguments: object) -> None:
+        raise lack
+
+    chain = Chain(make_spec(contract(CODE, asm(1, 0, "SSTORE"))))
+    monkeypatch.setattr(transition, "_execute", fail)
+    with pytest.raises(InvariantError, match=f"this machine can't execute transaction 0x.*: {lack.__name__}"):
+        chain.build([signed(0, nonce=0, to=CODE, gas=100_000)])
 
 
 def test_authorizations_outlive_a_reverting_message() -> None:

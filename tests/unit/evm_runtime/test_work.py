@@ -67,6 +67,16 @@ def test_the_limit_is_exact_and_what_passes_it_is_out_of_gas_and_undone() -> Non
         assert db.get_nonce(ADDRESSES[0]) == 1
 
 
+def test_a_plain_transfer_takes_no_shortcut_past_the_limit() -> None:
+    chain = Chain()
+    tx = signed(0, nonce=0, to=ADDRESSES[1], value=5)
+    sent, _ = outcome_of(chain, tx, work.TRANSACTION_WORK)
+    assert sent.succeeded
+    refused, db = outcome_of(chain, tx, work.TRANSACTION_WORK - 1)
+    assert not refused.succeeded and isinstance(refused.error, OutOfWork)
+    assert db.get_balance(ADDRESSES[1]) == chain.runtime.state().balance(ADDRESSES[1])
+
+
 def test_no_caller_can_catch_it() -> None:
     """A contract that calls a hungry one with little gas, and would note that the call failed."""
     catcher = asm(0, 0, 0, 0, 0, HUNGRY, 20_000_000, "CALL", "ISZERO", 0, "SSTORE")

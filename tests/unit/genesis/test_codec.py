@@ -2,12 +2,13 @@
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import msgpack
 import pytest
 import rlp
 
-from genesis.codec import decode, decode_json, decode_rlp, encode, encode_rlp
+from genesis.codec import RLP_DEPTH_MAX, decode, decode_json, decode_rlp, encode, encode_rlp
 from genesis.errors import WireError
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Hash32, Height, Round, Signature
 from genesis.types import (
@@ -179,6 +180,58 @@ def test_deep_rlp_is_refused_before_the_decoder_recurses() -> None:
         data = encode_rlp_list(data)
     with pytest.raises(WireError, match="nested more than"):
         decode_rlp(data, size_max=1 << 20)
+
+
+@pytest.mark.parametrize("beside", [b"", b"x", b"y" * 60, b"z" * 300])
+def test_the_depth_that_is_refused_does_not_depend_on_the_shape(beside: bytes) -> None:
+    """Short and long lists, with and without something beside the next one, in front of it and behind."""
+    for before, after in ((False, False), (True, False), (False, True), (True, True)):
+        nested: Any = []
+        for depth in range(2, RLP_DEPTH_MAX + 3):
+            nested = [*[beside] * before, nested, *[beside] * after]
+            data = encode_rlp(nested)
+            if depth <= RLP_DEPTH_MAX:
+                assert decode_rlp(data, size_max=1 << 20) == nested
+            else:
+                with pytest.raises(WireError, match=f"nested more than {RLP_DEPTH_MAX} deep"):
+                    decode_rlp(data, size_max=1 << 20)
+
+
+def test_many_lists_beside_each_other_are_not_deep() -> None:
+    for each in ([], [b"x"], [b"y" * 60], [b"z" * 300], [b"y" * 60, [b"z" * 300]]):
+        value = [each] * 50
+        assert decode_rlp(encode_rlp(value), size_max=1 << 20) == value
+
+
+def test_random_structures_are_refused_by_their_depth_alone() -> None:
+    seed = 7
+    generator = random.Random(seed)
+
+    def made(depth_left: int) -> Any:
+        if not depth_left or generator.random() < 0.3:
+            return generator.randbytes(generator.choice([0, 1, 2, 54, 55, 56, 57, 255, 256, 257]))
+        return [made(depth_left - 1) for _ in range(generator.randrange(1, 4))]
+
+    def depth(value: Any) -> int:
+        return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+    depths = set()
+    for _ in range(600):
+        value = made(11)
+        depths.add(depth(value))
+        try:
+            assert decode_rlp(encode_rlp(value), size_max=1 << 24) == value
+            assert depth(value) <= RLP_DEPTH_MAX, f"seed {seed}"
+        except WireError:
+            assert depth(value) > RLP_DEPTH_MAX, f"seed {seed}"
+    assert {RLP_DEPTH_MAX, RLP_DEPTH_MAX + 1} <= depths
+
+
+def test_the_cap_of_rlp_comes_before_the_decoder() -> None:
+    data = encode_rlp([b"x" * 60])
+    assert decode_rlp(data, size_max=len(data)) == [b"x" * 60]
+    with pytest.raises(WireError, match=f"a thing: {len(data)} bytes, at most {len(data) - 1} are allowed"):
+        decode_rlp(data, size_max=len(data) - 1, what="a thing")
 
 
 def encode_rlp_list(payload: bytes) -> bytes:

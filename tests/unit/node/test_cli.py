@@ -123,7 +123,7 @@ def test_config_show_says_what_holds_and_why(tmp_path: Path) -> None:
     done = run("config", "show", "--datadir", tmp_path, "--p2p.port", 9, "--json", OPENLEDGER_HTTP_ADDR="10.0.0.1")
     settings = json.loads(done.stdout)["settings"]
     assert settings["http.port"] == {"value": 1, "source": "config.toml"}
-    assert settings["http.addr"] == {"value": "10.0.0.1", "source": "environment OPENLEDGER_HTTP_ADDR"}
+    assert settings["http.addr"] == {"value": ["10.0.0.1"], "source": "environment OPENLEDGER_HTTP_ADDR"}
     assert settings["p2p.port"] == {"value": 9, "source": "flag --p2p.port"}
     text = run("config", "show", OPENLEDGER_DATADIR=str(tmp_path)).stdout
     assert f"# data directory: {tmp_path}" in text

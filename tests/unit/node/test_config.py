@@ -13,7 +13,7 @@ def test_flag_before_environment_before_file_before_default(tmp_path: Path) -> N
     environment = {"OPENLEDGER_HTTP_PORT": "2", "OPENLEDGER_HTTP_ADDR": "environment"}
     settings = resolve(tmp_path, {"http.port": "3"}, environment)
     assert (settings["http.port"], settings.values["http.port"].source) == (3, "flag --http.port")
-    assert settings["http.addr"] == "environment"
+    assert settings["http.addr"] == ("environment",)
     assert settings.values["http.addr"].source == "environment OPENLEDGER_HTTP_ADDR"
     assert (settings["log.level"], settings.values["log.level"].source) == ("debug", "config.toml")
     assert settings["halt_height"] == 3
@@ -30,7 +30,7 @@ def test_flag_before_environment_before_file_before_default(tmp_path: Path) -> N
         ("[http]\nport = true\n", r"http.port \(config.toml\): expected a whole number"),
         ('[http]\nport = "x"\n', r"expected a whole number, found 'x'"),
         ("[http]\nport = -1\n", "not negative"),
-        ("[http]\naddr = 1\n", r"http.addr \(config.toml\): expected text"),
+        ("[http]\naddr = 1\n", r"http.addr \(config.toml\): expected a list"),
         ("[http]\napi = [1]\n", "expected a list of texts"),
         ('[log]\nformat = "xml"\n', "expected one of text, json"),
         ("[http\n", "cannot be read"),

@@ -93,9 +93,9 @@ async def test_metrics_are_served_and_a_bad_client_harms_nobody(tmp_path: Path) 
     port = listeners[0].socket.getsockname()[1]
     await listeners[0].aclose()
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve_metrics, metrics, "127.0.0.1", port)
+        await nursery.start(serve_metrics, metrics, ("127.0.0.1",), port)
         with pytest.raises(LocalError, match=str(port)):
-            await serve_metrics(metrics, "127.0.0.1", port)
+            await serve_metrics(metrics, ("127.0.0.1",), port)
         await ask(port, b"x" * 20_000)
         silent = await trio.open_tcp_stream("127.0.0.1", port)
         await silent.aclose()
