@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+import pytest
 import trio
 
 from consensus.application import HeightContext, PastHeight, ProposalRequest
@@ -13,7 +14,7 @@ from consensus.engine import Engine
 from consensus.messages import BlockRequest, ConsensusMessage
 from consensus.wal import Wal
 from genesis.chain_spec import BlockParams, ConsensusParams
-from genesis.errors import InvalidBlock, InvariantError, PeerFault
+from genesis.errors import InvalidBlock, InvariantError, PeerFault, StorageUnavailable
 from genesis.primitives import Address, Hash32, Height
 from genesis.types import Block, Commit, VoteType
 from tests.unit.consensus.support import (
@@ -351,6 +352,19 @@ async def test_a_quorum_for_what_this_node_finds_invalid_stops_it() -> None:
         await until(lambda: errors)
         nursery.cancel_scope.cancel()
     assert "invalid" in str(errors[0])
+
+
+async def test_a_log_that_cannot_be_written_stops_it_with_its_own_words() -> None:
+    """It is the machine's refusal, not a contradiction of the node's."""
+
+    class FullDisk(MemoryLog):
+        def append(self, data: bytes) -> None:
+            raise StorageUnavailable("cannot write the consensus log: the disk is full")
+
+    (node,) = machines(1)
+    node.log = FullDisk()
+    with pytest.raises(StorageUnavailable, match="the disk is full"):
+        await node.run()
 
 
 async def test_a_block_with_another_body_is_no_block_at_all() -> None:

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import trio_test
 
-from genesis.errors import LocalError, StorageCorrupt
+from genesis.errors import LocalError, StorageCorrupt, StorageUnavailable
 from node.rpc.config import RpcConfig
 from node.rpc.server import serve
 from node.rpc.wire import Wire
@@ -345,3 +345,15 @@ async def test_writing_to_a_connection_that_is_gone() -> None:
     await trio.aclose_forcefully(stream)
     for listener in listeners:
         await listener.aclose()
+
+
+@trio_test
+async def test_a_disk_that_refuses_is_answered_without_its_paths_and_survived() -> None:
+    """No caller can stop a node that is short of descriptors."""
+    node = FakeNode()
+    node.chain.append()
+    async with running(node) as client:
+        node.chain.bug = StorageUnavailable("cannot read the chain database: /data/chain/5.ldb: Too many open files")
+        assert await client.error("eth_getBlockByNumber", "0x0") == (-32603, "this node's disk can't be read")
+        node.chain.bug = None
+        assert (await client.call("eth_getBlockByNumber", "0x0", False))["number"] == "0x0"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from evm_runtime.native.storage import Value
+from evm_runtime.staking import parameters
 from genesis.chain_spec import STAKING_ADDRESS, check_parameters
-from genesis.errors import InvalidBlock, LocalError
+from genesis.errors import InvalidBlock, LocalError, StorageUnavailable
 from genesis.governance import GOVERNED, with_values
 from tests.unit.evm_runtime.chain import ADDRESSES, make_spec
 from tests.unit.staking.test_staking import reverts
@@ -259,3 +261,19 @@ def number(text: str) -> int:
 def test_with_values_refuses_what_it_does_not_know() -> None:
     with pytest.raises(LocalError, match="can't be changed by vote"):
         with_values(make_spec().parameters, {"block.bytes_max": 1})
+
+
+def test_a_state_that_cannot_be_read_is_no_answer_about_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal of a disk is a LocalError, like that of a value out of bounds: as an answer it would split the chain."""
+
+    class Unreadable(Value):
+        def get(self, *_arguments: object) -> int:
+            raise StorageUnavailable("the disk is full")
+
+    in_force = World(VOTED).chain.runtime.parameters
+    assert in_force().staking.jail_ms == PARAMS.jail_ms
+    world = World(VOTED)
+    monkeypatch.setattr(parameters.InForce, "at", lambda self, _slots: self._base)
+    monkeypatch.setattr(parameters, "VALUES", Unreadable(39))
+    with pytest.raises(StorageUnavailable):
+        world.view("propose", OLD[0], "staking.jail_ms", 5_000)
