@@ -8,9 +8,10 @@
     ├── InvalidBlock        a block, proposal, vote or commit that breaks a rule of the chain
     ├── WireError           bytes from outside that are not the canonical encoding of what was expected
     ├── StorageCorrupt      FATAL: what the disk holds contradicts itself
+    ├── StorageFailed       FATAL: the system refuses to read or write what must be kept, whatever that is
     └── InvariantError      FATAL: the node contradicts itself; it stops rather than go on
 
-Only the two fatal errors may stop a node. Everything else is answered, logged and survived.
+Only the fatal errors may stop a node. Everything else is answered, logged and survived.
 """
 
 
@@ -48,6 +49,10 @@ class FatalError(OpenLedgerError):
 
 class StorageCorrupt(FatalError):
     """Stored data is missing, garbled, or contradicts other stored data."""
+
+
+class StorageFailed(FatalError):
+    """The operating system would not read, write or sync what this node must remember."""
 
 
 class InvariantError(FatalError):

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from genesis.errors import StorageCorrupt
+from genesis.errors import StorageFailed
 
 
 class WalFile:
-    """One append-only file, mode 0600. A disk that fails raises StorageCorrupt: a node that can't remember must stop."""
+    """One append-only file, mode 0600. A disk that fails raises StorageFailed: a node that can't remember must stop."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -18,8 +18,12 @@ class WalFile:
             raise _failed(path, error) from error
 
     def read_all(self) -> bytes:
+        """From the descriptor that is held: none is needed to read."""
         try:
-            return self._path.read_bytes()
+            found, size = bytearray(), os.fstat(self._fd).st_size
+            while len(found) < size and (data := os.pread(self._fd, size - len(found), len(found))):
+                found += data
+            return bytes(found)
         except OSError as error:
             raise _failed(self._path, error) from error
 
@@ -48,14 +52,17 @@ class WalFile:
         os.close(self._fd)
 
 
-def sync_directory(path: Path) -> None:
-    """Make names in a directory durable: a new file's name is not until its directory is."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_directory(directory: Path | int) -> None:
+    """Make names in a directory (or its descriptor) durable: a new file's name is not until its directory is."""
+    if isinstance(directory, int):
+        os.fsync(directory)
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def _failed(path: Path, error: OSError) -> StorageCorrupt:
-    return StorageCorrupt(f"the consensus log {path} can't be used: {error.strerror or error}")
+def _failed(path: Path, error: OSError) -> StorageFailed:
+    return StorageFailed(f"the consensus log {path} can't be used: {error.strerror or error}")
