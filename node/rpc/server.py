@@ -9,6 +9,7 @@ import errno
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 import trio
@@ -32,6 +33,7 @@ from node.rpc.wallet import Wallet
 from node.rpc.websocket import run_session
 from node.rpc.wire import Deadline, Watch, Wire
 from node.rpc.workers import Workers
+from p2p.accepting import accept_forever
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ Page = Callable[[], Awaitable[tuple[str, bytes]]]
 Address = tuple[str, int]
 
 _CONTENT_TYPES: Final = ("application/json", "application/json-rpc", "application/jsonrequest")
+_REFUSED_AT_ONCE: Final = 16
+"""Connections beyond the limit that are told so; more are not accepted."""
 _QUIET: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
 
@@ -73,7 +77,8 @@ async def serve(
         nursery.start_soon(server.watch.run)
         nursery.start_soon(server.pump.run)
         nursery.start_soon(services.workers.run)
-        nursery.start_soon(trio.serve_listeners, server.connection, listeners)
+        places = config.limits.connections_max + _REFUSED_AT_ONCE
+        nursery.start_soon(partial(accept_forever, places=places, what="JSON-RPC"), listeners, server.connection)
         task_status.started(tuple(_address(listener) for listener in listeners))
         try:
             await trio.sleep_forever()
