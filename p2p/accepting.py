@@ -58,4 +58,4 @@ async def accept_forever(listeners: Sequence[trio.SocketListener], handler: Hand
                 nursery.start_soon(accept, listener)
     finally:
         for listener in listeners:
-            await trio.aclose_forcefully(listener)
+            listener.socket.close()
