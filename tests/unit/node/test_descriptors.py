@@ -1,6 +1,7 @@
 """Descriptors and threads: who gets how many, and that nothing takes threads that are everybody's."""
 
 import ast
+import logging
 import resource
 import subprocess
 import sys
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_json_rpc_gets_what_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
     assert connections_for(descriptors.WANTED, 1_024) == 1_024
     assert not caplog.records
     assert connections_for(1_024, 1_024) == 1_024 - KEPT

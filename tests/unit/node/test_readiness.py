@@ -177,6 +177,7 @@ def test_each_blow_to_a_validator_is_told_once_and_its_end_too(caplog: pytest.Lo
 
 
 def test_a_key_that_nobody_registered_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
     duty = Duty(make_signer(keys_in_set_order(4)[0], MemoryRecord()))
     duty.look(replace(record_of(), owner=type(ADDRESS)(bytes(20)), kept_bps=0), is_member=False)
     (line,) = [record.getMessage() for record in caplog.records]
@@ -184,6 +185,7 @@ def test_a_key_that_nobody_registered_is_told(caplog: pytest.LogCaptureFixture) 
 
 
 def test_proof_of_its_own_equivocation_ends_the_signing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
     signer = make_signer(keys_in_set_order(4)[0], MemoryRecord())
     duty, metrics = Duty(signer), NodeMetrics()
     metrics._duty = duty
