@@ -38,7 +38,7 @@ CONSENSUS: Final = Threads("consensus", 8)
 GOSSIP: Final = Threads("transactions of peers", 2)
 SERVING: Final = Threads("blocks for peers", 4)
 FEED: Final = Threads("blocks for subscribers", 1)
-UPKEEP: Final = Threads("upkeep", 3)
+UPKEEP: Final = Threads("upkeep", 4)
 """What is done beside, each by one task: warming the index, dropping erased content, compiling, watching the
 validator.
 """
