@@ -7,7 +7,6 @@ out as a list of orders. The order of things is what makes a crash harmless:
 """
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
 
 from consensus import gossip
@@ -33,41 +32,27 @@ from consensus.events import (
     VoteReceived,
     WantBlock,
 )
-from consensus.evidence import EvidencePool
 from consensus.last_commit import LastCommit
+from consensus.member import Node
 from consensus.messages import BlockRequest, RoundState
-from consensus.observer import Observer, VoteIgnored
+from consensus.observer import VoteIgnored
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
 from consensus.peers import PEERS_MAX
-from consensus.ports import MessageSigner
 from consensus.recovery import restore
 from consensus.signer import SigningDelayed, SigningRefused
 from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD, RoundsState, resume, step
 from consensus.timing import timeout_ms
 from consensus.vote_set import PAST_ROUNDS_KEPT
-from consensus.wal import HeldBlock, PolkaSeen, SitsOut, Wal
-from genesis.chain_spec import ConsensusParams
+from consensus.wal import HeldBlock, PolkaSeen, SitsOut
 from genesis.crypto import recover
 from genesis.errors import InvalidBlock, InvariantError, PeerFault, WireError
 from genesis.primitives import NO_ROUND, ZERO_HASH, Address, Hash32, Round, Signature
 from genesis.proposers import Rotation
-from genesis.types import Block, ChainIdentity, Commit, Evidence, Proposal, Vote, VoteType
+from genesis.types import Block, Commit, Evidence, Proposal, Vote, VoteType
 
 EARLY_BLOCKS_MAX: Final = 8
 """Blocks kept aside, at most one per peer: those that overtook their proposal, and second copies of one whose body is not
 checked yet (the first copy may be somebody's forgery)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """What stays the same from height to height. `signer` None: a full node that follows."""
-
-    chain: ChainIdentity
-    params: ConsensusParams
-    signer: MessageSigner | None
-    wal: Wal
-    evidence: EvidencePool
-    observer: Observer
 
 
 class HeightDriver:
@@ -198,12 +183,13 @@ class HeightDriver:
         ):
             return []
         self._check_signature(proposal.digest(chain, state.validators.hash()), proposal.signature, proposal.proposer)
-        if self._is_from_another_me(proposal):
+        if self._node.is_used_elsewhere(proposal):
             return []
         try:
             check_polka(chain, state.validators, proposal)
         except InvalidBlock as error:
             raise PeerFault(str(error)) from None
+        self._node.is_used_elsewhere(*proposal.polka)
         self._node.observer.proposal_taken(proposal.height, proposal.round, own=False)
         return self._feed(ProposalReceived(proposal, received_ms))
 
@@ -218,9 +204,14 @@ class HeightDriver:
             self._node.observer.vote_ignored(VoteIgnored.DUPLICATE)
             return []
         self._check_signature(vote.digest(self._node.chain, state.validators.hash()), vote.signature, vote.validator)
-        if self._is_from_another_me(vote):
+        if self._node.is_used_elsewhere(vote):
             return []
         return self._feed(VoteReceived(vote))
+
+    def take_late(self, vote: Vote) -> None:
+        """A vote of the parent's height: a precommit for it joins its commit."""
+        if self.last_commit.add(vote):
+            self._node.is_used_elsewhere(vote)
 
     def take_commit(self, peer: str, commit: Commit) -> list[Order]:
         """A peer has decided this height: if the commit is good, all that is left is to get the block."""
@@ -230,6 +221,7 @@ class HeightDriver:
                 verify_commit(self._node.chain, state.validators, commit, state.height, commit.block_hash)
             except InvalidBlock as error:
                 raise PeerFault(str(error)) from None
+            self._node.watch_commit(state.validators, commit)
             self._run(CommitReceived(commit))
         if state.decided is None and commit.block_hash not in self.blocks and commit.block_hash in state.wanted:
             self._orders.append(Send(peer, BlockRequest(state.height, commit.block_hash)))
@@ -420,20 +412,6 @@ class HeightDriver:
             raise PeerFault(f"a bad signature: {error}") from None
         if signer != claimed:
             raise PeerFault(f"a message in the name of {claimed.hex()} signed by {signer.hex()}")
-
-    def _is_from_another_me(self, message: Proposal | Vote) -> bool:
-        """True if a second node signs with this node's key: the only safe thing to do is to sign nothing more."""
-        signer = self._node.signer
-        who = message.proposer if isinstance(message, Proposal) else message.validator
-        if signer is None or who != signer.address or signer.covers(message):
-            return False
-        reason = (
-            f"the validator key signed height {message.height}, round {message.round} elsewhere: it is in use on "
-            "another machine, or an old sign record was restored. Stop the other node, then start this one again"
-        )
-        signer.stop(reason)
-        self._node.observer.signing_refused(reason)
-        return True
 
     def _observe_step(self) -> None:
         self._node.observer.step_entered(self.state.height, self.state.round, self.state.step)

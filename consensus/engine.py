@@ -15,10 +15,11 @@ import trio
 
 from consensus.application import Application, HeightContext, ProposalRequest, past_heights
 from consensus.block_rules import check_block, check_time
-from consensus.driver import HeightDriver, Node
+from consensus.driver import HeightDriver
 from consensus.evidence import EvidencePool
 from consensus.evidence_desk import EvidenceDesk
 from consensus.inbox import FutureBuffer, Inbox
+from consensus.member import Node
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState
 from consensus.observer import Observer, SilentObserver, VoteIgnored
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
@@ -29,7 +30,7 @@ from consensus.wal import Wal
 from genesis.chain_spec import ConsensusParams
 from genesis.errors import FatalError, InvalidBlock, InvariantError, PeerFault
 from genesis.primitives import Height, Round
-from genesis.types import Block, ChainIdentity, Commit, DuplicateProposal, DuplicateVote, Proposal, Vote
+from genesis.types import Block, ChainIdentity, Commit, DuplicateProposal, DuplicateVote, Proposal, ValidatorSet, Vote
 
 GOSSIP_INTERVAL_MS: Final = 400
 LAG_CHECK_MS: Final = 80
@@ -128,6 +129,10 @@ class Engine:
             self._pauses -= 1
             if not self._pauses:
                 self._resumed.set()
+
+    def watch_commit(self, validators: ValidatorSet | None, commit: Commit) -> None:
+        """Look at a checked commit, as of a synced block: a signature of its key that is not its own ends the signing."""
+        self._node.watch_commit(validators, commit)
 
     @property
     def position(self) -> tuple[Height, Round] | None:
@@ -242,7 +247,7 @@ class Engine:
         elif message.height < height and isinstance(message, Vote):
             self._node.observer.vote_ignored(VoteIgnored.LATE)
             if message.height == height - 1:
-                driver.last_commit.add(message)
+                driver.take_late(message)
 
     def _take_block(self, peer: str, block: Block) -> None:
         driver = self._current()
@@ -364,6 +369,7 @@ class Engine:
         try:
             past = await past_heights(self._app, block.evidence)
             check_block(self._chain, driver.context, block, past)
+            self.watch_commit(driver.context.last_validators, block.last_commit)
             await self._app.process_proposal(block)
         except InvalidBlock as error:
             _log.warning("%s is invalid: %s", _words(block), error)

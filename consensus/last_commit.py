@@ -15,14 +15,14 @@ class LastCommit:
         self._base = context.last_commit
         self._signatures = list(context.last_commit.signatures)
 
-    def add(self, vote: Vote) -> None:
-        """Take a late precommit; other votes are ignored. Raises PeerFault for a bad signature."""
+    def add(self, vote: Vote) -> bool:
+        """Take a late precommit; False for any other vote, which is ignored. Raises PeerFault for a bad signature."""
         position = (self._base.height, self._base.round, self._base.block_hash)
         if vote.kind is not VoteType.PRECOMMIT or (vote.height, vote.round, vote.block_hash) != position:
-            return
+            return False
         place = None if self._validators is None else self._validators.index(vote.validator)
         if self._validators is None or place is None or self._signatures[place]:
-            return
+            return False
         try:
             signer = recover(vote.digest(self._chain, self._validators.hash()), vote.signature)
         except WireError as error:
@@ -30,6 +30,7 @@ class LastCommit:
         if signer != vote.validator:
             raise PeerFault("a late precommit signed by somebody else")
         self._signatures[place] = bytes(vote.signature)
+        return True
 
     def commit(self) -> Commit:
         return Commit(self._base.height, self._base.round, self._base.block_hash, tuple(self._signatures))

@@ -62,6 +62,10 @@ class Observer(Protocol):
         """The signer refused; the node stays silent for this position."""
         ...
 
+    def signing_stopped(self, reason: str) -> None:
+        """This node signs nothing more until it is started anew: its key is in use elsewhere."""
+        ...
+
 
 class SilentObserver:
     """Observes nothing."""
@@ -94,6 +98,9 @@ class SilentObserver:
         pass
 
     def signing_refused(self, reason: str) -> None:
+        pass
+
+    def signing_stopped(self, reason: str) -> None:
         pass
 
 

@@ -39,7 +39,7 @@ class MessageSigner(Protocol):
     ) -> Proposal: ...
 
     def covers(self, message: SignedMessage) -> bool:
-        """False if `message`, signed with this key, is newer than anything this signer signed."""
+        """False if `message`, signed with this key, can't be this signer's own: it is newer, or says something else."""
         ...
 
     def stop(self, reason: str) -> None:

@@ -15,7 +15,7 @@ from genesis.limits import CONSENSUS_MESSAGE_BYTES_MAX
 from genesis.primitives import Address, Hash32, Height, Round, Signature
 from genesis.types import ChainIdentity, Commit, Proposal, ValidatorSet, Vote, VoteType, check_height_round, sign_digest
 
-_RECORD_BYTES_MAX: Final = CONSENSUS_MESSAGE_BYTES_MAX + 1024
+RECORD_BYTES_MAX: Final = CONSENSUS_MESSAGE_BYTES_MAX + 1024
 
 SignedMessage = Proposal | Vote
 
@@ -126,8 +126,8 @@ class Signer:
         return proposal
 
     def covers(self, message: SignedMessage) -> bool:
-        """False if `message`, signed with this key, is newer than anything this signer signed: the key is used elsewhere."""
-        return self.last is not None and position_of(message) <= self.last.position
+        """False if `message`, signed with this key, can't be this signer's own: the key is used elsewhere."""
+        return covers(self.last, message)
 
     def stop(self, reason: str) -> None:
         """Refuse everything from now on, until the node is started anew."""
@@ -152,26 +152,45 @@ class Signer:
         self.last = record
 
 
+def covers(last: SignRecord | None, message: SignedMessage) -> bool:
+    """Can a record's signer have signed `message`: is it older than the record, or what the record holds?
+
+    Raises StorageCorrupt if the record is garbled.
+    """
+    if last is None or position_of(message) != last.position:
+        return last is not None and position_of(message) < last.position
+    return _says(message) == _says(last.signed())
+
+
+def vote_in(commit: Commit, validators: ValidatorSet, address: Address) -> Vote | None:
+    """The precommit of `address` in a commit of `validators`; None if there is none."""
+    place = validators.index(address)
+    if place is None or not commit.signatures[place]:
+        return None
+    signature = Signature(commit.signatures[place])
+    return Vote(VoteType.PRECOMMIT, commit.height, commit.round, commit.block_hash, address, signature)
+
+
 def double_sign_check(
     last: SignRecord | None, address: Address, commits: Iterable[tuple[ValidatorSet, Commit]]
 ) -> None:
-    """Raises LocalError if a recent commit holds a signature of `address` that is newer than its sign record.
+    """Raises LocalError if a recent commit holds a signature of `address` that its sign record does not cover.
 
     Then the key is in use elsewhere, or the record is an old copy: signing would risk being slashed.
     """
-    height = -1 if last is None else last.height
     for validators, commit in commits:
-        place = validators.index(address)
-        if place is not None and commit.height > height and commit.signatures[place]:
+        vote = vote_in(commit, validators, address)
+        if vote is not None and not covers(last, vote):
+            where = "is empty" if last is None else f"ends at height {last.height}, round {last.round}"
             raise LocalError(
-                f"validator {address.hex()} signed block {commit.height}, but its sign record ends at height {height}: is the "
-                "key in use on another machine, or was an old sign record restored? Put the latest record back to go on"
+                f"validator 0x{address.hex()} signed block {commit.height}, but its sign record {where}: is the key in "
+                "use on another machine, or was an old sign record restored? Put the latest record back to go on"
             )
 
 
 def _read_record(data: bytes) -> SignRecord:
     try:
-        record = decode(SignRecord, data, size_max=_RECORD_BYTES_MAX)
+        record = decode(SignRecord, data, size_max=RECORD_BYTES_MAX)
     except WireError as error:
         raise StorageCorrupt(f"the sign record is garbled: {error}") from None
     if record.position != position_of(record.signed()):
@@ -183,6 +202,16 @@ def position_of(message: SignedMessage) -> tuple[Height, Round, Step]:
     """Where a message stands: what is signed later has a higher position."""
     step = Step.PROPOSE if isinstance(message, Proposal) else STEP_OF[message.kind]
     return message.height, message.round, step
+
+
+def author(message: SignedMessage) -> Address:
+    """In whose name a message is signed."""
+    return message.proposer if isinstance(message, Proposal) else message.validator
+
+
+def _says(message: SignedMessage) -> tuple[Hash32, Round | None]:
+    """What is said at a position: whoever says something else there contradicts it."""
+    return message.block_hash, message.valid_round if isinstance(message, Proposal) else None
 
 
 def _words(position: tuple[Height, Round, Step]) -> str:

@@ -25,6 +25,7 @@ from node.body import check_body
 from node.feed import Feed
 from node.mempool_service import MempoolService
 from node.storage.chain_store import ChainStore
+from node.threads import CONSENSUS
 from node.worker import WorkerThread
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class NodeApplication:
         return executed.block
 
     async def check_body(self, block: Block) -> None:
-        await trio.to_thread.run_sync(check_body, block)
+        await CONSENSUS.run(check_body, block)
 
     async def process_proposal(self, block: Block) -> None:
         await self._execute(block, abandon_on_cancel=True)
@@ -103,11 +104,11 @@ class NodeApplication:
         return await self._worker.run(self._context)
 
     async def past_height(self, height: Height) -> PastHeight | None:
-        return await trio.to_thread.run_sync(self._past_height, height)
+        return await CONSENSUS.run(self._past_height, height)
 
     async def is_punishable(self, validator: Address) -> bool:
         state = self._store.runtime.state()
-        return await trio.to_thread.run_sync(state.is_punishable, validator)
+        return await CONSENSUS.run(state.is_punishable, validator)
 
     def has_transactions(self) -> bool:
         return self._mempool.has_executable()
@@ -215,7 +216,7 @@ class NodeApplication:
         tip = self._store.tip()
         raws = {keccak256(raw): raw for raw in block.transactions}
         self._mempool.executing(raws)
-        decoded = await self._mempool.decode_ahead(raws)
+        decoded = await self._mempool.decode_ahead(raws, proposed=True)
 
         def execute() -> ExecutedBlock:
             return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block, decoded)

@@ -11,11 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Final
 
-import trio
-
 from evm_runtime.transaction import ParsedTransaction, Transaction, decode_transaction, parse_transaction
 from genesis.errors import InvalidTransaction, WireError
 from genesis.primitives import Address
+from node.threads import GOSSIP, Threads
 
 THREADS_MAX: Final = 8
 """Parsing is done by one thread and takes a quarter of the time, so more would wait."""
@@ -24,10 +23,11 @@ INLINE_MAX: Final = 8
 
 
 class BatchDecoder:
-    """Decodes transactions of one chain. May be used from any thread."""
+    """Decodes transactions of one chain. May be used from any thread. `kind`: whose threads wait for it."""
 
-    def __init__(self, chain_id: int, threads: int | None = None) -> None:
+    def __init__(self, chain_id: int, kind: Threads = GOSSIP, threads: int | None = None) -> None:
         self._chain_id = chain_id
+        self._kind = kind
         self._threads = threads or min(THREADS_MAX, len(os.sched_getaffinity(0)))
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="recover")  # starts none before it is used
 
@@ -35,7 +35,7 @@ class BatchDecoder:
         """`decode`, on other threads if there are many."""
         if len(raws) <= INLINE_MAX:
             return self.decode(raws)
-        return await trio.to_thread.run_sync(self.decode, raws, abandon_on_cancel=True)
+        return await self._kind.run(self.decode, raws, abandon_on_cancel=True)
 
     def decode(self, raws: Sequence[bytes]) -> list[Transaction]:
         """Those of `raws` that are transactions, in their order. `decode_transaction` says what is wrong with the others."""

@@ -25,6 +25,7 @@ from node.feed import Feed
 from node.interfaces import MempoolContent, MempoolStats
 from node.known_transactions import KnownTransactions, RecentHashes
 from node.mempool import AccountReader, TransactionPool
+from node.threads import CONSENSUS, GOSSIP
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class MempoolService:
         self._rejected = RecentHashes(REJECTED_REMEMBERED)
         self._included = RecentHashes(INCLUDED_REMEMBERED)
         self._known = KnownTransactions()
-        self._decoder = BatchDecoder(chain_id)
+        self._decoder, self._proposal_decoder = BatchDecoder(chain_id, GOSSIP), BatchDecoder(chain_id, CONSENSUS)
         self._proposed: frozenset[Hash32] = frozenset()
         self._deferred: OrderedDict[Hash32, tuple[bytes, str]] = OrderedDict()
         self._allowances: dict[str, tuple[float, float]] = {}
@@ -133,11 +134,14 @@ class MempoolService:
         found = ((value, self._pool.get(value) or self._known.get(value)) for value in hashes)
         return {value: transaction for value, transaction in found if transaction is not None}
 
-    async def decode_ahead(self, raws: Mapping[Hash32, bytes]) -> dict[Hash32, Transaction]:
-        """Decode what is not decoded yet, many at once, and keep it. Returns all of them but those that are no transactions."""
+    async def decode_ahead(self, raws: Mapping[Hash32, bytes], *, proposed: bool = False) -> dict[Hash32, Transaction]:
+        """Decode what is not decoded yet, many at once, and keep it. Returns all but those that are no transactions.
+
+        What is `proposed` does not wait for what peers send.
+        """
         found = self.known(raws)
         missing = [raw for value, raw in raws.items() if value not in found]
-        for transaction in await self._decoder.decode_soon(missing):
+        for transaction in await (self._proposal_decoder if proposed else self._decoder).decode_soon(missing):
             found[transaction.hash] = transaction
             self._known.put(transaction)
         return found

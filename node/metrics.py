@@ -4,6 +4,7 @@ Names follow CometBFT's where it has the same thing. Everything is updated on th
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -19,12 +20,16 @@ from genesis.primitives import NO_ROUND, Address, Height, Round
 from genesis.types import Commit, Evidence, ValidatorSet, Vote
 from node.clock_watch import ClockWatch
 from node.config import host_port
+from node.duty import Duty
 from node.interfaces import NodeStatus, StoredBlock
 from node.mempool_service import MempoolService
 from node.os_errors import explain
+from node.readiness import Readiness
+from p2p.accepting import accept_forever
 
 logger = logging.getLogger(__name__)
 
+REFUSAL_REPEATED_S: Final = 30.0
 REQUEST_BYTES_MAX: Final = 8 * 1024
 REQUEST_TIMEOUT_S: Final = 5.0
 CONNECTIONS_MAX: Final = 16
@@ -91,23 +96,40 @@ class NodeMetrics:
         self._where = (Height(0), NO_ROUND, Step.NEW)
         self._last_time_ms: int | None = None
         self._status: NodeStatus | None = None
+        self._readiness: Readiness | None = None
+        self._duty: Duty | None = None
+        self._refusal = ("", -math.inf)
 
-    def watch(self, status: NodeStatus, mempool: MempoolService) -> None:
+    def watch(
+        self,
+        status: NodeStatus,
+        mempool: MempoolService,
+        readiness: Readiness | None = None,
+        duty: Duty | None = None,
+    ) -> None:
         """Gauges that are read when the node is scraped, and what `/ready` goes by."""
-        self._status = status
+        self._status, self._readiness, self._duty = status, readiness, duty
         self._gauge("openledger_p2p_peers", "Connected peers", status.peer_count)
         self._gauge("openledger_mempool_pending", "Executable transactions", lambda: mempool.stats().pending)
         self._gauge("openledger_mempool_queued", "Transactions behind a nonce gap", lambda: mempool.stats().queued)
         self._gauge("openledger_syncing", "1 while blocks are synced", lambda: int(status.syncing() is not None))
 
     def unready(self) -> str | None:
-        """Why this node should not be asked now: it is behind, or not on the network yet. None if it is ready."""
+        """Why this node should not be asked now; None if it is ready."""
         status = self._status
         if status is None:
             return "the node starts"
+        if self._duty is not None and self._duty.trouble:
+            return self._duty.trouble
         if (progress := status.syncing()) is not None:
             return f"at block {progress.current} of {progress.highest}"
-        return None if status.listening() else "not on the network yet"
+        if not status.listening():
+            return "not on the network yet"
+        return None if self._readiness is None else self._readiness.reason()
+
+    def last_commit(self, commit: Commit, validators: ValidatorSet) -> None:
+        """Who signed the parent, as the newest block says, late ones too: what rewards and downtime go by."""
+        self._missing.set(missing_power(commit, validators))
 
     def block(self, stored: StoredBlock) -> None:
         """A block is final."""
@@ -162,7 +184,6 @@ class NodeMetrics:
         self._ignored.labels(why.value).inc()
 
     def decided(self, commit: Commit, validators: ValidatorSet) -> None:
-        self._missing.set(missing_power(commit, validators))
         since_s = self._since_proposal(commit.height, commit.round)
         if since_s is not None:
             self._to_commit.observe(since_s)
@@ -192,11 +213,22 @@ class NodeMetrics:
             evidence.second.block_hash.hex(),
         )
         self._equivocations.inc()
+        if self._duty is not None:
+            self._duty.accused(evidence)
 
     def signing_refused(self, reason: str) -> None:
+        """A reason is logged again after a while only: it may hold for every vote of every height."""
+        self._refused.inc()
+        now_s = time.monotonic()
+        if self._refusal[0] == reason and now_s - self._refusal[1] < REFUSAL_REPEATED_S:
+            return
+        self._refusal = reason, now_s
         height, round_, step = self._where
         logger.warning("height %d round %d %s: not signed: %s", height, round_, step.name.lower(), reason)
-        self._refused.inc()
+
+    def signing_stopped(self, reason: str) -> None:
+        if self._duty is not None:
+            self._duty.stopped(reason)
 
     def _gauge(self, name: str, documentation: str, read: Callable[[], int]) -> None:
         Gauge(name, documentation, registry=self.registry).set_function(read)
@@ -233,19 +265,17 @@ async def serve_metrics(
     """Answer `/metrics`, `/health` (200 while the node runs) and `/ready` (200, or 503 with the reason why this node should not
     be asked now). Raises LocalError if the port is taken.
     """
-    slots = trio.CapacityLimiter(CONNECTIONS_MAX)
 
     async def answer(stream: trio.SocketStream) -> None:
         try:
             with trio.move_on_after(REQUEST_TIMEOUT_S):
-                async with slots:
-                    request = b""
-                    while b"\r\n\r\n" not in request and len(request) < REQUEST_BYTES_MAX:
-                        data = await stream.receive_some(REQUEST_BYTES_MAX)
-                        if not data:
-                            return
-                        request += data
-                    await stream.send_all(_answer(metrics, request))
+                request = b""
+                while b"\r\n\r\n" not in request and len(request) < REQUEST_BYTES_MAX:
+                    data = await stream.receive_some(REQUEST_BYTES_MAX)
+                    if not data:
+                        return
+                    request += data
+                await stream.send_all(_answer(metrics, request))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
@@ -260,4 +290,4 @@ async def serve_metrics(
             await trio.aclose_forcefully(listener)
         raise LocalError(f"metrics cannot listen on {host_port(host, port)}: {explain(error)}") from None
     task_status.started()
-    await trio.serve_listeners(answer, listeners)
+    await accept_forever(listeners, answer, places=CONNECTIONS_MAX, what="metrics")

@@ -3,9 +3,8 @@
 import logging
 import time
 
-import trio
-
 from evm_runtime.llvm import engine
+from node.threads import UPKEEP
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +15,7 @@ async def load_native_tier() -> None:
         return
     start = time.monotonic()
     try:
-        await trio.to_thread.run_sync(engine.load)
+        await UPKEEP.run(engine.load)
     except engine.NoEngine as error:
         logger.warning("contracts run in the Python tier of the EVM: %s", error)
     else:

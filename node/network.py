@@ -13,11 +13,12 @@ import trio
 
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState, decode_message, encode_message
 from genesis.errors import LocalError, PeerFault, WireError
-from genesis.primitives import Address, Hash32
+from genesis.primitives import Address, Hash32, Height
 from genesis.types import Block, ChainIdentity, Commit, DuplicateProposal, DuplicateVote, Proposal, Vote
 from node import block_chunks
 from node.interfaces import PeerStatus
 from node.mempool_service import MempoolService
+from node.vigil import Heard
 from p2p.config import BLOCK_CHANNEL, CONSENSUS_CHANNEL, TX_CHANNEL
 from p2p.faults import WEIGHT_GRAVE, WEIGHT_LIGHT
 from p2p.host import Host
@@ -26,6 +27,7 @@ from p2p.info import Inbound, PeerInfo
 logger = logging.getLogger(__name__)
 
 BLOCKS_ENCODED_KEPT: Final = 4
+PEERS_REMEMBERED_MAX: Final = 256
 
 
 class ConsensusReceiver(Protocol):
@@ -53,6 +55,8 @@ class Network:
         self._encoded: OrderedDict[Hash32, list[bytes]] = OrderedDict()
         self._host: Host | None = None
         self._peer_gone: list[Callable[[str], None]] = []
+        self._peer_stands: list[Callable[[str, Height], None]] = []
+        self._stands: dict[str, RoundState] = {}
 
     def attach(self, host: Host) -> None:
         """The host is made with this network's callbacks, so it comes second."""
@@ -60,6 +64,17 @@ class Network:
 
     def on_peer_gone(self, callback: Callable[[str], None]) -> None:
         self._peer_gone.append(callback)
+
+    def on_peer_stands(self, callback: Callable[[str, Height], None]) -> None:
+        """Told of every height that a peer says it works on."""
+        self._peer_stands.append(callback)
+
+    def heard(self) -> list[Heard]:
+        """What connected peers said last of where they stand. Believe it as far as the peers."""
+        peers = () if self._host is None else self._host.peers()
+        return [
+            Heard(_address(peer.identity), self._stands[peer.peer_id]) for peer in peers if peer.peer_id in self._stands
+        ]
 
     # ------------------------------------------------------------ consensus' Transport
 
@@ -118,6 +133,7 @@ class Network:
     def peer_down(self, peer_id: str) -> None:
         logger.info("peer %s is gone", peer_id)
         self._assembler.forget(peer_id)
+        self._stands.pop(peer_id, None)
         self._mempool.forget_peer(peer_id)
         for callback in self._peer_gone:
             callback(peer_id)
@@ -135,9 +151,7 @@ class Network:
     async def run(self, engine: ConsensusReceiver, host: Host, inboxes: "Inboxes") -> None:
         """Hand what peers send to consensus and mempool until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                self._read, inboxes.consensus, lambda peer, data: engine.receive(peer, decode_message(data))
-            )
+            nursery.start_soon(self._read, inboxes.consensus, lambda peer, data: self._take_message(engine, peer, data))
             nursery.start_soon(self._read, inboxes.blocks, lambda peer, data: self._take_chunk(engine, peer, data))
             nursery.start_soon(self._read_transactions, inboxes.transactions)
 
@@ -154,6 +168,17 @@ class Network:
                 await self._mempool.receive(inbound.peer_id, inbound.payload)
             except (WireError, PeerFault) as fault:
                 self._blame(inbound.peer_id, fault)
+
+    def _take_message(self, engine: ConsensusReceiver, peer: str, data: bytes) -> None:
+        message = decode_message(data)
+        if isinstance(message, RoundState):
+            self._stands[peer] = message
+            if len(self._stands) > PEERS_REMEMBERED_MAX:  # messages of peers that were gone when they were read
+                connected = {each.peer_id for each in self._host.peers()} if self._host is not None else set()
+                self._stands = {name: said for name, said in self._stands.items() if name in connected}
+            for callback in self._peer_stands:
+                callback(peer, message.height)
+        engine.receive(peer, message)
 
     def _take_chunk(self, engine: ConsensusReceiver, peer: str, data: bytes) -> None:
         block = self._assembler.take(peer, data)

@@ -27,10 +27,12 @@ from genesis.chain_spec import ChainSpec
 from genesis.errors import LocalError, StorageCorrupt
 from genesis.primitives import Address, Hash32, Height, Signature
 from genesis.types import ChainIdentity, Commit, ValidatorSet
-from node import datadir, hello, keystore
+from node import datadir, descriptors, hello, keystore
 from node.application import NodeApplication
+from node.block_watch import BlockWatch
 from node.config import NodeConfig, http_url
 from node.consensus_key import ConsensusKey
+from node.duty import Duty
 from node.eraser import PAUSE_S, Eraser
 from node.fair_lock import FairLock
 from node.feed import Feed
@@ -42,8 +44,9 @@ from node.metrics import NodeMetrics, serve_metrics
 from node.native_tier import load_native_tier
 from node.network import Inboxes, Network
 from node.os_errors import read_text, told
+from node.readiness import Readiness
 from node.rpc.backend import Backend
-from node.rpc.config import RpcConfig
+from node.rpc.config import RpcConfig, RpcLimits
 from node.rpc.server import serve
 from node.sign_record import SignRecordFile
 from node.signer.client import RemoteSigner
@@ -51,6 +54,8 @@ from node.status import LiveStatus
 from node.storage.chain_store import ChainStore, RuntimeFactory, open_chain
 from node.storage.database import LevelDatabase
 from node.sync import BlockSync, SyncServer
+from node.threads import UPKEEP
+from node.vigil import VigilantSigner
 from node.wal_file import WalFile
 from node.worker import WorkerThread
 from p2p.address import kind_of
@@ -92,16 +97,18 @@ class Node:
     def __init__(self, settings: NodeConfig, spec: ChainSpec, key: ConsensusKey | None) -> None:
         """Opens and checks what is stored. Raises LocalError or StorageCorrupt."""
         self._settings = settings
+        connections_max = descriptors.connections_for(descriptors.limit(), RpcLimits().connections_max)
+        self._rpc_limits = RpcLimits(connections_max=connections_max)
         self._index = index = SpanIndex(FairLock())
         vectors = VectorIndex(threading.RLock())
         self.store = open_store(settings.datadir, spec, index, vectors)
         self._warmer = IndexWarmer(self.store, index, vectors)
         self._eraser = Eraser(self.store)
         self._wal_file = WalFile(_consensus_file(settings.datadir, "wal"))
+        self._metrics = NodeMetrics()
         self._signer, self._sign_hello = self._open_signer(key)
         self._worker = WorkerThread("execution")
         self._feed = Feed()
-        self._metrics = NodeMetrics()
         tip, runtime = self.store.tip(), self.store.runtime
         pool = TransactionPool(spec, runtime.state(), runtime.next_base_fee(tip.header))
         self._mempool = MempoolService(pool, self._feed, spec.chain_id, time.monotonic)
@@ -121,13 +128,17 @@ class Node:
             on_behind=self._on_behind,
             observer=self._metrics,
         )
-        self._sync = BlockSync(self.store, self._app, self._host, self._engine.paused)
+        self._sync = BlockSync(self.store, self._app, self._host, self._engine.paused, self._watch_synced)
         self._status = LiveStatus(self._host, self._network, self._sync, self._validator)
+        duty = None if self._signer is None else Duty(self._signer)
+        readiness = self._make_readiness()
+        self._watch = BlockWatch(self.store, self._feed, self._metrics, readiness, self._network, self._sync, duty)
         self._host.register_server(SYNC_PROTOCOL, SyncServer(self.store).handle)
         self._network.on_peer_gone(self._sync.forget_peer)
+        self._network.on_peer_stands(self._sync.heard)
         self._network.attach(self._host)
         self._mempool.attach(self._network)
-        self._metrics.watch(self._status, self._mempool)
+        self._metrics.watch(self._status, self._mempool, readiness, duty)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until a signal, the halt height or cancellation. Raises FatalError, and LocalError for a port in use."""
@@ -140,7 +151,7 @@ class Node:
                 nursery.start_soon(self._mempool.run)
                 nursery.start_soon(self._sync.run)
                 nursery.start_soon(self._stop_on_halt, nursery.cancel_scope)
-                await nursery.start(self._observe_blocks)
+                await nursery.start(self._watch.run)
                 nursery.start_soon(self._keep_index_warm)
                 nursery.start_soon(self._drop_what_was_erased)
                 nursery.start_soon(load_native_tier)
@@ -164,8 +175,13 @@ class Node:
     def _validator(self) -> Address | None:
         return None if self._signer is None else self._signer.address
 
-    def _open_signer(self, key: ConsensusKey | None) -> tuple[MessageSigner | None, SignHash | None]:
-        """The consensus signer, here or in its own process, and what signs this node's hellos."""
+    def _watch_synced(self, validators: ValidatorSet | None, commit: Commit) -> None:
+        if self._signer is not None:
+            self._signer.synced()
+        self._engine.watch_commit(validators, commit)
+
+    def _open_signer(self, key: ConsensusKey | None) -> tuple[VigilantSigner | None, SignHash | None]:
+        """The consensus signer, here or in its own process, silent at first; and what signs this node's hellos."""
         settings, chain = self._settings, self.store.identity
         socket_path = settings.path("validator.signer_socket")
         signer: MessageSigner
@@ -179,7 +195,35 @@ class Node:
         else:
             return None, None
         double_sign_check(signer.last, signer.address, recent_commits(self.store))
-        return signer, sign_hello
+        vigilant = VigilantSigner(
+            signer,
+            lambda: self._network.heard(),
+            self._voters,
+            time.monotonic,
+            key_is_here=socket_path is None,
+            on_stop=self._metrics.signing_stopped,
+        )
+        return vigilant, sign_hello
+
+    def _voters(self) -> ValidatorSet:
+        """Who votes for the next block."""
+        return self.store.runtime.state().validators().current
+
+    def _needs_peers(self) -> bool:
+        """False for a validator that decides alone."""
+        voters = self._voters()
+        return self._validator is None or not voters.is_quorum(voters.power(self._validator))
+
+    def _make_readiness(self) -> Readiness:
+        return Readiness(
+            self._status,
+            self.store.spec.consensus,
+            lambda: self.store.runtime.parameters().block,
+            lambda: [peer.state.height for peer in self._network.heard()],
+            self._needs_peers,
+            now_ms=WallClock().now_ms,
+            steady_s=time.monotonic,
+        )
 
     def _make_host(self) -> Host:
         settings, identity = self._settings, self.store.identity
@@ -202,7 +246,7 @@ class Node:
         )
 
     def _is_validator(self, address: Address) -> bool:
-        return address in self.store.runtime.state().validators().current
+        return address in self._voters()
 
     def _backend(self) -> Backend:
         return Backend(self.store, self._mempool, self._feed, self._status, self._index)
@@ -218,6 +262,7 @@ class Node:
             vhosts=tuple(settings["http.vhosts"]),
             token=_token(settings.path("http.token_file")),
             account_keys=_devnet_keys(self.store.spec, settings["devnet.accounts"]),
+            limits=self._rpc_limits,
         )
 
     # ------------------------------------------------------------ tasks
@@ -236,28 +281,16 @@ class Node:
         await self._app.halted.wait()
         scope.cancel()
 
-    async def _observe_blocks(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        known = self.store.tip()
-        self._metrics.block(known)
-        task_status.started()
-        while True:
-            async with self._feed.subscribe() as blocks:
-                async for stored in blocks:
-                    self._metrics.block(stored)
-                    if stored.block.consensus.next_validators_hash != known.block.consensus.next_validators_hash:
-                        self._network.validators_changed()
-                    known = stored
-
     async def _keep_index_warm(self) -> None:
         while True:
             async with self._feed.subscribe() as blocks:
-                await trio.to_thread.run_sync(self._warmer.warm_all, abandon_on_cancel=True)
+                await UPKEEP.run(self._warmer.warm_all, abandon_on_cancel=True)
                 async for stored in blocks:
-                    await trio.to_thread.run_sync(self._warmer.warm_after, stored, abandon_on_cancel=True)
+                    await UPKEEP.run(self._warmer.warm_after, stored, abandon_on_cancel=True)
 
     async def _drop_what_was_erased(self) -> None:
         while True:
-            await trio.to_thread.run_sync(self._eraser.sweep, abandon_on_cancel=True)
+            await UPKEEP.run(self._eraser.sweep, abandon_on_cancel=True)
             await trio.sleep(PAUSE_S)
 
     def _log_start(self) -> None:

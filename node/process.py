@@ -13,6 +13,7 @@ from genesis.errors import FatalError, LocalError
 from node.config import NodeConfig
 from node.consensus_key import ConsensusKey, open_consensus_key
 from node.datadir import settle_spec
+from node.descriptors import raise_limit
 from node.logs import outlive_hangups, set_up_logging
 from node.storage.lock import DirectoryLock
 
@@ -27,6 +28,7 @@ def run_node(settings: NodeConfig, genesis: Path | None = None) -> int:
     """Run a node until it is stopped; returns the exit code. Raises LocalError for what the operator can put right."""
     set_up_logging(settings["log.level"], settings["log.format"], settings["name"], settings.path("log.file"))
     outlive_hangups()
+    raise_limit()
     with DirectoryLock(settings.datadir):
         spec = settle_spec(settings.datadir, genesis)
         try:

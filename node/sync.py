@@ -20,9 +20,10 @@ from genesis.codec import decode, encode
 from genesis.errors import InvalidBlock, PeerFault, WireError
 from genesis.limits import BLOCK_BYTES_MAX, MIB, SYNC_REQUEST_BYTES_MAX
 from genesis.primitives import Hash32, Height
-from genesis.types import HEIGHT_MAX, Block, Commit
+from genesis.types import HEIGHT_MAX, Block, Commit, ValidatorSet
 from node.interfaces import SyncStatus
 from node.storage.chain_store import ChainStore
+from node.threads import SERVING
 from p2p.config import SYNC_PROTOCOL
 from p2p.faults import WEIGHT_BAN, WEIGHT_LIGHT
 
@@ -87,7 +88,7 @@ class SyncServer:
     async def handle(self, peer_id: str, payload: bytes) -> bytes:
         """Raises WireError for a request that is none."""
         request = decode(BlocksRequest, payload, size_max=SYNC_REQUEST_BYTES_MAX)
-        return await trio.to_thread.run_sync(self._read, request)
+        return await SERVING.run(self._read, request)
 
     def _read(self, request: BlocksRequest) -> bytes:
         found: list[CommittedBlock] = []
@@ -104,16 +105,28 @@ class SyncServer:
 
 
 Pause = Callable[[], AbstractAsyncContextManager[None]]
+WatchCommit = Callable[[ValidatorSet | None, Commit], None]
 
 
 class BlockSync:
-    """Fetches, checks and applies. `behind` is consensus' Behind; `run` does the work."""
+    """Fetches, checks and applies. `behind` is consensus' Behind; `run` does the work.
 
-    def __init__(self, store: ChainStore, app: Application, requester: Requester, pause: Pause) -> None:
+    `watch_commit` is shown every commit that was checked, with the set that signed it, before its block is stored.
+    """
+
+    def __init__(
+        self,
+        store: ChainStore,
+        app: Application,
+        requester: Requester,
+        pause: Pause,
+        watch_commit: WatchCommit = lambda _validators, _commit: None,
+    ) -> None:
         self._store = store
         self._app = app
         self._requester = requester
         self._pause = pause
+        self._watch_commit = watch_commit
         self._claims: dict[str, Height] = {}
         self._wake = trio.Event()
         self._start: Height | None = None
@@ -123,15 +136,24 @@ class BlockSync:
         self._claims[peer] = Height(height - 1)
         self._wake.set()
 
+    def heard(self, peer: str, height: Height) -> None:
+        """What a peer says while it is synced from, and consensus does not listen: its claim grows with the chain."""
+        if peer in self._claims:
+            self._claims[peer] = max(self._claims[peer], Height(height - 1))
+
     def forget_peer(self, peer: str) -> None:
         self._claims.pop(peer, None)
 
     def status(self) -> SyncStatus | None:
-        """Heights while blocks are being applied; None otherwise."""
+        """Heights while blocks are being applied; None otherwise.
+
+        `highest` is the median of what peers claim, the lower one of two: a single liar can't name it.
+        """
         if self._start is None:
             return None
         current = self._store.tip().height
-        return SyncStatus(self._start, current, max([current, *self._claims.values()]))
+        claims = sorted(claim for claim in self._claims.values() if claim > current) or [current]
+        return SyncStatus(self._start, current, claims[(len(claims) - 1) // 2])
 
     async def run(self) -> None:
         """Sync whenever a peer claims to be ahead, until cancelled. Raises FatalError only."""
@@ -152,7 +174,6 @@ class BlockSync:
 
     async def _sync_from(self, peer: str) -> None:
         """Take from one peer what it has. Its claim is forgotten with the first thing that is wrong, or when it has no more."""
-        claim = self._claims.pop(peer, Height(0))
         try:
             batch = await self._fetch(peer)
             if not batch or not await self._is_next(batch[0]):
@@ -161,7 +182,7 @@ class BlockSync:
                 self._start = self._store.tip().height
                 try:
                     await self._apply(batch)
-                    while self._store.tip().height < claim and (batch := await self._fetch(peer)):
+                    while self._store.tip().height < self._claims.get(peer, 0) and (batch := await self._fetch(peer)):
                         await self._apply(batch)
                 finally:
                     self._start = None
@@ -172,6 +193,8 @@ class BlockSync:
         except PeerFault as fault:
             logger.info("block sync with %s: %s", peer, fault)
             self._requester.report_fault(peer, fault, WEIGHT_LIGHT)
+        finally:
+            self._claims.pop(peer, None)
 
     async def _fetch(self, peer: str) -> list[tuple[Block, Commit]]:
         """The next blocks from a peer, hash links checked. Raises InvalidBlock, WireError, PeerFault."""
@@ -212,6 +235,8 @@ class BlockSync:
             await self._app.check_body(block)
             past = await past_heights(self._app, block.evidence)
             check_block(self._store.identity, context, block, past)
+            self._watch_commit(context.last_validators, block.last_commit)
+            self._watch_commit(context.validators, commit)
             context = await self._app.finalize_block(block, commit)
 
     def _check_commit(self, context: HeightContext, commit: Commit, block: Block) -> None:

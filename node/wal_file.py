@@ -20,8 +20,12 @@ class WalFile:
                 raise
 
     def read_all(self) -> bytes:
+        """From the descriptor that is held: none is needed to read."""
         with needed(f"read the consensus log {self._path}"):
-            return self._path.read_bytes()
+            found, size = bytearray(), os.fstat(self._fd).st_size
+            while len(found) < size and (data := os.pread(self._fd, size - len(found), len(found))):
+                found += data
+            return bytes(found)
 
     def append(self, data: bytes) -> None:
         left = memoryview(data)
@@ -42,9 +46,12 @@ class WalFile:
         os.close(self._fd)
 
 
-def sync_directory(path: Path) -> None:
-    """Make names in a directory durable: a new file's name is not until its directory is. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_directory(directory: Path | int) -> None:
+    """Make names in a directory (or its descriptor) durable: a new name is not until then. Raises OSError."""
+    if isinstance(directory, int):
+        os.fsync(directory)
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:

@@ -6,12 +6,14 @@ in use), or with a FatalError of the node's own callbacks.
 
 import random
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 import trio
 
 from genesis.errors import LocalError, PeerFault
 from genesis.limits import MIB, SYNC_REQUEST_BYTES_MAX
 from p2p import requests
+from p2p.accepting import accept_forever
 from p2p.address import parse_peer_address
 from p2p.config import HostConfig
 from p2p.dialer import RandomSource, keep_dialing
@@ -20,9 +22,12 @@ from p2p.hello import INSTANCE_BYTES
 from p2p.identity import identity_of
 from p2p.info import Inbound, PeerInfo
 from p2p.listener import open_listeners
+from p2p.resolver import resolve_apart
 from p2p.supervision import simplest
 
 _RESPONSE_BYTES_MAX = 16 * MIB
+_SPARE_PLACES = 16
+"""Beyond peers and pending ones: for who pushes the oldest pending one out, until that is gone."""
 
 
 class Host:
@@ -77,13 +82,16 @@ class Host:
 
     async def run(self, *, task_status: trio.TaskStatus[tuple[str, ...]] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, dial, redial until cancelled; reports `addresses` as started. Raises LocalError, FatalError."""
+        resolve_apart()
         listeners, self._addresses = await open_listeners(self._config.listen, self.peer_id)
         try:
             async with trio.open_nursery() as self._nursery:
                 for peer_id in self._switch.known:
                     self._nursery.start_soon(keep_dialing, self._switch, peer_id, self._rng)
-                for listener in listeners:
-                    self._nursery.start_soon(trio.serve_listeners, self._switch.run_inbound, [listener])
+                limits = self._config.limits
+                places = limits.peers_max + limits.pending_max + _SPARE_PLACES
+                accept = partial(accept_forever, places=places, what="p2p")
+                self._nursery.start_soon(accept, listeners, self._switch.run_inbound)
                 task_status.started(self._addresses)
         except Exception as error:
             cause = simplest(error)

@@ -10,6 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 import trio
@@ -34,6 +35,7 @@ from node.rpc.wallet import Wallet
 from node.rpc.websocket import run_session
 from node.rpc.wire import Deadline, Watch, Wire
 from node.rpc.workers import Workers
+from p2p.accepting import accept_forever
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ Headers = tuple[tuple[str, str], ...]
 _CONTENT_TYPES: Final = ("application/json", "application/json-rpc", "application/jsonrequest")
 _HEADER_NAMES: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+(?: *, *[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 """RFC 9110's tokens, separated by commas."""
+_REFUSED_AT_ONCE: Final = 16
+"""Connections beyond the limit that are told so; more are not accepted."""
 _QUIET: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
 
@@ -78,7 +82,8 @@ async def serve(
         nursery.start_soon(server.watch.run)
         nursery.start_soon(server.pump.run)
         nursery.start_soon(services.workers.run)
-        nursery.start_soon(trio.serve_listeners, server.connection, listeners)
+        places = config.limits.connections_max + _REFUSED_AT_ONCE
+        nursery.start_soon(partial(accept_forever, places=places, what="JSON-RPC"), listeners, server.connection)
         task_status.started(tuple(_address(listener) for listener in listeners))
         try:
             await trio.sleep_forever()

@@ -24,6 +24,7 @@ from node.rpc.format import header_json, transaction_json
 from node.rpc.logs import BlockLogs, bloom_may_hold
 from node.rpc.lookup import stored_at
 from node.rpc.params import LogFilter
+from node.threads import FEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,7 +189,7 @@ class SubscriptionHub:
                     task_status.started()
                 # The node closes a channel that is read too slowly; what was missed is on disk.
                 for height in range(self._last + 1, chain.tip().height + 1):
-                    self._tell_block(await trio.to_thread.run_sync(stored_at, chain, Height(height)))
+                    self._tell_block(await FEED.run(stored_at, chain, Height(height)))
                 async for stored in blocks:
                     if stored.height > self._last:
                         self._tell_block(stored)

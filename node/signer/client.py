@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from consensus.signer import SignedMessage, SigningDelayed, SigningRefused, SignRecord, position_of
+from consensus.signer import SignedMessage, SigningDelayed, SigningRefused, SignRecord, covers
 from genesis.crypto import recover
 from genesis.errors import LocalError, StorageCorrupt, WireError
 from genesis.primitives import Address, Hash32, Height, Round, Signature
@@ -147,13 +147,17 @@ class RemoteSigner:
 
     def covers(self, message: SignedMessage) -> bool:
         """Asks the signer before it says no: another node may use it, or an answer was lost."""
-        if _covers(self._last, message):
-            return True
+        with contextlib.suppress(StorageCorrupt):  # a garbled copy: ask
+            if covers(self._last, message):
+                return True
         with contextlib.suppress(SigningRefused):
             answer = self._ask(AskLast())
             if isinstance(answer, Last):
                 self._last = answer.record
-        return _covers(self._last, message)
+        try:
+            return covers(self._last, message)
+        except StorageCorrupt:
+            return False
 
     def stop(self, reason: str) -> None:
         self._stopped = reason
@@ -291,7 +295,3 @@ def _connected(path: Path, timeout_s: float) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-def _covers(last: SignRecord | None, message: SignedMessage) -> bool:
-    return last is not None and position_of(message) <= last.position

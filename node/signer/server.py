@@ -42,6 +42,7 @@ from node.signer.protocol import (
     decode_request,
     encode_answer,
 )
+from p2p.accepting import accept_forever
 from p2p.frames import LENGTH_BYTES, FrameReader
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class SignerServer:
             async def take(stream: trio.SocketStream) -> None:
                 await self._take(stream, scope)
 
-            await trio.serve_listeners(take, [listener])
+            await accept_forever([listener], take, places=2 * CONNECTIONS_MAX, what="the signer")
         if self._fatal is not None:
             raise self._fatal
 

@@ -227,7 +227,7 @@ class Machine:
                 on_behind=lambda height, peer: sync.behind(height, peer),
                 gossip_interval_ms=GOSSIP_MS,
             )
-            sync = BlockSync(store, app, Requester(self), engine.paused)
+            sync = BlockSync(store, app, Requester(self), engine.paused, engine.watch_commit)
             self.engine, self.server = engine, SyncServer(store)
             stack.callback(self._leave)
             async with trio.open_nursery() as nursery:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from consensus.application import HeightContext, PastHeight
 from consensus.block_rules import check_block, check_committed_block, verify_commit
-from consensus.driver import HeightDriver, Node
+from consensus.driver import HeightDriver
 from consensus.evidence import EvidencePool, check_evidence
 from consensus.inbox import FutureBuffer
+from consensus.member import Node
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState
 from consensus.observer import Observer, SilentObserver
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.driver import HeightDriver, Node
-from consensus.events import EnterHeight, TimeoutExpired, VoteReceived
+from consensus.driver import HeightDriver
+from consensus.events import CommitReceived, EnterHeight, TimeoutExpired, VoteReceived
 from consensus.evidence import EvidencePool
+from consensus.member import Node
 from consensus.messages import BlockRequest, RoundState, Step, VoteBits, decode_message, encode_message
 from consensus.observer import SilentObserver, VoteIgnored, missing_power
 from consensus.orders import Broadcast, Build, Finalize, Judge, Order, Send
@@ -18,7 +19,7 @@ from consensus.wal import HeldBlock, PolkaSeen, Wal, encode_record, read_records
 from genesis.crypto import sign
 from genesis.errors import InvariantError, PeerFault, StorageCorrupt, WireError
 from genesis.primitives import NO_ROUND, ZERO_HASH, Hash32, Height, Round
-from genesis.types import Block, Proposal, Vote, VoteType
+from genesis.types import Block, Proposal, Vote, VoteType, sign_digest
 from tests.unit.consensus.support import (
     CHAIN,
     PARAMS,
@@ -52,6 +53,7 @@ H = Height(1)
 class Recorder(SilentObserver):
     def __init__(self) -> None:
         self.refusals: list[str] = []
+        self.stops: list[str] = []
         self.seen: list[tuple[object, ...]] = []
 
     def proposal_taken(self, height: Height, round_: Round, *, own: bool) -> None:
@@ -68,6 +70,9 @@ class Recorder(SilentObserver):
 
     def signing_refused(self, reason: str) -> None:
         self.refusals.append(reason)
+
+    def signing_stopped(self, reason: str) -> None:
+        self.stops.append(reason)
 
 
 class Disk:
@@ -218,6 +223,51 @@ def test_a_proposer_restarts_with_its_own_proposal() -> None:
     assert any(m.block_hash == A for m in sent(again.judged(BLOCK, valid=True)) if isinstance(m, Vote)) or (
         again.state.step is Step.PREVOTE
     )
+
+
+def test_a_proposal_that_only_the_sign_record_holds_is_where_the_round_goes_on() -> None:
+    disk = Disk()
+    driver, _ = disk.start(PROPOSER)
+    driver.enter()
+    (own,) = sent(driver.built(Round(0), BLOCK))[:1]
+    disk.log.data, disk.record.value = b"", disk.record.history[0]
+    again, orders = disk.start(PROPOSER)
+    assert (again.state.round, again.state.step) == (0, Step.PROPOSE)
+    assert sent(orders) == [own] and Build(Round(0)) not in orders, "it has proposed"
+    assert again.enter() == []
+
+
+@pytest.mark.parametrize("round_", [0, 2])
+def test_a_precommit_timer_that_ran_out_leads_to_the_next_round(round_: int) -> None:
+    disk = Disk()
+    for record in (EnterHeight(H), TimeoutExpired(H, Round(round_), Step.PRECOMMIT)):
+        disk.log.data += encode_record(record)
+    driver, _ = disk.start()
+    assert (driver.state.round, driver.state.step) == (round_ + 1, Step.PROPOSE)
+
+
+def test_what_certifies_counts_again_after_a_restart_however_much_a_cheat_said() -> None:
+    """A commit, and a polka, that hold the vote of one who had voted for four other blocks before."""
+    cheat, *honest = OTHERS
+    lies = [Hash32(bytes([0xE0 + i]) * 32) for i in range(4)]
+    commit = commit_for(CONTEXT, A, signers=[cheat, *honest])
+    polka = tuple(votes(PREVOTE, A, [cheat, *honest]))
+    for kind, certificate in ((PRECOMMIT, CommitReceived(commit)), (PREVOTE, PolkaSeen(H, Round(0), A, True, polka))):
+        disk = Disk()
+        disk.log.data += encode_record(EnterHeight(H))
+        for lie in lies:
+            disk.log.data += encode_record(VoteReceived(*votes(kind, lie, [cheat])))
+        disk.log.data += encode_record(HeldBlock(BLOCK)) + encode_record(certificate)
+        driver, _ = disk.start()
+        assert driver.state.votes.get(Round(0), kind).quorum == A
+
+
+def test_a_proposer_that_died_before_it_proposed_builds_after_its_restart() -> None:
+    disk = Disk()
+    driver, _ = disk.start(PROPOSER)
+    driver.enter()
+    _, orders = disk.start(PROPOSER)
+    assert Build(Round(0)) in orders
 
 
 def test_a_log_that_knows_own_votes_which_the_sign_record_does_not_is_refused() -> None:
@@ -538,3 +588,53 @@ def test_the_observer_is_told_what_is_worth_measuring() -> None:
     driver.enter()
     driver.built(Round(0), BLOCK)
     assert ("proposal", 0, True) in own.observer.seen
+
+
+def foreign(driver: HeightDriver, how: str) -> None:
+    """Something signed with this node's key, and not by it, comes in by each way there is."""
+    mine, others = vote(VALIDATORS, ME, PREVOTE, 0, A), votes(PREVOTE, A, OTHERS)
+    match how:
+        case "proposal":
+            driver.state.proposer = lambda _round: VALIDATORS.members[ME].address
+            digest = sign_digest(CHAIN, VoteType.PROPOSAL, H, Round(1), A, VALIDATORS.hash(), NO_ROUND)
+            signature = sign(keys_in_set_order(4)[ME], digest)
+            driver.take_proposal(
+                Proposal(H, Round(1), NO_ROUND, A, VALIDATORS.members[ME].address, signature, ()), NOW_MS
+            )
+        case "polka":
+            round_ = next(r for r in range(1, 9) if CONTEXT.proposer(Round(r)) != VALIDATORS.members[ME].address)
+            driver.take_proposal(proposal(CONTEXT, round_, A, valid_round=0, polka=(mine, *others[:2])), NOW_MS)
+        case "commit":
+            driver.take_commit("peer", commit_for(CONTEXT, A, signers=[ME, *OTHERS[:2]]))
+        case "late vote":
+            driver.take_late(vote(VALIDATORS, ME, PRECOMMIT, 0, A))
+
+
+@pytest.mark.parametrize("how", ["proposal", "polka", "commit", "late vote"])
+def test_a_signature_of_this_key_that_is_not_its_own_silences_it_wherever_it_stands(how: str) -> None:
+    disk = Disk()
+    if how == "late vote":
+        context = next_context(CONTEXT, BLOCK, commit_for(CONTEXT, A, signers=OTHERS))
+        signer = make_signer(keys_in_set_order(4)[ME], disk.record)
+        driver = HeightDriver(Node(CHAIN, PARAMS, signer, Wal(disk.log), EvidencePool(), disk.observer), context)
+        driver.start()
+    else:
+        driver, _ = disk.start()
+    driver.enter()
+    foreign(driver, how)
+    assert "elsewhere" in disk.observer.refusals[0]
+    assert f"0x{VALIDATORS.members[ME].address.hex()}" in disk.observer.stops[0]
+    for round_ in range(2):
+        assert sent(driver.expire(TimeoutExpired(driver.state.height, Round(round_), Step.PROPOSE))) == []
+    assert len(disk.observer.stops) == 1 and disk.record.value is None
+
+
+def test_own_signatures_that_come_back_silence_nobody() -> None:
+    """Echoes of what it signed: in its parent's commit, in a block's last commit, in a commit of this height."""
+    disk = Disk()
+    driver, _ = disk.start()
+    (prevote, precommit) = (m for m in sent(to_precommit(driver)) if isinstance(m, Vote))
+    driver.take_vote(prevote)
+    driver.take_vote(precommit)
+    driver.take_commit("peer", commit_for(CONTEXT, A))
+    assert not disk.observer.stops and not disk.observer.refusals

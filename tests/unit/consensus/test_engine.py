@@ -15,18 +15,20 @@ from consensus.messages import BlockRequest, ConsensusMessage
 from consensus.wal import Wal
 from genesis.chain_spec import BlockParams, ConsensusParams
 from genesis.errors import InvalidBlock, InvariantError, PeerFault, StorageUnavailable
-from genesis.primitives import Address, Hash32, Height
-from genesis.types import Block, Commit, VoteType
+from genesis.primitives import Address, Hash32, Height, Round
+from genesis.types import Block, Commit, Vote, VoteType
 from tests.unit.consensus.support import (
     CHAIN,
     MemoryLog,
     MemoryRecord,
     check_body,
+    commit_for,
     first_context,
     keys_in_set_order,
     make_block,
     make_signer,
     next_context,
+    proposal,
     validator_set,
     vote,
 )
@@ -462,3 +464,41 @@ async def test_a_pause_without_progress_changes_nothing_and_signs_nothing_twice(
     assert_same_chain(nodes)
     history = nodes[0].record.history
     assert len(set(history)) == len(history)
+
+
+async def test_a_last_commit_with_a_signature_that_this_node_did_not_give_ends_its_signing_before_it_votes() -> None:
+    """Its stored commit of the parent lacks its signature, as its record does; the proposer's has it, from a twin."""
+    for signed_here in (False, True):
+        nodes = machines(4)
+        first = first_context(validator_set(4), BLOCKS)
+        parent = make_block(first)
+        second = next_context(first, parent, commit_for(first, parent.hash, signers=[0, 1, 2]))
+        second = replace(second, parent_time_ms=SystemClock().now_ms() - 1_000)
+        proposer = second.validators.index(second.proposer(Round(0)))
+        me = next(place for place in (3, 2) if place != proposer)
+        second = replace(
+            second, last_commit=commit_for(first, parent.hash, signers=[place for place in range(4) if place != me])
+        )
+        node = nodes[me]
+        node.app.context = second
+        assert node.key is not None
+        if signed_here:
+            make_signer(node.key, node.record).sign_vote(
+                VoteType.PRECOMMIT, first.height, Round(0), parent.hash, first.validators.hash()
+            )
+        block = make_block(second, time_ms=SystemClock().now_ms(), last_commit=commit_for(first, parent.hash))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.run)
+            await until(lambda node=node: node.name in node.wires.engines)  # type: ignore[misc]  # bound now
+            engine = node.wires.engines[node.name]
+            engine.receive("peer", proposal(second, 0, block.hash))
+            engine.receive_block("peer", block)
+            sent = node.wires.sent
+            if signed_here:
+                await until(lambda sent=sent: any(isinstance(m, Vote) and m.height == 2 for m in sent))  # type: ignore[misc]
+            else:
+                await until(lambda engine=engine: engine._node.stopped)  # type: ignore[misc]  # bound now
+                await trio.sleep((PARAMS.propose_timeout_ms + 100) / 1000)
+                assert not any(isinstance(message, Vote) for message in sent)
+            nursery.cancel_scope.cancel()
+        assert node.wires.faults == []

@@ -1,5 +1,7 @@
 """The log: torn, flipped, cut at every byte, forged from inside; and the file behind it."""
 
+import errno
+import os
 import random
 from pathlib import Path
 
@@ -161,3 +163,47 @@ def test_the_file_appends_syncs_cuts_and_lives_on(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="cannot open the consensus log"):
         WalFile(tmp_path / "missing" / "wal")
+
+
+def test_what_the_system_refuses_is_told_as_that_and_never_swallowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = WalFile(tmp_path / "wal")
+    file.append(DATA)
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    steps = {"pread": file.read_all, "write": lambda: file.append(b"x"), "fdatasync": file.sync}
+    cuts = {"ftruncate": lambda: file.truncate(0), "fsync": lambda: file.truncate(0)}
+    for name, step in (steps | cuts).items():
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(StorageUnavailable, match="Input/output error"):
+                step()
+    file.close()
+
+
+def test_bytes_that_are_written_in_parts_are_all_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = WalFile(tmp_path / "wal")
+    real = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: real(fd, bytes(data)[:7]))
+        file.append(DATA)
+    assert file.read_all() == DATA
+    monkeypatch.setattr(os, "pread", lambda fd, count, offset, _real=os.pread: _real(fd, min(count, 5), offset))
+    assert file.read_all() == DATA
+    file.close()
+
+
+def test_a_cut_is_durable_before_anything_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = WalFile(tmp_path / "wal")
+    file.append(DATA)
+    calls: list[str] = []
+    for name in ("ftruncate", "fsync"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, _real=real, _name=name: (calls.append(_name), _real(*a))[1])
+    file.truncate(3)
+    assert calls == ["ftruncate", "fsync"]
+    assert file.read_all() == DATA[:3]
+    file.close()

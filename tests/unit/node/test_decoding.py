@@ -36,7 +36,7 @@ def damaged(raw: bytes, rng: random.Random) -> bytes:
 @pytest.mark.parametrize("threads", [1, 2, 3, None])
 async def test_a_batch_gives_what_each_alone_gives(threads: int | None) -> None:
     rng = random.Random(SEED)
-    decoder = BatchDecoder(CHAIN_ID, threads)
+    decoder = BatchDecoder(CHAIN_ID, threads=threads)
     left_out = 0
     for count in (0, 1, INLINE_MAX, INLINE_MAX + 1, MANY):
         raws = [transfer(place % len(KEYS), place, value=place).raw for place in range(count)]
@@ -48,7 +48,7 @@ async def test_a_batch_gives_what_each_alone_gives(threads: int | None) -> None:
 
 
 def test_a_batch_of_nothing_but_rubbish_is_empty() -> None:
-    assert BatchDecoder(CHAIN_ID, 2).decode([b"\x02junk"] * MANY) == []
+    assert BatchDecoder(CHAIN_ID, threads=2).decode([b"\x02junk"] * MANY) == []
 
 
 async def test_a_large_gossip_batch_is_admitted_in_its_order() -> None:

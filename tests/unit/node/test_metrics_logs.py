@@ -85,7 +85,11 @@ async def test_metrics_are_served_and_a_bad_client_harms_nobody(tmp_path: Path) 
     metrics = made(tmp_path)
     metrics.step_entered(Height(2), Round(0), Step.PROPOSE)
     metrics.step_entered(Height(2), Round(1), Step.PREVOTE)
+    members = ValidatorSet((Validator(Address(bytes([1]) * 20), Power(7), Address(bytes(20))),))
     metrics.decided(
+        Commit(Height(2), Round(0), Hash32(b"\x01" * 32), (bytes(65),)), members
+    )  # says nothing of who is missing
+    metrics.last_commit(
         Commit(Height(1), Round(0), b"\x01" * 32, (b"",)),  # type: ignore[arg-type]  # a hash
         ValidatorSet((Validator(Address(bytes([1]) * 20), 7, Address(bytes(20))),)),  # type: ignore[arg-type]  # a power
     )

@@ -10,16 +10,17 @@ import trio
 import trio.testing
 
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState, Step, encode_message
-from genesis.primitives import Hash32, Height, Round, Signature
+from genesis.primitives import Address, Hash32, Height, Round, Signature
 from genesis.types import Block, ChainIdentity, Commit, Proposal, Vote, VoteType
 from node.block_chunks import split
 from node.feed import Feed
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
-from node.network import Inboxes, Network
+from node.network import PEERS_REMEMBERED_MAX, Inboxes, Network
+from node.vigil import Heard
 from p2p.config import BLOCK_CHANNEL, CONSENSUS_CHANNEL, TX_CHANNEL
 from p2p.host import Host
-from p2p.info import Inbound
+from p2p.info import Inbound, PeerInfo
 from p2p.queue import OutgoingQueue
 from tests.unit.node.local_chain import ADDRESSES, CHAIN_ID, GWEI, LocalChain, make_spec, transfer
 from tests.unit.node.test_mempool import Accounts
@@ -43,6 +44,10 @@ class OnePeer:
     queues: dict[str, OutgoingQueue] = field(default_factory=dict)
     faults: list[tuple[str, float]] = field(default_factory=list)
     protected: list[str] = field(default_factory=list)
+    connected: list[PeerInfo] = field(default_factory=list)
+
+    def peers(self) -> list[PeerInfo]:
+        return self.connected
 
     def broadcast(
         self,
@@ -177,3 +182,27 @@ def test_only_validators_of_today_are_protected(key: int, expected: list[str]) -
 
     network.peer_up(cast(Any, Info()))
     assert host.protected == expected
+
+
+async def test_where_peers_stand_is_remembered_as_long_as_they_are_connected() -> None:
+    network, host, _ = make_network()
+    told: list[tuple[str, Height]] = []
+    network.on_peer_stands(lambda peer, height: told.append((peer, height)))
+    host.connected = [info("a", ADDRESSES[1]), info("b", None)]
+    receiver = Receiver()
+    for peer, round_ in (("a", 0), ("a", 1), ("b", 2), ("gone", 3)):
+        network._take_message(receiver, peer, encode_message(round_state(round_)))
+    network._take_message(receiver, "a", encode_message(vote(0)))
+    assert network.heard() == [Heard(ADDRESSES[1], round_state(1)), Heard(None, round_state(2))]
+    assert told == [("a", 5), ("a", 5), ("b", 5), ("gone", 5)] and len(receiver.messages) == 5
+    for number in range(2 * PEERS_REMEMBERED_MAX):
+        network._take_message(receiver, f"gone {number}", encode_message(round_state(0)))
+    assert len(network._stands) <= PEERS_REMEMBERED_MAX + 2
+    network.peer_down("a")
+    assert network.heard() == [Heard(None, round_state(2))]
+
+
+def info(peer_id: str, validator: Address | None) -> PeerInfo:
+    """What a host tells of a peer."""
+    values = dict.fromkeys(PeerInfo.__dataclass_fields__, None) | {"peer_id": peer_id, "identity": validator or b""}
+    return PeerInfo(**cast(Any, values))

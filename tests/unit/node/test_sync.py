@@ -1,9 +1,10 @@
 """Block sync against honest and lying peers, over real chains; the network is a function call."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ import trio
 from genesis.codec import decode, encode
 from genesis.errors import FatalError, PeerFault, WireError
 from genesis.primitives import Height, Round
-from genesis.types import Block, Commit
+from genesis.types import Block, Commit, ValidatorSet
 from node.application import NodeApplication
 from node.feed import Feed
 from node.mempool import TransactionPool
@@ -68,9 +69,19 @@ class Peers:
 @dataclass
 class Follower:
     chain: LocalChain
+    app: NodeApplication
     peers: Peers
     sync: BlockSync
     pauses: list[int]
+    watched: list[tuple[ValidatorSet | None, Commit]]
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """What consensus does before it stands still."""
+
+    async def decide(self, source: LocalChain, height: int) -> None:
+        """Consensus of this node is quicker than block sync."""
+        stored = source.store.block(Height(height))
+        assert stored is not None and stored.commit is not None
+        await self.app.finalize_block(stored.block, stored.commit)
 
     @property
     def height(self) -> int:
@@ -107,13 +118,19 @@ async def follower(path: Path) -> AsyncIterator[Follower]:
     pauses: list[int] = []
     peers = Peers()
 
+    watched: list[tuple[ValidatorSet | None, Commit]] = []
+
     @asynccontextmanager
     async def paused() -> AsyncIterator[None]:
+        if node.meanwhile is not None:
+            await node.meanwhile()
         pauses.append(chain.store.tip().height)
         yield
 
+    sync = BlockSync(chain.store, app, peers, paused, lambda validators, commit: watched.append((validators, commit)))
+    node = Follower(chain, app, peers, sync, pauses, watched)
     try:
-        yield Follower(chain, peers, BlockSync(chain.store, app, peers, paused), pauses)
+        yield node
     finally:
         worker.close()
         worker.join(30)
@@ -211,6 +228,105 @@ LIES: list[Lie] = [
 ]
 
 
+@pytest.mark.parametrize("lie", [_forged_signature, _unsigned, _other_round])
+@pytest.mark.parametrize("good", [1, 4])
+async def test_the_commit_of_every_block_of_a_batch_is_checked(
+    source: LocalChain, tmp_path: Path, lie: Lie, good: int
+) -> None:
+    async with follower(tmp_path) as node:
+        node.peers.servers["liar"] = liar(source, lambda items: [*items[:good], *lie(items[good:])])
+        await node.try_once("liar")
+        assert node.peers.faults["liar"] >= 100
+        assert node.height == good
+
+
+async def test_every_commit_is_shown_before_its_block_is_stored(source: LocalChain, tmp_path: Path) -> None:
+    """For the validator's key: it may stand in any of them."""
+    async with follower(tmp_path) as node:
+        node.peers.servers["a"] = honest(source)
+        await node.follow(("a", LENGTH + 1))
+        blocks = [source.store.block(Height(height)) for height in range(1, LENGTH + 1)]
+        last_commits = [commit for _, commit in node.watched[0::2]]
+        commits = [commit for _, commit in node.watched[1::2]]
+        assert commits == [stored.commit for stored in blocks if stored is not None]
+        assert last_commits == [stored.block.last_commit for stored in blocks if stored is not None]
+        assert [validators is None for validators, _ in node.watched[:4]] == [True, False, False, False]
+
+
+async def test_blocks_that_consensus_decides_meanwhile_are_passed_over(source: LocalChain, tmp_path: Path) -> None:
+    async with follower(tmp_path) as node:
+        node.peers.servers["a"] = honest(source)
+
+        async def meanwhile() -> None:
+            await node.decide(source, 1)
+            await node.decide(source, 2)
+
+        node.meanwhile = meanwhile
+        await node.follow(("a", LENGTH + 1))
+        assert node.pauses == [2] and node.peers.faults == {}
+        assert node.chain.store.tip() == source.store.tip()
+
+
+async def test_consensus_that_was_quicker_is_not_paused(source: LocalChain, tmp_path: Path) -> None:
+    async with follower(tmp_path) as node:
+        served = honest(source, up_to=1)
+        node.peers.servers["a"] = served
+        request = node.peers.request
+
+        async def slow(*arguments: Any, **options: Any) -> bytes:
+            response = await request(*arguments, **options)
+            await node.decide(source, 1)
+            return response
+
+        node.peers.request = slow  # type: ignore[method-assign]  # an answer that comes late
+        await node.try_once("a", 3)
+        assert node.height == 1 and node.pauses == [] and node.peers.faults == {}
+
+
+async def test_claims_that_are_no_news_are_not_asked_about(source: LocalChain, tmp_path: Path) -> None:
+    """A peer that works on the block after our tip has nothing for us, nor has one that we have overtaken."""
+    async with follower(tmp_path) as node:
+        for height in (1, 2, 3):
+            await node.decide(source, height)
+        for claim in (4, 3, 1):
+            await node.try_once("even", claim)
+        assert node.peers.asked == [] and node.sync._claims == {}
+        node.peers.servers["ahead"] = honest(source, up_to=4)
+        await node.try_once("ahead", 5)
+        assert node.peers.asked == ["ahead"] and node.height == 4
+
+
+async def test_progress_names_what_most_peers_claim_and_grows_with_them(source: LocalChain, tmp_path: Path) -> None:
+    async with follower(tmp_path) as node:
+        seen = []
+        serve = honest(source, at_once=2)
+
+        def watching(payload: bytes) -> bytes:
+            if node.height == 4:
+                node.sync.heard("a", Height(LENGTH + 1))
+            seen.append(node.sync.status())
+            return serve(payload)
+
+        node.peers.servers = {"a": watching, "liar": liar(source, lambda items: [])}
+        async with trio.open_nursery() as nursery:
+            node.sync.behind(Height(LENGTH), "a")
+            node.sync.behind(Height(1 << 40), "liar")
+            node.sync.heard("nobody", Height(1 << 41))
+            nursery.start_soon(node.sync.run)
+            with trio.fail_after(60):
+                while node.height < LENGTH:  # noqa: ASYNC110 - the chain has no event for it
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        progress = [(status.start, status.current, status.highest) for status in seen if status is not None]
+        assert progress[:3] == [(0, 2, LENGTH - 1), (0, 4, LENGTH), (0, 6, LENGTH)]
+        node.sync._start, node.sync._claims = Height(0), {"a": Height(20), "b": Height(21), "liar": Height(1 << 40)}
+        status = node.sync.status()
+        assert status is not None and status.highest == 21
+        node.sync._claims = {"a": Height(20), "liar": Height(1 << 40)}
+        status = node.sync.status()
+        assert status is not None and status.highest == 20
+
+
 @pytest.mark.parametrize("which", range(len(LIES)))
 async def test_a_liar_is_found_out_before_execution_and_the_honest_peer_serves(
     source: LocalChain, tmp_path: Path, which: int
@@ -287,3 +403,32 @@ async def test_the_server_bounds_what_it_gives(source: LocalChain) -> None:
     for bad in (b"", b"\x92\x00\x01", b"\x92\x01\x41", bytes(2_000)):
         with pytest.raises(WireError):
             await server.handle("peer", bad)
+
+
+async def test_the_server_gives_all_it_has_and_stops_at_a_hole(source: LocalChain) -> None:
+    async def heights(server: SyncServer, first: int, count: int = BLOCKS_PER_REQUEST_MAX) -> list[int]:
+        data = await server.handle("peer", encode(BlocksRequest(Height(first), count)))
+        response = decode(BlocksResponse, data, size_max=RESPONSE_BYTES_MAX)
+        return [decode(Block, item.block, size_max=1 << 21).height for item in response.blocks]
+
+    assert await heights(SyncServer(source.store), 7) == [7, 8, 9], "up to the tip"
+    assert await heights(SyncServer(source.store), LENGTH, 1) == [LENGTH]
+
+    class Holed:
+        """A store that lacks a block below its tip."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(source.store, name)
+
+        def block_bytes(self, height: Height) -> bytes | None:
+            return None if height == 5 else source.store.block_bytes(height)
+
+    assert await heights(SyncServer(cast(Any, Holed())), 3) == [3, 4]
+
+
+def test_a_response_holds_as_many_blocks_as_can_be_asked_for_and_no_more() -> None:
+    item = CommittedBlock(b"block", b"commit")
+    full = BlocksResponse((item,) * BLOCKS_PER_REQUEST_MAX)
+    assert decode(BlocksResponse, encode(full), size_max=RESPONSE_BYTES_MAX) == full
+    with pytest.raises(ValueError, match="more blocks"):
+        BlocksResponse((item,) * (BLOCKS_PER_REQUEST_MAX + 1))

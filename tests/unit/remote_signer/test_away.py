@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from consensus.driver import HeightDriver, Node
+from consensus.driver import HeightDriver
 from consensus.evidence import EvidencePool
+from consensus.member import Node
 from consensus.observer import SilentObserver
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize
 from consensus.signer import SigningDelayed, SigningRefused
