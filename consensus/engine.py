@@ -1,20 +1,20 @@
-"""The trio shell around the pure driver: time, tasks, the application and the network. The only file here that does IO.
+"""The trio shell around the pure driver: tasks, inputs, orders and the network.
 
-One task takes inputs from a bounded inbox and runs the driver on them; building, executing and timers are tasks of the current
-height that put their results back. So the rules never wait for the EVM, and a height's tasks end with it.
+One task takes inputs from a bounded inbox and runs the driver on them; building, executing (`block_tasks.py`) and timers are
+tasks of the current height that put their results back. So the rules never wait for the EVM, and a height's tasks end with it.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import trio
 
-from consensus.application import Application, HeightContext, ProposalRequest, past_heights
-from consensus.block_rules import check_block, check_time
+from consensus.application import Application, HeightContext
+from consensus.block_tasks import BlockTasks
 from consensus.driver import HeightDriver
 from consensus.evidence import EvidencePool
 from consensus.evidence_desk import EvidenceDesk
@@ -23,12 +23,12 @@ from consensus.member import Node
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState
 from consensus.observer import Observer, SilentObserver, VoteIgnored
 from consensus.orders import Broadcast, BroadcastBlock, Build, Finalize, Judge, Order, Send, StartTimer
+from consensus.pauses import Pauses
 from consensus.peers import PeerBook
 from consensus.ports import Behind, Clock, MessageSigner, Transport
-from consensus.timing import proposal_time_ms
 from consensus.wal import Wal
 from genesis.chain_spec import ConsensusParams
-from genesis.errors import FatalError, InvalidBlock, InvariantError, PeerFault
+from genesis.errors import FatalError, InvariantError, PeerFault
 from genesis.primitives import Height, Round
 from genesis.types import Block, ChainIdentity, Commit, DuplicateProposal, DuplicateVote, Proposal, ValidatorSet, Vote
 
@@ -46,6 +46,9 @@ class _Paused:
 
 class Engine:
     """Runs consensus for one node. `signer` None: a full node that follows.
+
+    It alone calls the driver, and the transport for what the driver orders. Building, judging and waiting are
+    `BlockTasks`, standing still is `Pauses`, what is known of peers `PeerBook`, evidence the `EvidenceDesk`.
 
     `on_behind` is told when a peer claims to be further than consensus alone can bring this node.
     """
@@ -85,9 +88,10 @@ class Engine:
         self._last_block: Block | None = None
         self._lag_check_runs = False
         self._outcome: Finalize | _Paused | FatalError | None = None
-        self._pauses = 0
-        self._standing = trio.Event()
-        self._resumed = trio.Event()
+        self._pauses = Pauses(lambda: self._inbox.put(self._note_pause))
+        self._blocks = BlockTasks(
+            chain, app, self._node, self._desk, transport, clock, self._inbox.put, lambda orders: self._obey(orders)
+        )
 
     # ------------------------------------------------------------ the face to the node
 
@@ -101,8 +105,8 @@ class Engine:
                 raise outcome
             if isinstance(outcome, Finalize):
                 context = await self._finalize(outcome)
-            if self._pauses:
-                await self._stand_still()
+            if self._pauses.wanted:
+                await self._pauses.stand_still()
                 context = await self._app.height_context()
                 self._forget_finalized(context.height)
 
@@ -114,21 +118,12 @@ class Engine:
         """Take a block from the block channel. Never blocks; bounded more tightly than messages."""
         self._inbox.put_from(peer, partial(self._take_block, peer, block), heavy=True)
 
-    @asynccontextmanager
-    async def paused(self) -> AsyncGenerator[None, None]:
+    def paused(self) -> AbstractAsyncContextManager[None]:
         """Stop between two inputs, as long as the `async with` lasts: the node may store synced blocks meanwhile.
 
         Afterwards the engine asks the application for its height anew, and goes on where the log left that height.
         """
-        self._pauses += 1
-        self._inbox.put(self._note_pause)
-        try:
-            await self._standing.wait()
-            yield
-        finally:
-            self._pauses -= 1
-            if not self._pauses:
-                self._resumed.set()
+        return self._pauses.held()
 
     def watch_commit(self, validators: ValidatorSet | None, commit: Commit) -> None:
         """Look at a checked commit, as of a synced block: a signature of its key that is not its own ends the signing."""
@@ -138,11 +133,6 @@ class Engine:
     def position(self) -> tuple[Height, Round] | None:
         """(height, round) where consensus stands, round -1 before the height is entered; None before the start."""
         return None if self._driver is None else (self._driver.state.height, self._driver.state.round)
-
-    @property
-    def dropped_messages(self) -> int:
-        """Messages of peers that were dropped because the peer had sent more than its share."""
-        return self._inbox.dropped
 
     # ------------------------------------------------------------ one height
 
@@ -166,10 +156,9 @@ class Engine:
         """The loop of one height: everything that changes the driver happens here, one thing after the other."""
         self._driver = driver
         self._obey(driver.start())
-        self._start(self._enter_when_due, driver)
+        self._start(self._blocks.enter_when_due, driver)
         self._start(self._gossip)
-        if self._pauses:
-            self._note_pause()
+        self._note_pause()
         for take in self._future.take(driver.state.height):
             if self._outcome is None:
                 take()
@@ -200,20 +189,13 @@ class Engine:
         self._desk.decided(decision.block.evidence)
         return context
 
-    async def _stand_still(self) -> None:
-        while self._pauses:
-            self._resumed = trio.Event()
-            self._standing.set()
-            await self._resumed.wait()
-        self._standing = trio.Event()
-
     def _forget_finalized(self, height: Height) -> None:
         if self._driver is not None and self._driver.state.height < height:
             self._wal.reset()
             self._last_block = None
 
     def _note_pause(self) -> None:
-        if self._pauses and self._outcome is None:
+        if self._pauses.wanted and self._outcome is None:
             self._outcome = _Paused()
 
     # ------------------------------------------------------------ inputs
@@ -290,9 +272,9 @@ class Engine:
                 case StartTimer(event, delay_ms):
                     self._start(self._after, delay_ms, partial(self._current().expire, event))
                 case Build(round_):
-                    self._start(self._build, self._current(), round_)
+                    self._start(self._blocks.build, self._current(), round_)
                 case Judge(block, peer_or_none):
-                    self._start(self._judge, self._current(), block, peer_or_none)
+                    self._start(self._blocks.judge, self._current(), block, peer_or_none)
                 case Finalize():
                     self._outcome = order
 
@@ -316,101 +298,10 @@ class Engine:
         await trio.sleep(delay_ms / 1000)
         self._inbox.put(lambda: self._obey(act()))
 
-    async def _build(self, driver: HeightDriver, round_: Round) -> None:
-        """Build a block as soon as one may be built, and give it to the driver; log what goes wrong, and let the round pass."""
-        context = driver.context
-        data = context.block_params
-        try:
-            await self._sleep_until(context.parent_time_ms + data.interval_ms)
-            if round_ == 0:
-                await self._wait_for_work(context)
-            block = await self._app.prepare_proposal(await self._request(driver, round_))
-            try:
-                check_time(context, block)
-            except InvalidBlock:  # nothing of what waited could be packed: an empty block has to wait
-                await self._sleep_until(context.parent_time_ms + data.empty_interval_ms)
-                block = await self._app.prepare_proposal(await self._request(driver, round_))
-            check_block(self._chain, context, block, await past_heights(self._app, block.evidence))
-        except FatalError:
-            raise
-        except Exception:
-            _log.exception("height %d round %d propose: no block could be built", context.height, round_)
-        else:
-            self._inbox.put(lambda: self._obey(driver.built(round_, block)))
-
-    async def _request(self, driver: HeightDriver, round_: Round) -> ProposalRequest:
-        context = driver.context
-        interval_ms = context.block_params.interval_ms
-        time_ms = proposal_time_ms(self._clock.now_ms(), context.parent_time_ms + interval_ms, interval_ms)
-        return ProposalRequest(
-            height=context.height,
-            round=round_,
-            time_ms=time_ms,
-            proposer=driver.state.proposer(round_),
-            last_commit=driver.last_commit.commit(),
-            evidence=await self._desk.for_proposal(context, time_ms),
-        )
-
-    async def _judge(self, driver: HeightDriver, block: Block, peer: str | None) -> None:
-        """Is the block what its hash says, and valid on top of the finalized chain?"""
-        try:
-            await self._app.check_body(block)
-        except InvalidBlock as error:
-            if peer is not None:
-                self._transport.report_fault(peer, PeerFault(f"the body of a block is not its own: {error}"))
-            self._inbox.put(lambda: self._obey(driver.body_refused(block)))
-            return
-        except FatalError:
-            raise
-        except Exception:
-            _log.exception("%s could not be checked", _words(block))
-            self._inbox.put(lambda: self._obey(driver.body_refused(block)))
-            return
-        try:
-            past = await past_heights(self._app, block.evidence)
-            check_block(self._chain, driver.context, block, past)
-            self.watch_commit(driver.context.last_validators, block.last_commit)
-            await self._app.process_proposal(block)
-        except InvalidBlock as error:
-            _log.warning("%s is invalid: %s", _words(block), error)
-            self._inbox.put(lambda: self._obey(driver.judged(block, valid=False)))
-        except FatalError:
-            raise
-        except Exception:
-            # A fault of this node, not a verdict: no prevote for the block, and no halt if others commit it meanwhile.
-            _log.exception("%s could not be executed", _words(block))
-        else:
-            self._inbox.put(lambda: self._obey(driver.judged(block, valid=True)))
-
     def _fail(self, error: FatalError) -> None:
         raise error
 
     # ------------------------------------------------------------ time
-
-    async def _enter_when_due(self, driver: HeightDriver) -> None:
-        """Enter round 0 on an executable transaction, or when the empty timer runs out; never before the interval."""
-        context = driver.context
-        while (ahead_ms := context.parent_time_ms - self._clock.now_ms()) > self._node.params.precision_ms:
-            self._node.observer.time_ahead(context.height, ahead_ms)
-            await trio.sleep(min(ahead_ms, 1000) / 1000)
-        await self._sleep_until(context.parent_time_ms + context.block_params.interval_ms)
-        await self._wait_for_work(context)
-        self._inbox.put(lambda: self._obey(driver.enter()))
-
-    async def _wait_for_work(self, context: HeightContext) -> None:
-        """Until a transaction waits, or an empty block is due."""
-        due_ms = context.parent_time_ms + context.block_params.empty_interval_ms
-        left_ms = due_ms - self._clock.now_ms()
-        if left_ms > 0 and not self._app.has_transactions():
-            with trio.move_on_after(left_ms / 1000):
-                await self._app.wait_for_transactions()
-                return
-            await self._sleep_until(due_ms)
-
-    async def _sleep_until(self, time_ms: int) -> None:
-        """By the wall clock, looked at once a second at least: it may be set."""
-        while (left_ms := time_ms - self._clock.now_ms()) > 0:  # noqa: ASYNC110  # time passes, no event tells
-            await trio.sleep(min(left_ms, 1000) / 1000)
 
     async def _gossip(self) -> None:
         while True:
@@ -446,7 +337,3 @@ class Engine:
         if self._driver is None:
             raise InvariantError("consensus was asked before it started")
         return self._driver
-
-
-def _words(block: Block) -> str:
-    return f"height {block.height} round {block.consensus.round} propose: block {block.hash.hex()}"

@@ -426,10 +426,10 @@ async def test_a_flood_is_bounded_and_only_the_flooder_loses() -> None:
     message = vote(validator_set(1), 0, VoteType.PREVOTE, 0)
     for _ in range(10_000):
         engine.receive("flooder", message)
-    before = engine.dropped_messages
+    before = engine._inbox.dropped
     engine.receive("other", message)
     assert before == 10_000 - 256
-    assert engine.dropped_messages == before
+    assert engine._inbox.dropped == before
 
 
 async def test_late_precommits_reach_the_next_block() -> None:
