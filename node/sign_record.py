@@ -13,7 +13,7 @@ from typing import Final
 
 from consensus.signer import SigningDelayed
 from genesis.errors import LocalError, StorageCorrupt
-from node.os_errors import exists, needed
+from node.os_errors import exists, explain, needed
 from node.wal_file import sync_directory
 
 _MARK: Final = b"OLS1"
@@ -96,7 +96,7 @@ class SignRecordFile:
         except OSError as error:
             self._reserve()
             if error.errno in _NO_DESCRIPTORS:
-                raise SigningDelayed(f"no file can be opened for the sign record: {error.strerror}") from None
+                raise SigningDelayed(f"no file can be opened for the sign record: {explain(error)}") from None
             raise
 
     def _reserve(self) -> None:
