@@ -78,6 +78,16 @@ class GetterMethods(AttributionBase):
         return record.content_root, record.contributions, record.block_number
 
     @method(
+        "getTerms(uint64 datanetId, uint32 version) returns (uint16 curatorBps, uint16 softCapBps)",
+        view=True,
+    )
+    def get_terms(self, frame: Frame, datanet_id: int, version: int) -> tuple[int, int]:
+        """What uses of a version pay by, for good: the curator's share and the soft cap."""
+        require_datanet(frame.storage, datanet_id)
+        record = require_version(frame.storage, datanet_id, version)
+        return record.curator_bps, record.soft_cap_bps
+
+    @method(
         "getModel(uint64 modelId) returns (address owner, address signer, string uri, Method method, bool active)",
         view=True,
     )

@@ -14,6 +14,7 @@
    41 datanet -> vectored[]    42 account -> bond          43 receipt id -> attestation
    44 receipt id -> contribution -> claimed                45 disputes created
    46 dispute -> record        47 contribution -> openings 48 contribution -> open disputes
+   60 hash of uses -> uses[]
 
 Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at the end of each block.
 """
@@ -123,7 +124,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A watermark: the first `segments` segments and `contributions` contributions existed when it was published."""
+    """A watermark: the first `segments` segments and `contributions` contributions existed when it was published.
+
+    `curator_bps` and `soft_cap_bps` are the terms that its uses pay by, for good.
+    """
 
     time: U64
     block_number: U64
@@ -135,6 +139,8 @@ class Version:
     vectors: U64 = 0
     """How many vectors its datanet's space had, and in `vectored` how many contributions brought them."""
     vectored: U64 = 0
+    curator_bps: U16 = 0
+    soft_cap_bps: U16 = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +244,7 @@ class Attestation:
     """Scores that an attestor vouches for, and the contributors' part that waits for them.
 
     `held` wei are divided by `total_weight`; `claimed_weight` says how far. `bond` is what the attestor has locked for it: 0
-    once it is free or slashed. `uses_hash` binds the model's uses of that moment; `dispute` is the open one, or 0.
+    once it is free or slashed. `uses_hash` names the model's uses of that moment; `dispute` is the open one, or 0.
     """
 
     attestor: Account
@@ -342,3 +348,4 @@ DISPUTE_COUNT: Final = Value(45)
 DISPUTES: Final = Records(46, Dispute)
 OPENINGS: Final = Value(47)
 OPEN_DISPUTES: Final = Value(48)
+ATTESTED_USES: Final = RecordLists(60, ModelUse)

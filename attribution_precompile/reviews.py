@@ -109,6 +109,8 @@ class ReviewMethods(AttributionBase):
             terms_hash=datanet.terms_hash,
             vectors=VECTOR_SPACES.load_field(slots, "vectors", datanet_id),
             vectored=VECTORED.length(slots, datanet_id),
+            curator_bps=datanet.curator_bps,
+            soft_cap_bps=datanet.soft_cap_bps,
         )
         POOLS.store(slots, state, datanet_id)
         VERSIONS.store(slots, record, datanet_id, version)

@@ -10,6 +10,7 @@ from attribution_precompile.reference import (
     Contribution,
     Datanet,
     Payout,
+    Terms,
     Trace,
     Use,
     matched,
@@ -49,7 +50,7 @@ class Truth:
     @property
     def datanet(self) -> Datanet:
         members = tuple(self.contributions)
-        return Datanet(self.datanet_id, self.k, False, members, self.curator_bps, self.soft_cap_bps)
+        return Datanet(self.datanet_id, self.k, False, members, (Terms(self.curator_bps, self.soft_cap_bps),))
 
     def contribute(self, contribution_id: int, segments: Sequence[bytes]) -> None:
         """Note a contribution; the order of segments is the order in which they are noted."""

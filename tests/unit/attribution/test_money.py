@@ -132,12 +132,12 @@ class Books:
         scored = self.rng.sample(range(1, 9), self.rng.randint(0, 8))
         scores = tuple((c, 50 - i) for i, c in enumerate(scored))
         found = Attribution(sum(s for _, s in scores) + self.rng.randint(1, 50), scores)
-        uses = [UseTerms(1, 6_667, 500, 10_000), UseTerms(2, 3_333, 0, 900)]
-        division = divide(parts.contributors, found, uses, {c: self.home(c) for c in scored}, 3)
+        uses = [UseTerms(6_667, 500, 10_000), UseTerms(3_333, 0, 900)]
+        division = divide(parts.contributors, found, uses, {c: self.home(c) - 1 for c in scored}, 3)
         for payment in division.payments:
             credit(self.slots, {self.records[payment.contribution].payout: payment.amount})
-        for use, amount in zip(uses, division.pools, strict=True):
-            self.elsewhere += pay_pool(self.slots, use.datanet_id, amount)
+        for datanet, amount in enumerate(division.pools, 1):
+            self.elsewhere += pay_pool(self.slots, datanet, amount)
         self.elsewhere += parts.burn + parts.treasury + parts.stakers + parts.owner + sum(division.curators)
 
     def total(self) -> int:
@@ -169,16 +169,16 @@ class DictSlots:
 def test_divisions_sum_to_the_whole() -> None:
     rng = random.Random(31)
     for _ in range(5_000):
-        uses = [UseTerms(i, 0, rng.randint(0, 2_000), rng.randint(1, 10_000)) for i in range(rng.randint(1, 16))]
+        uses = [UseTerms(0, rng.randint(0, 2_000), rng.randint(1, 10_000)) for _ in range(rng.randint(1, 16))]
         cuts = sorted(rng.sample(range(1, 10_000), len(uses) - 1))
         shares = [b - a for a, b in zip([0, *cuts], [*cuts, 10_000], strict=True)]
-        uses = [UseTerms(u.datanet_id, bps, u.curator_bps, u.soft_cap_bps) for u, bps in zip(uses, shares, strict=True)]
+        uses = [UseTerms(bps, u.curator_bps, u.soft_cap_bps) for u, bps in zip(uses, shares, strict=True)]
         scores = sorted((rng.randint(1, 50) for _ in range(rng.randint(0, 90))), reverse=True)
         total = sum(scores) + rng.randint(0 if scores else 1, 100)
         found = Attribution(total, tuple(enumerate(scores, 1)))
-        datanet_of = {i: rng.randrange(len(uses)) for i in range(1, len(scores) + 1)}
+        use_of = {i: rng.randrange(len(uses)) for i in range(1, len(scores) + 1)}
         amount = Wei(rng.choice([0, 1, 63, 64, 65, rng.randint(0, 10**24)]))
-        division = divide(amount, found, uses, datanet_of, 64)
+        division = divide(amount, found, uses, use_of, 64)
         assert division.total == amount
         assert len(division.payments) == min(64, len(scores))
         assert all(share >= 0 for share in (*division.curators, *division.pools))

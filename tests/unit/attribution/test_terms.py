@@ -25,7 +25,7 @@ def test_mutable_terms_change_at_once(ready: World) -> None:
     world = ready
     changed = params(
         uri="short", terms_hash=b"\x07" * 32, open_to_models=False, use_mask=3, min_fee_per_1k=5, curator_bps=9,
-        soft_cap_bps=8, bond_per_kib=7, review_seconds=6,
+        soft_cap_bps=1_008, bond_per_kib=7, review_seconds=6,
     )  # fmt: skip
     world.setDatanet(1, changed)
     assert [event["termsHash"] for event in world.events("DatanetChanged")] == [b"\x07" * 32]
@@ -46,7 +46,27 @@ def test_a_raised_floor_holds_from_the_next_inference(ready: World) -> None:
     assert fee == WEI_PER_OPEN // 100
     refused(world, "FeeTooLow", lambda: world.run(1, words(0, 10), fee - 1), fee, fee - 1)
     world.run(1, words(0, 10), fee)
-    assert world.balance(OWNER) == fee * 5_500 // 10_000 // 5
+    assert world.balance(OWNER) == 0, "version 1 was published without a curator's share"
+
+
+def test_the_terms_that_a_use_pays_by_are_those_of_its_version(ready: World) -> None:
+    """A share and a cap set later hold for later versions, and never for this one; neither does taking them away again."""
+    world = ready
+    fee = 10**18
+    world.setDatanet(1, params(min_fee_per_1k=WEI_PER_OPEN * 100, curator_bps=2_000, soft_cap_bps=1_000))
+    world.run(1, words(0, 10), fee)
+    part = fee * 5_500 // 10_000
+    assert (world.balance(OWNER), world.balance(ALICE)) == (0, part)
+    assert world.getTerms(1, 1) == (0, 10_000)
+    world.publish(1)
+    world.setDatanet(1, params(min_fee_per_1k=WEI_PER_OPEN * 100))
+    assert world.getTerms(1, 2) == (2_000, 1_000)
+    later = world.model([(1, 2, 0, 10_000)])
+    world.run(later, words(0, 10), fee)
+    [pooled] = world.events("Pooled")
+    assert world.balance(OWNER) == part // 5
+    assert world.balance(ALICE) == part + (part - part // 5) // 10
+    assert (pooled["version"], pooled["amount"]) == (2, part - part // 5 - (part - part // 5) // 10)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +130,7 @@ def test_ownership_moves_in_two_steps(ready: World, model: bool) -> None:
 def test_fees_go_to_the_new_owners(ready: World) -> None:
     world = ready
     world.setDatanet(1, params(curator_bps=1_000))
+    world.setUses(1, [(1, world.publish(1), 0, 10_000)], sender=DEV)
     world.setModel(1, NOBODY, 0, WEI_PER_OPEN, True, sender=DEV)
     world.transferDatanet(1, BOB)
     world.acceptDatanet(1, sender=BOB)

@@ -188,7 +188,7 @@ class Walk:
         rng = self.rng
         return DatanetParams(
             "", ZERO32, WORDS_V1, 8, False, True, 0, rng.choice([0, 10**15]), rng.choice([0, 700]),
-            rng.choice([1, 3_000, 10_000]), rng.choice([0, 12_345]), rng.choice([0, 20]),
+            rng.choice([1_000, 3_000, 10_000]), rng.choice([0, 12_345]), rng.choice([0, 20]),
         )  # fmt: skip
 
     def _text(self, length: int) -> str:
