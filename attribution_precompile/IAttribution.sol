@@ -485,11 +485,12 @@ interface IAttribution {
         uint32 version
     ) external view returns (bytes32 contentRoot, uint64 contributions, uint64 blockNumber);
 
-    /// @notice What uses of a version pay by, for good: the curator's share and the soft cap.
+    /// @notice What uses of a version pay by, for good: the curator's share and the soft cap; and its members' weight
+    /// in the pool now, which only deaths and lost disputes lower.
     function getTerms(
         uint64 datanetId,
         uint32 version
-    ) external view returns (uint16 curatorBps, uint16 softCapBps);
+    ) external view returns (uint16 curatorBps, uint16 softCapBps, uint64 poolWeight);
 
     /// @notice A model as it stands.
     function getModel(

@@ -27,7 +27,8 @@ from attribution_precompile.layout import (
     Receipt,
 )
 from attribution_precompile.lineage import load_lineage, royalties_due
-from attribution_precompile.money import burn, credit, pay_pool
+from attribution_precompile.money import burn, credit
+from attribution_precompile.pool_books import pay_pool
 from attribution_precompile.settlement import UseTerms, divide
 from attribution_precompile.span import Attribution
 from attribution_precompile.tracing import LoadedUse, load_uses
@@ -128,7 +129,7 @@ def load_terms(slots: Slots, uses: Sequence[ModelUse]) -> list[UseTerms]:
 
 def pay_use(frame: Frame, receipt_id: Hash32, use: ModelUse, amount: Wei) -> Wei:
     """Pay the pool of a use's version; returns what it could not take for want of weight (all or nothing): the treasury's."""
-    unplaced = pay_pool(frame.storage, use.datanet_id, amount)
+    unplaced = pay_pool(frame.storage, use.datanet_id, use.version, amount)
     if amount > unplaced:
         frame.emit(d.POOLED, receipt_id, use.datanet_id, use.version, amount)
     return unplaced

@@ -251,6 +251,48 @@ def share_out(amount: int, scores: Mapping[int, int]) -> dict[int, int]:
     return shares
 
 
+class Pool:
+    """Rule 12 in one datanet: a payment goes at once to each member of its version, by weight.
+
+    It gives each unit of weight a whole number of parts of 2**-64 wei; what is left of the payment, less than a wei, waits for
+    the version's next one. `weights` has those of each version, by contribution; `next_weights` those of the version to come.
+    """
+
+    def __init__(self) -> None:
+        self.weights: list[dict[int, int]] = []
+        self.next_weights: dict[int, int] = {}
+        self.waiting: list[Fraction] = []
+        self.owed: dict[int, Fraction] = {}
+
+    def publish(self) -> None:
+        self.weights.append(dict(self.next_weights))
+        self.waiting.append(Fraction(0))
+
+    def cut(self, contribution: int, kept: int, of: int) -> None:
+        """From now on a contribution has only a part of its weight, in all versions; if it dies, none."""
+        for weights in (*self.weights, self.next_weights):
+            weights[contribution] = int(Fraction(weights.get(contribution, 0) * kept, of))
+
+    def pay(self, version: int, amount: int) -> int:
+        """Returns what goes to the treasury: all of it, if nobody in the version has weight."""
+        weights = self.weights[version - 1]
+        total = sum(weights.values())
+        if amount == 0 or total == 0:
+            return amount
+        there = self.waiting[version - 1] + amount
+        for_each = Fraction(int(there * 2**64 / total), 2**64)
+        for contribution, weight in weights.items():
+            self.owed[contribution] = self.owed.get(contribution, Fraction(0)) + for_each * weight
+        self.waiting[version - 1] = there - for_each * total
+        return 0
+
+    def claim(self, contribution: int) -> int:
+        """The whole wei that a contribution is owed; what is below a wei stays."""
+        due = int(self.owed.get(contribution, Fraction(0)))
+        self.owed[contribution] = self.owed.get(contribution, Fraction(0)) - due
+        return due
+
+
 def matched(burned: int, treasury: int, reserve: int) -> int:
     """What the reserve adds to the contributors' part: half of what was burned and of no more than that to the treasury, in
     whole gwei, as long as it lasts."""

@@ -179,7 +179,7 @@ OPEN_SHAPES: Final[dict[str, str | dict[str, Any]]] = {
         "versions": "quantity",
         "segments": "quantity",
         "poolWeight": "quantity",
-        "poolPendingWeight": "quantity",
+        "poolNextWeight": "quantity",
     },
     "version": {
         "datanet": "quantity",

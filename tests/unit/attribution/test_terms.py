@@ -57,10 +57,10 @@ def test_the_terms_that_a_use_pays_by_are_those_of_its_version(ready: World) -> 
     world.run(1, words(0, 10), fee)
     part = fee * 5_500 // 10_000
     assert (world.balance(OWNER), world.balance(ALICE)) == (0, part)
-    assert world.getTerms(1, 1) == (0, 10_000)
+    assert world.getTerms(1, 1) == (0, 10_000, 10_000 * 33)
     world.publish(1)
     world.setDatanet(1, params(min_fee_per_1k=WEI_PER_OPEN * 100))
-    assert world.getTerms(1, 2) == (2_000, 1_000)
+    assert world.getTerms(1, 2) == (2_000, 1_000, 10_000 * 33)
     later = world.model([(1, 2, 0, 10_000)])
     world.run(later, words(0, 10), fee)
     [pooled] = world.events("Pooled")
