@@ -292,54 +292,6 @@ def test_the_table_has_no_other_rows() -> None:
     assert set(re.findall(r"^\| ([^|]+) \| [\d.]+ % \|", table, re.MULTILINE)) == set(ATTACKS)
 
 
-# ---------------------------------------------------------------- dividing oneself under a soft cap
-
-SOFT_CAP = 1_000
-"""Of the contributors' part, for one contribution."""
-NAMES = (1, 2, 5, 10, 20, 50)
-
-
-def divided(names: int) -> tuple[int, int, int]:
-    """A third of a datanet, given by so many names, on outputs that are made of nothing else: (by score, with the pool: both in
-    basis points of the contributors' part; gas of the uploads)."""
-    market = Market()
-    net = market.open(soft_cap_bps=SOFT_CAP, min_fee_per_1k=10**21)
-    text, call = market.texts[0], market.direct.call
-    size, mine, used = -(-len(text) // names), [], 0
-    for at in range(0, len(text), size):
-        mine.append(market.give(address(5_000 + at), text[at : at + size + K - 1], net))
-        used += market.direct.gas_used
-    others = [market.give(who, text, net) for who, text in zip(VICTIMS[1:], market.texts[1:], strict=True)]
-    market.accept(*mine, *others)
-    model = market.model(market.publish(net), net)
-    market.texts = [text]
-    paid = 0
-    for output in market.outputs(40):
-        fee = call(USER, "quote", model, 0, len(output))
-        market.direct.state.balances[USER] = fee
-        call(USER, "infer", Call(model, 0, ZERO32, 0, " ".join(output).encode(), Signed(0, 0, b"")), value=fee)
-        paid += fee * 5_500 // BPS
-
-    def earned() -> int:
-        return sum(int(call(USER, "claimable", address(5_000 + at))[0]) for at in range(0, len(text), size))
-
-    by_score = earned()
-    for first in range(0, len(mine), 20):
-        call(USER, "claimPool", tuple(mine[first : first + 20]))
-    return by_score * BPS // paid, earned() * BPS // paid, used
-
-
-def test_dividing_oneself_gains_what_is_documented_and_is_bounded() -> None:
-    """Soft caps count contributions, not people: docs/attribution.md has this table."""
-    rows = {names: divided(names) for names in NAMES}
-    for names, (by_score, in_all, gas) in rows.items():
-        row = f"| {names} | {by_score / 100:.2f} % | {in_all / 100:.2f} % | {gas / 10**6:.1f} M |"
-        assert row in DOCUMENT, f"docs/attribution.md needs the row {row}"
-    assert rows[1][0] == SOFT_CAP
-    gains = [rows[names][1] for names in NAMES]
-    assert gains == sorted(gains), "each further name gains, less and less"
-
-
 # ---------------------------------------------------------------- price and lineage
 
 

@@ -11,7 +11,7 @@ from attribution_precompile.fees import quote, split_fee
 from attribution_precompile.money import credit
 from attribution_precompile.pool_books import open_version, pay_pool, share_of, take_share, weigh_next
 from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.settlement import UseTerms, divide, largest_remainder, split_pool
+from attribution_precompile.settlement import UseTerms, cap_shares, divide, largest_remainder, split_pool
 from attribution_precompile.span import Attribution
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
 from genesis.primitives import WEI_PER_GWEI, Address, Wei
@@ -157,6 +157,25 @@ def test_largest_remainder_is_fair_and_exact() -> None:
         assert sum(shares) == amount
         for share, weight in zip(shares, weights, strict=True):
             assert abs(share - Fraction(amount * weight, sum(weights))) < 1
+
+
+def test_what_a_cap_takes_goes_to_those_below_it_each_as_much_again_at_most_and_the_rest_is_left() -> None:
+    assert cap_shares([70, 20, 10], [7, 2, 1], Wei(50)) == ([50, 33, 17], 0)
+    assert cap_shares([70, 20, 10], [7, 2, 1], Wei(30)) == ([30, 30, 20], 20), "up to the cap, and as much again"
+    assert cap_shares([90, 10], [9, 1], Wei(60)) == ([60, 20], 20), "as much again, though the cap left room"
+    assert cap_shares([40, 40, 20], [2, 2, 1], Wei(40)) == ([40, 40, 20], 0), "at the cap, nothing is taken"
+    assert cap_shares([60, 40], [3, 2], Wei(10)) == ([10, 10], 80), "nobody is below it"
+    assert cap_shares([100, 1, 1], [100, 1, 1], Wei(99)) == ([99, 2, 1], 0), "a wei by largest remainder, ties in order"
+    assert cap_shares([], [], Wei(0)) == ([], 0)
+
+
+def test_a_cap_gives_within_its_own_use_and_leaves_the_rest_to_that_versions_pool() -> None:
+    """Contributions 1 and 2 belong to the first use, which caps; 3 to the second, which doesn't, and takes no part in it."""
+    found = Attribution(100, ((1, 60), (2, 10), (3, 10)))
+    uses = [UseTerms(4_000, 0, 1_000), UseTerms(6_000, 0, 10_000)]
+    division = divide(Wei(1_000), found, uses, {1: 0, 2: 0, 3: 1}, 64)
+    assert [payment.amount for payment in division.payments] == [100, 100, 100]
+    assert division.pools == (80 + 500, 120)
 
 
 def test_a_pool_part_goes_over_the_uses_by_their_shares_and_the_rest_to_the_first() -> None:

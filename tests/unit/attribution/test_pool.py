@@ -3,14 +3,17 @@
 import random
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from attribution_precompile import pool, reference
+from attribution_precompile import layout, pool, reference
+from attribution_precompile.declarations import Call, DatanetParams, Method, Signed, Status, Use
 from attribution_precompile.layout import POOL_NODES, POOL_REMAINDERS, POOL_STEPS, POOL_WEIGHTS, PoolNode, PoolStep
+from attribution_precompile.money import cut_weight_now, drop_weight, set_weight_next
 from attribution_precompile.pool_books import (
     load_steps,
     next_weight,
@@ -22,13 +25,18 @@ from attribution_precompile.pool_books import (
     version_weight,
     weigh_next,
 )
+from attribution_precompile.tokens import WORDS_V1
 from evm_runtime.native import ContractRevert
 from evm_runtime.native.frame import MeteredSlots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
+from genesis.emission import BPS
 from genesis.errors import InvariantError
-from genesis.primitives import Wei
-from tests.unit.attribution.direct import DictState
+from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Wei
+from tests.unit.attribution.direct import DictState, Direct
 from tests.unit.attribution.test_money import DictSlots
+from tests.unit.attribution.walk import ZERO32
+from tests.unit.attribution.world import ALICE, BOB, DEV, OWNER, USER, words
+from tests.unit.native.harness import address
 
 PARAMS = AttributionParams()
 NET = 1
@@ -252,6 +260,47 @@ def test_weights_that_64_bits_do_not_hold_are_refused() -> None:
     assert share_of(slots, 2, NET, 1) == each // UNITS
 
 
+def test_fewer_owned_windows_cut_each_weight_in_proportion_in_all_versions_from_now_on() -> None:
+    """What a challenge does: paid up to then, and only what is below the chain's bound counts."""
+    params = AttributionParams(pool_windows_max=1_000)
+    slots, claims = DictSlots(), list[tuple[object, ...]]()
+    frame: Any = SimpleNamespace(storage=slots, emit=lambda *event: claims.append(event))
+    record = layout.Contribution(
+        address(1), NET, 8_000, Status.ACCEPTED, address(2), 1, 1, 2_000, 2_000, 0, 1, ZERO_HASH, ZERO_HASH
+    )
+    net = layout.Datanet(
+        address(3),
+        8,
+        True,
+        False,
+        0,
+        BPS,
+        0,
+        0,
+        0,
+        versions=0,
+        contributions=1,
+        terms_hash=ZERO_HASH,
+        tokenizer=ZERO_HASH,
+    )
+    for version, quality in ((1, 8_000), (2, 10_000)):
+        record = replace(record, quality=quality)
+        set_weight_next(frame, 1, record, params)
+        open_version(slots, NET, version)
+        layout.DATANETS.store(slots, replace(net, versions=version), NET)
+    set_weight_next(frame, 1, replace(record, quality=1), params)
+    pay_pool(slots, NET, 1, Wei(10**6))
+    record = cut_weight_now(frame, 1, record, 1_500, params)
+    assert record.owned_windows == 1_500 and version_weight(slots, NET, 1) == 8_000 * 1_000 and claims == []
+    record = cut_weight_now(frame, 1, record, 999, params)
+    record = cut_weight_now(frame, 1, record, 250, params)
+    assert [event[1:] for event in claims] == [(1, address(2), 10**6)], "paid up to the first cut"
+    assert [version_weight(slots, NET, version) for version in (1, 2)] == [8_000 * 250, 10_000 * 250]
+    assert next_weight(slots, NET) == 250
+    drop_weight(frame, 1, record)
+    assert [version_weight(slots, NET, version) for version in (1, 2)] == [0, 0] and next_weight(slots, NET) == 0
+
+
 # ---------------------------------------------------------------- gas
 
 
@@ -344,6 +393,7 @@ def measured(versions: int) -> tuple[int, int, int, int, int]:
     return tuple(found)  # type: ignore[return-value]  # five of them
 
 
+TEXTS = {ALICE: words(0, 40).encode(), BOB: words(100, 40).encode()}
 VERSIONS = (1, 100, 10_000, 1 << 20)
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "attribution.md").read_text()
 
@@ -360,3 +410,36 @@ def test_the_table_of_gas_has_no_other_rows() -> None:
     table = DOCUMENT[DOCUMENT.index("| versions | a payment") :]
     rows = re.findall(r"^\| ([\d,]+) \|", table[: table.index("\n\n")], re.MULTILINE)
     assert rows == [f"{versions:,}" for versions in VERSIONS]
+
+
+@pytest.mark.parametrize("versions", [1, 100, 10_000])
+def test_no_number_of_versions_makes_an_inference_a_claim_or_an_erasure_dear(versions: int) -> None:
+    """Whole calls of the contract, each on cold slots, with all that they do beside the pool."""
+    direct = Direct()
+    direct.state = state = ColdState()
+
+    def call(who: bytes, name: str, *arguments: Any, value: int = 0) -> Any:
+        state.warm.clear()
+        result = direct.call(who, name, *arguments, value=value)
+        assert direct.gas_used < 2_000_000, name
+        return result
+
+    net = call(
+        OWNER, "createDatanet", DatanetParams("", ZERO32, WORDS_V1, 8, False, True, 31, 10**18, 0, BPS, 0, 1_000)
+    )
+    given = [call(who, "contribute", net, text, ZERO32, who, ZERO32) for who, text in TEXTS.items()]
+    direct.next_block()
+    for contribution in given:
+        call(OWNER, "review", contribution, True, BPS)
+    for _ in range(versions):
+        call(OWNER, "publishVersion", net)
+    direct.next_block()
+    uses = (Use(net, versions, 0, BPS),)
+    model = call(DEV, "registerModel", "", ZERO32, Method.SPAN, ZERO_ADDRESS, 0, 0, 0, (), uses)
+    fee = call(USER, "quote", model, 0, 41)
+    state.balances[USER] = fee
+    call(USER, "infer", Call(model, 0, ZERO32, 0, words(300, 41).encode(), Signed(0, 0, b"")), value=fee)
+    call(USER, "claimPool", (given[0],))
+    assert call(USER, "claimable", ALICE)[0] > 0
+    call(BOB, "erase", given[1])
+    assert call(USER, "claimable", BOB)[0] > 0

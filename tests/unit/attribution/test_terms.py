@@ -174,3 +174,29 @@ def test_a_transfer_leaves_the_signer_as_it_is(ready: World) -> None:
     assert ready.getModel(1)[1] == "0x" + ALICE.hex()
     refused(ready, "SignatureExpired", lambda: ready.run(1, words(0, 10), 0, sender=USER))
     assert ready.getModel(1)[0] == "0x" + BOB.hex()
+
+
+def test_a_datanet_has_no_more_versions_than_the_chain_allows() -> None:
+    world = World(versions_max=2)
+    world.datanet()
+    world.publish(1)
+    world.publish(1)
+    refused(world, "TooLong", lambda: world.publishVersion(1), "versions", 3, 2)
+
+
+def test_a_weight_changes_so_often_and_then_can_only_end() -> None:
+    """Else an owner could change a quality until no erasure fits a transaction any more."""
+    world = World(pool_steps_max=3)
+    world.datanet()
+    world.accept(world.give(1, ALICE, words(0, 20)))
+    world.publish(1)
+    world.review(1, True, 5_000)
+    world.review(1, True, 6_000)
+    world.publish(1)
+    world.review(1, True, 6_000)
+    refused(world, "TooLong", lambda: world.review(1, True, 7_000), "changes of weight", 3, 2)
+    world.withdrawConsent(1, 1, sender=ALICE)
+    world.publish(1)
+    assert [world.getTerms(1, version)[2] for version in (1, 2, 3)] == [13 * 10_000, 13 * 6_000, 0]
+    world.erase(1, sender=ALICE)
+    assert [world.getTerms(1, version)[2] for version in (1, 2, 3)] == [0, 0, 0]
