@@ -5,11 +5,11 @@ posts the Merkle root of a score vector and locks a bond of what the scores divi
 anybody may dispute the scores (`disputes.py`); then they are final and each score is claimed with its proof, by anyone, for
 the contribution's payout. Upheld disputes take the bond, and what was held goes to the pools of the model's uses.
 
-Shares are cumulative floors, `held * after // total - held * before // total`, so that they sum to all that is held once all
-weight is claimed. A contribution is paid under the first use of the model whose version has it. What is above that version's
-soft cap goes to the version's pool, and so does the share of a contribution that was dead when the inference was made. The
-share of what no version of the uses has goes over the pools of all. The uses are those of the inference: an attestation names
-them by their hash, under which they are kept.
+Shares are cumulative floors, `held * after // total - held * before // total`, so that they sum to all that is held
+once all weight is claimed. A contribution is paid under the first use of the model whose version has it. What is above
+that version's soft cap goes to the version's pool, and so does the share of a contribution that was dead when the
+inference was made. The share of what no version of the uses has goes over the pools of all. The uses are those of the
+inference: an attestation names them by their hash, under which they are kept.
 """
 
 from collections.abc import Sequence

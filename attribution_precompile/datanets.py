@@ -1,10 +1,10 @@
 """Datanets: who owns and curates them, their terms, which models they admit.
 
-Tokenizer, minSpan and commitOnly never change, and `useMask` can only lose bits: contributors consented to no more. The other
-terms are the owner's to change. `curatorBps`, `softCapBps` and `termsHash` act with the next version: each version seals the
-terms it was published under, and its uses pay by these for good. `minFeePer1k` and admission act on the next inference,
-`bondPerKiB` and `reviewSeconds` on the next upload. So who pays sends no more wei than the fee he accepts: what is sent bounds
-what a changed price can take.
+Tokenizer, minSpan and commitOnly never change, and `useMask` can only lose bits: contributors consented to no more. The
+other terms are the owner's to change. `curatorBps`, `softCapBps` and `termsHash` act with the next version: each
+version seals the terms it was published under, and its uses pay by these for good. `minFeePer1k` and admission act on
+the next inference, `bondPerKiB` and `reviewSeconds` on the next upload. So who pays sends no more wei than the fee he
+accepts: what is sent bounds what a changed price can take.
 """
 
 from dataclasses import replace

@@ -83,8 +83,8 @@ class GetterMethods(AttributionBase):
         view=True,
     )
     def get_terms(self, frame: Frame, datanet_id: int, version: int) -> tuple[int, int, int]:
-        """What uses of a version pay by, for good: the curator's share and the soft cap; and its members' weight in the pool
-        now, which only deaths and lost disputes lower."""
+        """What uses of a version pay by, for good: the curator's share and the soft cap; and its members' weight in the
+        pool now, which only deaths and lost disputes lower."""
         require_datanet(frame.storage, datanet_id)
         record = require_version(frame.storage, datanet_id, version)
         weight = version_weight(frame.storage, datanet_id, version)

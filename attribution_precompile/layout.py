@@ -275,9 +275,9 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class PoolNode:
-    """A stretch of a datanet's versions: what was paid to each unit of weight in them, and weight that all of them have.
+    """A stretch of a datanet's versions: what each unit of weight in them was paid, and weight that all of them have.
 
-    In parts of 2**-64 wei modulo 2**160, and modulo 2**64 (`pool.py`). `begun` is set once the first of them is published.
+    In parts of 2**-64 wei modulo 2**160, and modulo 2**64 (`pool.py`). `begun` is set when the first is published.
     """
 
     sum: U160

@@ -59,7 +59,7 @@ def cut_weight_now(
 
 
 def drop_weight(frame: Frame, contribution_id: int, record: Contribution) -> Contribution:
-    """Take a contribution out of its pool at once, in all versions, paid up to now: its record, for the caller to store."""
+    """Take a contribution out of its pool in all versions, paid up to now: its record, for the caller to store."""
     _scale(frame, contribution_id, record, 0, 1)
     return replace(record, quality=0)
 

@@ -128,7 +128,7 @@ def load_terms(slots: Slots, uses: Sequence[ModelUse]) -> list[UseTerms]:
 
 
 def pay_use(frame: Frame, receipt_id: Hash32, use: ModelUse, amount: Wei) -> Wei:
-    """Pay the pool of a use's version; returns what it could not take for want of weight (all or nothing): the treasury's."""
+    """Pay the pool of a use's version; returns what is the treasury's, for want of weight (all or nothing)."""
     unplaced = pay_pool(frame.storage, use.datanet_id, use.version, amount)
     if amount > unplaced:
         frame.emit(d.POOLED, receipt_id, use.datanet_id, use.version, amount)

@@ -1,25 +1,25 @@
-"""A datanet's pool by versions: what a use pays reaches the members of its version, to the wei (rule 12). Pure arithmetic.
+"""A datanet's pool by versions: what a use pays reaches its version's members, to the wei (rule 12). Pure arithmetic.
 
 A payment to version v gives each unit of v's weight the same, in parts of 2**-64 wei, and carries what doesn't divide:
 
     x = amount * 2**64 + remainder of v;  sum of v += x // weight of v;  remainder of v = x % weight of v
 
-A contribution's weight is constant over stretches of versions. It is kept as *steps*: from version `first` on it has `weight`,
-until the next step. With S(f) the sum of all versions from f on, it is owed
+A contribution's weight is constant over stretches of versions. It is kept as *steps*: from version `first` on it has
+`weight`, until the next step. With S(f) the sum of all versions from f on, it is owed
 
-    x = residue + sum over its steps of (weight - weight of the step before) * (S(first) - S(first) when it was last settled)
+    x = residue + sum over its steps of (weight - weight of the step before) * (S(first) - S(first) when last settled)
 
 which is due // 2**64 in wei, and keeps the rest as its residue. So nothing is lost, however weights change:
 `paid in * 2**64 == sum of remainders + what all members are owed and have as residues + paid out * 2**64`.
 
-Sums and weights live in one tree of radix 16. The node (level, index) stands for the 16**level versions from
-index * 16**level on. Its `sum` is that of these versions; its `weight` is weight that all of them have, so that a version's
-weight is the sum over the nodes above it. A payment changes the nodes above its version (`path`), one a level. S(f), and a
-change of weight from version f on, touch at most 8 nodes a level, or 15 where f is among the first 15 (`cover`). Versions
-count from 1, so no node of index 0 is ever needed: the tree has no root, and grows without being rebuilt.
+Sums and weights live in one tree of radix 16. The node (level, index) stands for the 16**level versions from index *
+16**level on. Its `sum` is that of these versions; its `weight` is weight that all of them have, so that a version's
+weight is the sum over the nodes above it. A payment changes the nodes above its version (`path`), one a level. S(f),
+and a change of weight from version f on, touch at most 8 nodes a level, or 15 where f is among the first 15 (`cover`).
+Versions count from 1, so no node of index 0 is ever needed: the tree has no root, and grows without being rebuilt.
 
-Sums are kept modulo 2**160, weights modulo 2**64, as differences of them are all that counts: what a member is owed is at most
-all wei there are, 2**90, times 2**64; a datanet's weight is kept below 2**64 (`pool_books.py`).
+Sums are kept modulo 2**160, weights modulo 2**64, as differences of them are all that counts: what a member is owed is
+at most all wei there are, 2**90, times 2**64; a datanet's weight is kept below 2**64 (`pool_books.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -70,8 +70,8 @@ def begun_by(version: int) -> int:
 def cover(first: int, last: int) -> Iterator[tuple[Place, int]]:
     """Nodes with signs (1 or -1) that add up to the versions from `first` on, `last` being the newest published one.
 
-    At each level the nodes from `first` to the end of their parent are taken; or, where these are more, the parent less the
-    nodes before `first`. A node with versions yet to come stands for these too.
+    At each level the nodes from `first` to the end of their parent are taken; or, where these are more, the parent less
+    the nodes before `first`. A node with versions yet to come stands for these too.
     """
     level = 0
     while first <= last:
@@ -103,7 +103,7 @@ def changes(steps: Sequence[PoolStep]) -> list[int]:
 
 
 def settle(steps: Sequence[PoolStep], sums: Sequence[int], residue: int) -> tuple[list[PoolStep], int, Wei]:
-    """What a contribution is owed, given S(first) of each of its steps: the steps settled at these, the residue, the due."""
+    """What a contribution is owed, given S(first) of each step: the steps settled at these, the residue, the due."""
     owed = sum(change * (now - step.settled) for change, step, now in zip(changes(steps), steps, sums, strict=True))
     scaled = owed % SUM_MODULUS + residue
     settled = [replace(step, settled=now) for step, now in zip(steps, sums, strict=True)]

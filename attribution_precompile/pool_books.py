@@ -1,8 +1,9 @@
-"""Pools in storage: what of a datanet's tree and of its members' steps an operation reads and writes (`pool.py` has the rules).
+"""Pools in storage: which of a datanet's nodes and its members' steps an operation reads and writes (see `pool.py`).
 
-A payment touches one node a level, a claim or a death at most 76 for a member's first step and some 40 for each other, and a
-member has at most `pool_steps_max` steps: so no number of versions makes any of them dear (`versions_max` bounds the levels).
-A node is not zero from the version that begins it on, so that nobody pays 20,000 gas for being the first to touch it.
+A payment touches one node a level, a claim or a death at most 76 for a member's first step and some 40 for each other,
+and a member has at most `pool_steps_max` steps: so no number of versions makes any of them dear (`versions_max` bounds
+the levels). A node is not zero from the version that begins it on, so that nobody pays 20,000 gas for being the first
+to touch it.
 """
 
 from collections import Counter
@@ -28,7 +29,7 @@ _INDEX_BITS: Final = 32
 
 
 def pay_pool(slots: Slots, datanet_id: int, version: int, amount: Wei) -> Wei:
-    """Pay the members of a version; returns what it could not take for want of weight (all or nothing): the treasury's."""
+    """Pay the members of a version; returns what is the treasury's, for want of weight (all or nothing)."""
     if amount == 0:
         return Wei(0)
     nodes = {place: _load(slots, datanet_id, place) for place in pool.path(version)}
@@ -82,8 +83,8 @@ def take_share(slots: Slots, contribution_id: int, datanet_id: int, versions: in
 
 
 def weigh_next(slots: Slots, contribution_id: int, datanet_id: int, versions: int, weight: int, steps_max: int) -> None:
-    """Give a contribution another weight from the next version on. Refuses one change too many (never the one to zero), and
-    weights that 64 bits don't hold."""
+    """Give a contribution another weight from the next version on. Refuses one change too many (never the one to zero),
+    and weights that 64 bits don't hold."""
     before = load_steps(slots, contribution_id)
     after = pool.step_to(before, versions + 1, weight)
     limit = steps_max - (weight > 0)

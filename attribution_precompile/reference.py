@@ -240,8 +240,8 @@ def pay(
 
 
 def share_out(amount: int, scores: Mapping[int, int]) -> dict[int, int]:
-    """By largest remainder: everybody's share rounded down, and one wei more for the largest fractions until all is out; ties
-    in the order given. Nothing where there is nobody."""
+    """By largest remainder: everybody's share rounded down, and one wei more for the largest fractions until all is
+    out; ties in the order given. Nothing where there is nobody."""
     total = sum(scores.values())
     exact = {who: Fraction(amount * score, total) for who, score in scores.items()}
     shares = {who: int(part) for who, part in exact.items()}
@@ -254,8 +254,9 @@ def share_out(amount: int, scores: Mapping[int, int]) -> dict[int, int]:
 class Pool:
     """Rule 12 in one datanet: a payment goes at once to each member of its version, by weight.
 
-    It gives each unit of weight a whole number of parts of 2**-64 wei; what is left of the payment, less than a wei, waits for
-    the version's next one. `weights` has those of each version, by contribution; `next_weights` those of the version to come.
+    It gives each unit of weight a whole number of parts of 2**-64 wei; what is left of the payment, less than a wei,
+    waits for the version's next one. `weights` has those of each version, by contribution; `next_weights` those of the
+    version to come.
     """
 
     def __init__(self) -> None:

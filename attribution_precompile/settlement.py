@@ -5,10 +5,11 @@ Order of the division, with C the contributors' part:
 1. curators: each use's share of C (floor), times its version's curator share (floor), to the datanet's owner;
 2. C_span = C * M // n for the matched tokens, C_pool the rest;
 3. the best 64 contributions share C_64 = C_span * S_64 // M by largest remainder; C_span - C_64 joins C_pool;
-4. what a contribution gets above its version's soft cap (a share of C after curators) goes to the others of the same use, by
-   largest remainder over their scores; each takes of it at most what its own score gave it, and at most up to the cap;
-5. C_pool goes over the uses by their shares (floor; the rest to the first), each to its version's pool; what step 4 could not
-   place goes to the pool of the version whose cap took it.
+4. what a contribution gets above its version's soft cap (a share of C after curators) goes to the others of the same
+   use, by largest remainder over their scores; each takes of it at most what its own score gave it, and at most up to
+   the cap;
+5. C_pool goes over the uses by their shares (floor; the rest to the first), each to its version's pool; what step 4
+   could not place goes to the pool of the version whose cap took it.
 
 A contribution belongs to the first use (in the model's order) that credits it with a token.
 """
@@ -24,7 +25,7 @@ from genesis.primitives import Wei
 
 @dataclass(frozen=True, slots=True)
 class UseTerms:
-    """What settlement needs of a use: its share of the model, and the terms sealed with its version. All in basis points."""
+    """What settlement needs of a use, in basis points: its share of the model, and the terms sealed with its version."""
 
     bps: int
     curator_bps: int
@@ -56,7 +57,7 @@ class Division:
 def divide(
     amount: Wei, attribution: Attribution, uses: Sequence[UseTerms], use_of: Mapping[int, int], payees_max: int
 ) -> Division:
-    """Divide the contributors' part of a fee. `use_of` gives the place of the use that each scored contribution belongs to."""
+    """Divide the contributors' part of a fee. `use_of` gives the place of each scored contribution's use."""
     curators = tuple(Wei(amount * use.bps // BPS * use.curator_bps // BPS) for use in uses)
     net = amount - sum(curators)
     matched, tokens = attribution.matched, attribution.tokens

@@ -175,7 +175,7 @@ class VectorMethods(AttributionBase):
         return self._score(frame, order, query)[0].scores
 
     def _score(self, frame: Frame, order: Order, query: bytes) -> tuple[Attribution, dict[int, int]]:
-        """The best contributions of all uses, whose scores sum to the attribution's tokens, and the use each belongs to."""
+        """The best contributions of all uses, whose scores sum to the attribution's tokens, and the use of each."""
         best: dict[int, tuple[int, int]] = {}
         use_of: dict[int, int] = {}
         for number, loaded in enumerate(order.uses):

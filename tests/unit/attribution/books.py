@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Memo:
-    """Records of a state, decoded once until a slot of theirs changes: a step changes few of those that a check adds up."""
+    """Records of a state, decoded once until a slot of theirs changes: a step changes few of all."""
 
     def __init__(self, state: DictState) -> None:
         self._state = state
@@ -36,10 +36,10 @@ class Memo:
 
 
 class PoolBooks:
-    """The datanets' pools by the reference, told by events and records: each payment goes at once to its version's members.
+    """The datanets' pools by the reference, told by events and records: a payment goes at once to its version's members.
 
-    `follow()` after each call, `check()` whenever: what the contract owes each member, what each version has of weight and
-    carries, and that each payment is what the members of its version got and what is carried.
+    `follow()` after each call, `check()` whenever: what the contract owes each member, what each version has of weight
+    and carries, and that each payment is what the members of its version got and what is carried.
     """
 
     def __init__(self, direct: Direct, memo: Memo) -> None:
@@ -51,7 +51,7 @@ class PoolBooks:
         self._held = 0
 
     def follow(self, contributions: Sequence[int]) -> None:
-        """Take in what a successful call has done. No call both pays and changes weights, but that a death pays first."""
+        """Take in what a successful call has done. No call both pays and changes weights; a death pays first."""
         logs, self._read = self._direct.logs[self._read :], len(self._direct.logs)
         for _, (kind, *topics), data in logs:
             words = [int.from_bytes(data[at : at + 32], "big") for at in range(0, len(data), 32)]

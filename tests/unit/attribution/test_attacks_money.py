@@ -1,7 +1,7 @@
 """Attacks on how a fee is divided, and their measured gains: dividing oneself, puppets under a soft cap, latecomers.
 
-docs/attribution.md states each figure in tables that these tests hold to what is measured. Gains are in basis points of the
-contributors' part of the fees.
+docs/attribution.md states each figure in tables that these tests hold to what is measured. Gains are in basis points of
+the contributors' part of the fees.
 """
 
 import re
@@ -38,8 +38,8 @@ def pay(market: Market, model: int, outputs: Sequence[Sequence[str]]) -> int:
 
 
 def puppet(before_publication: bool) -> int:
-    """The owner of a datanet caps its one author, takes his quality, and lets eight junk words of his own in, before or after
-    version 1 is published: what the puppet gets of a model on that version."""
+    """The owner of a datanet caps its one author, takes his quality, and lets eight junk words of his own in, before or
+    after version 1 is published: what the puppet gets of a model on that version."""
     market = Market()
     text = market.texts[0]
     net = market.open(min_fee_per_1k=PRICE)
@@ -59,7 +59,7 @@ def puppet(before_publication: bool) -> int:
 
 
 def latecomer() -> int:
-    """Who is only in version 2, with four times the author's windows: what a model on version 1 pays him for nobody's text."""
+    """Who is only in version 2, with four times the author's windows: what version 1 pays him for nobody's text."""
     market = Market()
     net = market.open(min_fee_per_1k=PRICE)
     market.accept(market.give(ALICE, market.texts[0], net))
@@ -100,8 +100,8 @@ NAMES = (1, 2, 5, 10, 20, 50)
 
 
 def divided(names: int) -> tuple[int, int, int]:
-    """A third of a datanet, given by so many names, on outputs that are made of nothing else: (by score, with the pool: both in
-    basis points of the contributors' part; gas of the uploads)."""
+    """A third of a datanet, given by so many names, on outputs that are made of nothing else: (by score, with the pool:
+    both in basis points of the contributors' part; gas of the uploads)."""
     market = Market()
     net = market.open(soft_cap_bps=SOFT_CAP, min_fee_per_1k=PRICE)
     text, call = market.texts[0], market.direct.call

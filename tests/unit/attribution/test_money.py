@@ -170,7 +170,7 @@ def test_what_a_cap_takes_goes_to_those_below_it_each_as_much_again_at_most_and_
 
 
 def test_a_cap_gives_within_its_own_use_and_leaves_the_rest_to_that_versions_pool() -> None:
-    """Contributions 1 and 2 belong to the first use, which caps; 3 to the second, which doesn't, and takes no part in it."""
+    """Contributions 1 and 2 belong to the first use, which caps; 3 to the second, which doesn't, and has no part in it."""
     found = Attribution(100, ((1, 60), (2, 10), (3, 10)))
     uses = [UseTerms(4_000, 0, 1_000), UseTerms(6_000, 0, 10_000)]
     division = divide(Wei(1_000), found, uses, {1: 0, 2: 0, 3: 1}, 64)

@@ -50,7 +50,7 @@ def test_a_raised_floor_holds_from_the_next_inference(ready: World) -> None:
 
 
 def test_the_terms_that_a_use_pays_by_are_those_of_its_version(ready: World) -> None:
-    """A share and a cap set later hold for later versions, and never for this one; neither does taking them away again."""
+    """A share and a cap set later hold for later versions, and never for this one; nor does taking them back."""
     world = ready
     fee = 10**18
     world.setDatanet(1, params(min_fee_per_1k=WEI_PER_OPEN * 100, curator_bps=2_000, soft_cap_bps=1_000))
