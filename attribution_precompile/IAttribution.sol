@@ -167,7 +167,7 @@ interface IAttribution {
         uint256 amount
     );
     event RoyaltyPaid(bytes32 indexed receiptId, uint64 indexed modelId, uint256 amount);
-    event Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint256 amount);
+    event Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint32 version, uint256 amount);
     event PoolClaimed(uint64 indexed contributionId, address indexed payout, uint256 amount);
     event Matched(bytes32 indexed receiptId, uint256 amount);
     event VectorsCommitted(uint64 indexed contributionId, uint16 dim, uint32 count, bytes32 contentHash);
@@ -484,6 +484,13 @@ interface IAttribution {
         uint64 datanetId,
         uint32 version
     ) external view returns (bytes32 contentRoot, uint64 contributions, uint64 blockNumber);
+
+    /// @notice What uses of a version pay by, for good: the curator's share and the soft cap; and its members' weight
+    /// in the pool now, which only deaths and lost disputes lower.
+    function getTerms(
+        uint64 datanetId,
+        uint32 version
+    ) external view returns (uint16 curatorBps, uint16 softCapBps, uint64 poolWeight);
 
     /// @notice A model as it stands.
     function getModel(

@@ -5,9 +5,11 @@ posts the Merkle root of a score vector and locks a bond of what the scores divi
 anybody may dispute the scores (`disputes.py`); then they are final and each score is claimed with its proof, by anyone, for
 the contribution's payout. Upheld disputes take the bond, and what was held goes to the pools of the model's uses.
 
-Shares are cumulative floors, `held * after // total - held * before // total`, so that they sum to all that is held once all
-weight is claimed. What is above a datanet's soft cap, and the share of a contribution that was dead or rejected when the
-inference was made, goes to its datanet's pool.
+Shares are cumulative floors, `held * after // total - held * before // total`, so that they sum to all that is held
+once all weight is claimed. A contribution is paid under the first use of the model whose version has it. What is above
+that version's soft cap goes to the version's pool, and so does the share of a contribution that was dead when the
+inference was made. The share of what no version of the uses has goes over the pools of all. The uses are those of the
+inference: an attestation names them by their hash, under which they are kept.
 """
 
 from collections.abc import Sequence
@@ -15,22 +17,35 @@ from dataclasses import replace
 
 from attribution_precompile import declarations as d
 from attribution_precompile import gas
-from attribution_precompile.base import AttributionBase, check, require_contribution, require_datanet
-from attribution_precompile.declarations import Method, Score, Status
+from attribution_precompile.base import AttributionBase, check, require_contribution
+from attribution_precompile.declarations import Method, Score
 from attribution_precompile.layout import (
     ATTESTATIONS,
+    ATTESTED_USES,
     BONDS,
     CLAIMED_SCORES,
+    DEPARTURES,
     RECEIPTS,
+    UPLOADS,
     Attestation,
     Bond,
     Contribution,
     ModelUse,
 )
-from attribution_precompile.membership import is_dead
+from attribution_precompile.membership import is_dead, is_in
 from attribution_precompile.merkle import DEPTH_MAX, leaf_of, root_from
-from attribution_precompile.money import credit, pay_pool
-from attribution_precompile.payments import Order, Scored, Settlement, admit, take_fee, write_receipt
+from attribution_precompile.money import credit
+from attribution_precompile.payments import (
+    Order,
+    Scored,
+    Settlement,
+    admit,
+    load_terms,
+    pay_use,
+    take_fee,
+    write_receipt,
+)
+from attribution_precompile.settlement import split_pool
 from evm_runtime.native import Frame, Slots, method
 from genesis.emission import BPS
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Wei, abi_words, keccak256
@@ -42,6 +57,26 @@ WEIGHT_BITS = 128
 def hash_uses(uses: Sequence[ModelUse]) -> Hash32:
     """What an attestation remembers of its model's uses."""
     return keccak256(b"".join(abi_words(use.datanet_id, use.version, use.stage, use.bps) for use in uses))
+
+
+def keep_uses(slots: Slots, uses: Sequence[ModelUse]) -> Hash32:
+    """Keep uses under their hash, once, and return it."""
+    uses_hash = hash_uses(uses)
+    if ATTESTED_USES.length(slots, uses_hash) == 0:
+        ATTESTED_USES.replace(slots, uses, uses_hash)
+    return uses_hash
+
+
+def attested_uses(slots: Slots, attestation: Attestation) -> list[ModelUse]:
+    """The uses of the model when an inference was attested."""
+    uses_hash = attestation.uses_hash
+    return [ATTESTED_USES.get(slots, i, uses_hash) for i in range(ATTESTED_USES.length(slots, uses_hash))]
+
+
+def pay_uses(frame: Frame, receipt_id: Hash32, uses: Sequence[ModelUse], amount: Wei) -> Wei:
+    """Pay the pools of all uses by their shares; returns what is the treasury's, for want of weight."""
+    parts = split_pool(amount, [use.bps for use in uses])
+    return Wei(sum(pay_use(frame, receipt_id, use, part) for use, part in zip(uses, parts, strict=True)))
 
 
 def require_attestation(slots: Slots, receipt_id: Hash32) -> Attestation:
@@ -139,7 +174,7 @@ class AttestedMethods(AttributionBase):
             claimed_weight=0,
             dispute=0,
             score_root=score_root,
-            uses_hash=hash_uses([loaded.use for loaded in order.uses]),
+            uses_hash=keep_uses(slots, [loaded.use for loaded in order.uses]),
         )
         ATTESTATIONS.store(slots, attestation, receipt_id)
         frame.emit(d.ATTESTED, receipt_id, frame.sender, score_root, held, attestation.final_at)
@@ -166,26 +201,37 @@ class AttestedMethods(AttributionBase):
         before, after = attestation.claimed_weight, attestation.claimed_weight + score.weight
         if after > attestation.total_weight:
             raise d.BAD_PROOF("the weights in the tree exceed its total")
-        record = require_contribution(slots, score.contribution_id)
         CLAIMED_SCORES.set(slots, 1, receipt_id, score.contribution_id)
         ATTESTATIONS.store(slots, replace(free_bond(slots, attestation), claimed_weight=after), receipt_id)
         held, total = attestation.held, attestation.total_weight
-        self._pay(frame, receipt_id, score, record, Wei(held * after // total - held * before // total), held)
+        self._pay(frame, receipt_id, attestation, score, Wei(held * after // total - held * before // total))
 
-    def _pay(self, frame: Frame, receipt_id: Hash32, score: Score, record: Contribution, share: Wei, held: int) -> None:
-        slots, datanet = frame.storage, require_datanet(frame.storage, record.datanet_id)
-        amount = min(share, held * datanet.soft_cap_bps // BPS)
-        block_number = RECEIPTS.load_field(slots, "block_number", receipt_id)
-        if record.status == Status.REJECTED or is_dead(slots, score.contribution_id, block_number):
-            amount = 0
+    def _pay(self, frame: Frame, receipt_id: Hash32, attestation: Attestation, score: Score, share: Wei) -> None:
+        slots, contribution_id = frame.storage, score.contribution_id
+        record, uses = require_contribution(slots, contribution_id), attested_uses(slots, attestation)
+        use = self._use_with(slots, contribution_id, record, uses)
+        amount = 0
+        if use is not None and not is_dead(
+            slots, contribution_id, RECEIPTS.load_field(slots, "block_number", receipt_id)
+        ):
+            [terms] = load_terms(slots, [use])
+            amount = min(share, attestation.held * terms.soft_cap_bps // BPS)
+        frame.emit(d.ATTRIBUTED, receipt_id, contribution_id, record.payout, score.weight, amount)
         pooled = Wei(share - amount)
-        unplaced = pay_pool(slots, record.datanet_id, pooled)
+        unplaced = pay_use(frame, receipt_id, use, pooled) if use else pay_uses(frame, receipt_id, uses, pooled)
         owed = {record.payout: amount}
         owed[self.treasury] = owed.get(self.treasury, 0) + unplaced
         credit(slots, owed)
-        frame.emit(d.ATTRIBUTED, receipt_id, score.contribution_id, record.payout, score.weight, amount)
-        if pooled > unplaced:
-            frame.emit(d.POOLED, receipt_id, record.datanet_id, pooled)
+
+    def _use_with(
+        self, slots: Slots, contribution_id: int, record: Contribution, uses: Sequence[ModelUse]
+    ) -> ModelUse | None:
+        """The first of the uses whose version has a contribution."""
+        upload, departure = UPLOADS.load(slots, contribution_id), DEPARTURES.load(slots, contribution_id)
+        for use in uses:
+            if use.datanet_id == record.datanet_id and is_in(slots, use.version, record, upload, departure):
+                return use
+        return None
 
     @method(
         "getAttestation(bytes32 receiptId) returns (address attestor, uint64 finalAt, bytes32 scoreRoot, "

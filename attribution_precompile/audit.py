@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from attribution_precompile import layout
 from attribution_precompile.declarations import DisputeKind, DisputeState
-from attribution_precompile.money import pool_share
+from attribution_precompile.pool_books import share_of
 from attribution_precompile.queries import Queries, clipped, known
 from genesis.primitives import ZERO_ADDRESS, Address, Hash32, Wei
 
@@ -114,7 +114,8 @@ class AuditQueries(Queries):
         """Of the terms that a version was published under."""
         return Hash32(layout.VERSIONS.load_field(self._slots, "terms_hash", datanet_id, version))
 
-    def pool_share(self, contribution_id: int, windows_max: int) -> Wei:
+    def pool_share(self, contribution_id: int) -> Wei:
         """What `claimPool` would move to the contribution's payout now."""
-        record = layout.CONTRIBUTIONS.load(self._slots, contribution_id)
-        return pool_share(self._slots, contribution_id, record, windows_max)[1]
+        datanet_id = layout.CONTRIBUTIONS.load_field(self._slots, "datanet_id", contribution_id)
+        versions = layout.DATANETS.load_field(self._slots, "versions", datanet_id)
+        return share_of(self._slots, contribution_id, datanet_id, versions)

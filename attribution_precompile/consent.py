@@ -23,7 +23,7 @@ from attribution_precompile.layout import (
     VERSIONS,
 )
 from attribution_precompile.membership import is_in
-from attribution_precompile.money import change_quality
+from attribution_precompile.money import set_weight_next
 from evm_runtime.native import Frame, method
 from genesis.primitives import ZERO_ADDRESS, Hash32
 
@@ -52,9 +52,9 @@ class ConsentMethods(AttributionBase):
         departure = replace(departure, withdrawn_mask=departure.withdrawn_mask | use_mask)
         if not departure.gone and use_mask & (datanet.use_mask or ALL_USES):
             departure = replace(departure, gone=True, left=datanet.versions)
-            windows_max = self.params.pool_windows_max
-            record = change_quality(frame, contribution_id, record, datanet.versions, 0, windows_max)
-            depart(frame, contribution_id, replace(record, status=Status.WITHDRAWN))
+            record = replace(record, quality=0, status=Status.WITHDRAWN)
+            set_weight_next(frame, contribution_id, record, self.params)
+            depart(frame, contribution_id, record)
         DEPARTURES.store(slots, departure, contribution_id)
         frame.emit(d.CONSENT_WITHDRAWN, contribution_id, use_mask)
 
@@ -69,7 +69,7 @@ class ConsentMethods(AttributionBase):
             raise d.NOT_ALLOWED(frame.sender, "the contributor or the council")
         if DEPARTURES.load_field(slots, "died_block", contribution_id):
             raise d.WRONG_STATUS(contribution_id, Status.ERASED)
-        kill(frame, contribution_id, record, Status.ERASED, self.params.pool_windows_max)
+        kill(frame, contribution_id, record, Status.ERASED)
         frame.emit(d.ERASED, contribution_id)
 
     # ---------------------------------------------------------------- audit

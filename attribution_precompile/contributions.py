@@ -261,6 +261,6 @@ class ContributionMethods(AttributionBase):
         check(payout != ZERO_ADDRESS, "payout", "nobody holds the zero address")
         if UPLOADS.load_field(frame.storage, "hidden", contribution_id):
             raise d.NOT_REVEALED(contribution_id)
-        settle_entry(frame, contribution_id, record, self.params.pool_windows_max)
+        settle_entry(frame, contribution_id, record)
         CONTRIBUTIONS.store(frame.storage, replace(record, payout=payout), contribution_id)
         frame.emit(d.PAYOUT_SET, contribution_id, payout)

@@ -1,9 +1,10 @@
 """Datanets: who owns and curates them, their terms, which models they admit.
 
-Tokenizer, minSpan and commitOnly never change, and `useMask` can only lose bits: contributors consented to no more. The other
-terms are the owner's to change, and act at once: prices, shares and caps on the next inference, `bondPerKiB` and
-`reviewSeconds` on the next upload, `termsHash` on the next version (each version seals the terms it was published under). So
-who pays sends no more wei than the fee he accepts: what is sent bounds what a changed price can take.
+Tokenizer, minSpan and commitOnly never change, and `useMask` can only lose bits: contributors consented to no more. The
+other terms are the owner's to change. `curatorBps`, `softCapBps` and `termsHash` act with the next version: each
+version seals the terms it was published under, and its uses pay by these for good. `minFeePer1k` and admission act on
+the next inference, `bondPerKiB` and `reviewSeconds` on the next upload. So who pays sends no more wei than the fee he
+accepts: what is sent bounds what a changed price can take.
 """
 
 from dataclasses import replace
@@ -125,7 +126,8 @@ class DatanetMethods(AttributionBase):
             "curatorBps",
             f"at most {limits.curator_bps_max} on this chain",
         )
-        check(1 <= params.soft_cap_bps <= BPS, "softCapBps", f"1 to {BPS}; {BPS} caps nothing")
+        least_cap = limits.soft_cap_bps_min
+        check(least_cap <= params.soft_cap_bps <= BPS, "softCapBps", f"{least_cap} to {BPS}; {BPS} caps nothing")
         check(
             params.review_seconds <= limits.review_seconds_max,
             "reviewSeconds",

@@ -173,7 +173,7 @@ ATTRIBUTED: Final = event(
     "uint256 weight, uint256 amount)"
 )
 ROYALTY_PAID: Final = event("RoyaltyPaid(bytes32 indexed receiptId, uint64 indexed modelId, uint256 amount)")
-POOLED: Final = event("Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint256 amount)")
+POOLED: Final = event("Pooled(bytes32 indexed receiptId, uint64 indexed datanetId, uint32 version, uint256 amount)")
 POOL_CLAIMED: Final = event("PoolClaimed(uint64 indexed contributionId, address indexed payout, uint256 amount)")
 MATCHED: Final = event("Matched(bytes32 indexed receiptId, uint256 amount)")
 VECTORS_COMMITTED: Final = event(

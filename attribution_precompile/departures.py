@@ -11,7 +11,7 @@ from attribution_precompile.money import drop_weight
 from evm_runtime.native import Frame
 
 
-def kill(frame: Frame, contribution_id: int, record: Contribution, status: Status, windows_max: int) -> None:
+def kill(frame: Frame, contribution_id: int, record: Contribution, status: Status) -> None:
     """From the next block on the contribution's windows are nobody's, and it has no weight from now on.
 
     Where no version has it yet it also goes: it was never anybody's. Refuses what is dead already.
@@ -28,7 +28,7 @@ def kill(frame: Frame, contribution_id: int, record: Contribution, status: Statu
         departure = replace(departure, gone=not included, left=0 if included else versions)
     DEPARTURES.store(slots, replace(departure, died_block=frame.block_number), contribution_id)
     if record.status != Status.REJECTED:
-        record = drop_weight(frame, contribution_id, record, versions, windows_max)
+        record = drop_weight(frame, contribution_id, record)
         depart(frame, contribution_id, replace(record, status=status), again=departed_before)
 
 

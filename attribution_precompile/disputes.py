@@ -17,7 +17,7 @@ from typing import Final
 
 from attribution_precompile import declarations as d
 from attribution_precompile import gas
-from attribution_precompile.attested import hash_uses, require_attestation
+from attribution_precompile.attested import attested_uses, pay_uses, require_attestation
 from attribution_precompile.base import AttributionBase, check, require_contribution, require_datanet
 from attribution_precompile.declarations import DisputeKind, DisputeState, Status
 from attribution_precompile.departures import kill
@@ -28,18 +28,15 @@ from attribution_precompile.layout import (
     DISPUTES,
     OPEN_DISPUTES,
     OPENINGS,
-    RECEIPTS,
     SEGMENTS,
     UPLOADS,
     Contribution,
     Dispute,
 )
 from attribution_precompile.merkle import DEPTH_MAX, leaf_of, root_from
-from attribution_precompile.money import burn, credit, pay_pool
+from attribution_precompile.money import burn, credit
 from attribution_precompile.passages import Place, same_passage
-from attribution_precompile.settlement import split_pool
 from attribution_precompile.tokens import WINDOW_ID_BYTES, TextError, tokenize
-from attribution_precompile.tracing import load_uses
 from evm_runtime.native import Frame, Slots, method
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Wei, keccak256
 
@@ -270,7 +267,7 @@ class DisputeMethods(AttributionBase):
             UPLOADS.store(slots, replace(upload, bond=0), contribution_id)
             credit(slots, {dispute.challenger: upload.bond})
         if record.status not in (Status.REJECTED, Status.ERASED, Status.SLASHED):
-            kill(frame, contribution_id, record, Status.SLASHED, self.params.pool_windows_max)
+            kill(frame, contribution_id, record, Status.SLASHED)
         frame.emit(d.SLASHED, record.contributor, upload.bond, dispute.kind)
         return record.contributor
 
@@ -285,22 +282,8 @@ class DisputeMethods(AttributionBase):
         BONDS.store(slots, replace(bond, locked=bond.locked - attestation.bond), attestation.attestor)
         credit(slots, {dispute.challenger: reward})
         burn(frame, Wei(attestation.bond // 2))
-        self._pool_held(frame, receipt_id, attestation.uses_hash, Wei(attestation.held))
+        uses = attested_uses(slots, attestation)
+        credit(slots, {self.treasury: pay_uses(frame, receipt_id, uses, Wei(attestation.held))})
         ATTESTATIONS.store(slots, replace(attestation, slashed=True, held=0, bond=0), receipt_id)
         frame.emit(d.SLASHED, attestation.attestor, attestation.bond, dispute.kind)
         return attestation.attestor
-
-    def _pool_held(self, frame: Frame, receipt_id: Hash32, uses_hash: Hash32, held: Wei) -> None:
-        """What waited for wrong scores goes to the pools of the model's uses; to the treasury, if these have changed since."""
-        slots = frame.storage
-        uses = [loaded.use for loaded in load_uses(slots, RECEIPTS.load_field(slots, "model_id", receipt_id))]
-        if hash_uses(uses) != uses_hash:
-            credit(slots, {self.treasury: held})
-            return
-        unplaced = 0
-        for use, amount in zip(uses, split_pool(held, [use.bps for use in uses]), strict=True):
-            left = pay_pool(slots, use.datanet_id, amount)
-            unplaced += left
-            if amount > left:
-                frame.emit(d.POOLED, receipt_id, use.datanet_id, amount)
-        credit(slots, {self.treasury: unplaced})

@@ -11,6 +11,7 @@ from attribution_precompile.base import (
 from attribution_precompile.declarations import DatanetParams, Use
 from attribution_precompile.layout import BOND_PRICES, DATANET_URIS, MODEL_URIS, RECEIPTS, USES, Datanet
 from attribution_precompile.lineage import load_lineage
+from attribution_precompile.pool_books import version_weight
 from evm_runtime.native import Frame, Slots, method
 from genesis.primitives import ZERO_ADDRESS, Hash32
 
@@ -76,6 +77,18 @@ class GetterMethods(AttributionBase):
         require_datanet(frame.storage, datanet_id)
         record = require_version(frame.storage, datanet_id, version)
         return record.content_root, record.contributions, record.block_number
+
+    @method(
+        "getTerms(uint64 datanetId, uint32 version) returns (uint16 curatorBps, uint16 softCapBps, uint64 poolWeight)",
+        view=True,
+    )
+    def get_terms(self, frame: Frame, datanet_id: int, version: int) -> tuple[int, int, int]:
+        """What uses of a version pay by, for good: the curator's share and the soft cap; and its members' weight in the
+        pool now, which only deaths and lost disputes lower."""
+        require_datanet(frame.storage, datanet_id)
+        record = require_version(frame.storage, datanet_id, version)
+        weight = version_weight(frame.storage, datanet_id, version)
+        return record.curator_bps, record.soft_cap_bps, weight
 
     @method(
         "getModel(uint64 modelId) returns (address owner, address signer, string uri, Method method, bool active)",

@@ -99,11 +99,11 @@ class InferenceMethods(AttributionBase):
         tokens = self._tokens(order.model, call.output)
         check_signature(frame, order.model_id, order.model, call.signed, lambda: self._digest(frame, call))
         fee = take_fee(frame, order, call.input_tokens, len(tokens), sent)
-        found, datanet_of = self._trace(frame, order.model.method, order.uses, tokens)
+        found, use_of = self._trace(frame, order.model.method, order.uses, tokens)
         scored = Scored(found.tokens, found.unmatched, scores_hash(found))
         receipt_id = write_receipt(frame, self.chain_id, order, fee, scored)
         settlement = Settlement(frame, self.params, self.treasury, receipt_id, order, fee)
-        settlement.divide(found, datanet_of)
+        settlement.divide(found, use_of)
         settlement.close()
         return receipt_id, Wei(0) if call.agent_id else fee
 
@@ -136,7 +136,7 @@ class InferenceMethods(AttributionBase):
     def _trace(
         self, frame: Frame, kind: Method, uses: list[LoadedUse], tokens: Tokens
     ) -> tuple[Attribution, Mapping[int, int]]:
-        """An attribution, and the datanet of each contribution in it."""
+        """An attribution, and the use that each contribution in it belongs to."""
         if kind == Method.POOL:
             return Attribution(len(tokens), ()), {}
         frame.charge(gas.trace_gas(len(tokens), len(uses)), "attribution")
@@ -149,4 +149,4 @@ class InferenceMethods(AttributionBase):
             block_number=frame.block_number,
             charge=frame.charge,
         )
-        return traced.attribution, traced.datanet_of
+        return traced.attribution, traced.use_of

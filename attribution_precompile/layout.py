@@ -5,7 +5,7 @@
     8 datanet -> record         9 contribution -> record   10 datanet -> version      11 model -> record
    12 model -> uses[]          13 receipt id -> record     14 account -> claimable    15 datanet -> account -> role
    16 datanet -> model -> may  17 datanet -> segments[]    18 datanet -> members[]    19 datanet -> reviewed[]
-   20 datanet -> hash chain    21 datanet -> pool          22 contribution -> entry   23 model -> nonce bitmap
+   20 datanet -> hash chain    21 datanet -> next weight   22 contribution -> steps[] 23 model -> nonce bitmap
    24 datanet -> uri           25 model -> uri            26 datanet -> bond per KiB 27 datanet -> heir
    28 model -> heir            29 contribution -> upload  30 account -> commitment   31 contribution -> held[]
    32 contribution -> salt     33 model -> royalties[]    34 agent -> record         35 agent -> uri
@@ -14,6 +14,8 @@
    41 datanet -> vectored[]    42 account -> bond          43 receipt id -> attestation
    44 receipt id -> contribution -> claimed                45 disputes created
    46 dispute -> record        47 contribution -> openings 48 contribution -> open disputes
+   60 hash of uses -> uses[]   61 datanet -> node of its pool                         62 datanet -> version -> remainder
+   63 contribution -> residue
 
 Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at the end of each block.
 """
@@ -29,7 +31,7 @@ from evm_runtime.native import (
     U64,
     U96,
     U128,
-    U256,
+    U160,
     Account,
     Flag,
     RecordLists,
@@ -123,18 +125,22 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A watermark: the first `segments` segments and `contributions` contributions existed when it was published."""
+    """A watermark: the first `segments` segments and `contributions` contributions existed when it was published.
+
+    `curator_bps` and `soft_cap_bps` are the terms that its uses pay by, for good.
+    """
 
     time: U64
     block_number: U64
     segments: U64
     contributions: U64
     content_root: Word
-    pool_accumulator: U256
     terms_hash: Word
     vectors: U64 = 0
     """How many vectors its datanet's space had, and in `vectored` how many contributions brought them."""
     vectored: U64 = 0
+    curator_bps: U16 = 0
+    soft_cap_bps: U16 = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +244,7 @@ class Attestation:
     """Scores that an attestor vouches for, and the contributors' part that waits for them.
 
     `held` wei are divided by `total_weight`; `claimed_weight` says how far. `bond` is what the attestor has locked for it: 0
-    once it is free or slashed. `uses_hash` binds the model's uses of that moment; `dispute` is the open one, or 0.
+    once it is free or slashed. `uses_hash` names the model's uses of that moment; `dispute` is the open one, or 0.
     """
 
     attestor: Account
@@ -268,29 +274,24 @@ class Dispute:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """A datanet's pool: scaled wei per unit of weight so far, the scaled remainder, the weight in force, and what the
-    next version adds to it and takes from it."""
+class PoolNode:
+    """A stretch of a datanet's versions: what each unit of weight in them was paid, and weight that all of them have.
 
-    accumulator: U256
-    remainder: U128
-    weight: U128
-    pending_weight: U128
-    pending_cut: U128 = 0
+    In parts of 2**-64 wei modulo 2**160, and modulo 2**64 (`pool.py`). `begun` is set when the first is published.
+    """
+
+    sum: U160
+    weight: U64
+    begun: Flag
 
 
 @dataclass(frozen=True, slots=True)
-class PoolEntry:
-    """A contribution's place in its pool: the accumulator it was settled at, and its scaled residue below one wei.
+class PoolStep:
+    """A contribution's weight from version `first` on, and the sum from there on at which it was settled last."""
 
-    A change of quality acts with version `until_version` (0: there is none); before it `old_quality` counts.
-    """
-
-    settled_at: U256
-    residue: U128
-    started: Flag
-    old_quality: U16 = 0
-    until_version: U32 = 0
+    first: U32
+    weight: U64
+    settled: U160
 
 
 DATANET_COUNT: Final = Value(0)
@@ -314,8 +315,8 @@ SEGMENTS: Final = RecordLists(17, Segment)
 MEMBERS: Final = Uint64Lists(18)
 REVIEWED: Final = Uint64Lists(19)
 CHAINS: Final = Value(20)
-POOLS: Final = Records(21, Pool)
-POOL_ENTRIES: Final = Records(22, PoolEntry)
+POOL_WEIGHTS: Final = Value(21)
+POOL_STEPS: Final = RecordLists(22, PoolStep)
 NONCES: Final = Value(23)
 DATANET_URIS: Final = Texts(24)
 MODEL_URIS: Final = Texts(25)
@@ -342,3 +343,7 @@ DISPUTE_COUNT: Final = Value(45)
 DISPUTES: Final = Records(46, Dispute)
 OPENINGS: Final = Value(47)
 OPEN_DISPUTES: Final = Value(48)
+ATTESTED_USES: Final = RecordLists(60, ModelUse)
+POOL_NODES: Final = Records(61, PoolNode)
+POOL_REMAINDERS: Final = Value(62)
+POOL_RESIDUES: Final = Value(63)

@@ -11,19 +11,10 @@ from dataclasses import replace
 from attribution_precompile import declarations as d
 from attribution_precompile import pool
 from attribution_precompile.base import AttributionBase, check, require_contribution
-from attribution_precompile.layout import (
-    BONDS,
-    BURNED,
-    CLAIMABLE,
-    POOL_ENTRIES,
-    POOLS,
-    STAKERS,
-    VERSIONS,
-    Contribution,
-    PoolEntry,
-)
+from attribution_precompile.layout import BONDS, BURNED, CLAIMABLE, DATANETS, STAKERS, Contribution
+from attribution_precompile.pool_books import scale_now, take_share, weigh_next
 from evm_runtime.native import Frame, NativeState, PlainSlots, Slots, method
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
 from genesis.errors import InvariantError
 from genesis.primitives import WEI_PER_GWEI, ZERO_ADDRESS, Address, Wei
 
@@ -35,101 +26,52 @@ def credit(slots: Slots, amounts: Mapping[Address, int]) -> None:
             CLAIMABLE.add(slots, amount, who)
 
 
-def pay_pool(slots: Slots, datanet_id: int, amount: Wei) -> Wei:
-    """Pay a datanet's pool; returns what it could not take for want of weight (all or nothing): the treasury's."""
-    if amount == 0:
-        return Wei(0)
-    state = POOLS.load(slots, datanet_id)
-    if state.weight == 0:
-        return amount
-    POOLS.store(slots, pool.pay(state, amount), datanet_id)
-    return Wei(0)
+def settle_entry(frame: Frame, contribution_id: int, record: Contribution) -> None:
+    """Move a contribution's pool share to its payout's balance."""
+    slots, datanet_id = frame.storage, record.datanet_id
+    due = take_share(slots, contribution_id, datanet_id, _versions(slots, datanet_id))
+    if due:
+        credit(slots, {record.payout: due})
+        frame.emit(d.POOL_CLAIMED, contribution_id, record.payout, due)
 
 
-def pool_share(
-    slots: Slots, contribution_id: int, record: Contribution, windows_max: int
-) -> tuple[PoolEntry | None, Wei]:
-    """What a contribution's pool entry is owed, and the entry after taking it; None and nothing before its first version."""
-    entry = POOL_ENTRIES.load(slots, contribution_id)
-    if record.accepted_version == 0 or (record.quality == 0 and entry.until_version == 0):
-        return None, Wei(0)
-    if not entry.started:
-        version = VERSIONS.load(slots, record.datanet_id, record.accepted_version)
-        if version.block_number == 0:
-            return None, Wei(0)
-        entry = PoolEntry(version.pool_accumulator, 0, True)
-    due, quality = 0, record.quality
-    if entry.until_version:
-        turn = VERSIONS.load(slots, record.datanet_id, entry.until_version)
-        old_weight = pool.weight_of(entry.old_quality, record.owned_windows, windows_max)
-        if turn.block_number:
-            entry, due = pool.settle(turn.pool_accumulator, entry, old_weight)
-            entry = replace(entry, old_quality=0, until_version=0)
-        else:
-            quality = entry.old_quality
-    weight = pool.weight_of(quality, record.owned_windows, windows_max)
-    entry, rest = pool.settle(POOLS.load_field(slots, "accumulator", record.datanet_id), entry, weight)
-    return entry, Wei(due + rest)
+def set_weight_next(frame: Frame, contribution_id: int, record: Contribution, params: AttributionParams) -> None:
+    """Let a reviewed contribution's quality and owned windows count from the next version on; earlier ones keep theirs.
+
+    Refuses one change too many with `TooLong` (`pool_steps_max`); the change to no weight is never refused.
+    """
+    slots, datanet_id = frame.storage, record.datanet_id
+    weight = pool.weight_of(record.quality, record.owned_windows, params.pool_windows_max)
+    weigh_next(slots, contribution_id, datanet_id, _versions(slots, datanet_id), weight, params.pool_steps_max)
 
 
-def take_pool_share(slots: Slots, contribution_id: int, record: Contribution, windows_max: int) -> Wei:
-    """Settle a contribution's pool entry: what it is owed leaves the pool."""
-    entry, due = pool_share(slots, contribution_id, record, windows_max)
-    if entry is not None:
-        POOL_ENTRIES.store(slots, entry, contribution_id)
-    return due
-
-
-def change_quality(
-    frame: Frame, contribution_id: int, record: Contribution, versions: int, quality: int, windows_max: int
+def cut_weight_now(
+    frame: Frame, contribution_id: int, record: Contribution, owned_windows: int, params: AttributionParams
 ) -> Contribution:
-    """Give a contribution another quality, which acts with the next version: its record, for the caller to store."""
-    slots = frame.storage
-    if record.accepted_version == 0:
-        return record
-    if record.accepted_version <= versions:
-        settle_entry(frame, contribution_id, record, windows_max)
-        entry = POOL_ENTRIES.load(slots, contribution_id)
-        if not entry.started:
-            entry = PoolEntry(POOLS.load_field(slots, "accumulator", record.datanet_id), 0, True)
-        if not entry.until_version:
-            entry = replace(entry, old_quality=record.quality, until_version=versions + 1)
-        POOL_ENTRIES.store(slots, entry, contribution_id)
-    new, old = (pool.weight_of(q, record.owned_windows, windows_max) for q in (quality, record.quality))
-    state = POOLS.load(slots, record.datanet_id)
-    POOLS.store(slots, pool.add_pending(state, new, instead_of=old), record.datanet_id)
-    return replace(record, quality=quality)
+    """Leave a contribution fewer owned windows, and weight in that proportion in all versions from now on.
+
+    It is paid up to now. Returns its record, for the caller to store.
+    """
+    kept, of = (min(owned, params.pool_windows_max) for owned in (owned_windows, record.owned_windows))
+    if kept < of:
+        _scale(frame, contribution_id, record, kept, of)
+    return replace(record, owned_windows=owned_windows)
 
 
-def drop_weight(
-    frame: Frame, contribution_id: int, record: Contribution, versions: int, windows_max: int
-) -> Contribution:
-    """Take a contribution out of its pool at once, paid up to now: its record, for the caller to store."""
-    slots = frame.storage
-    if record.accepted_version == 0:
-        return record
-    settle_entry(frame, contribution_id, record, windows_max)
-    entry, state = POOL_ENTRIES.load(slots, contribution_id), POOLS.load(slots, record.datanet_id)
-    declared = pool.weight_of(record.quality, record.owned_windows, windows_max)
-    if record.accepted_version > versions:
-        state = pool.add_pending(state, 0, instead_of=declared)
-    elif entry.until_version:
-        in_force = pool.weight_of(entry.old_quality, record.owned_windows, windows_max)
-        state = pool.add_pending(state, in_force, instead_of=declared)
-        state = replace(state, weight=state.weight - in_force)
-        POOL_ENTRIES.store(slots, replace(entry, old_quality=0, until_version=0), contribution_id)
-    else:
-        state = replace(state, weight=state.weight - declared)
-    POOLS.store(slots, state, record.datanet_id)
+def drop_weight(frame: Frame, contribution_id: int, record: Contribution) -> Contribution:
+    """Take a contribution out of its pool in all versions, paid up to now: its record, for the caller to store."""
+    _scale(frame, contribution_id, record, 0, 1)
     return replace(record, quality=0)
 
 
-def settle_entry(frame: Frame, contribution_id: int, record: Contribution, windows_max: int) -> None:
-    """Move a contribution's pool share to its payout's balance."""
-    due = take_pool_share(frame.storage, contribution_id, record, windows_max)
-    if due:
-        credit(frame.storage, {record.payout: due})
-        frame.emit(d.POOL_CLAIMED, contribution_id, record.payout, due)
+def _scale(frame: Frame, contribution_id: int, record: Contribution, kept: int, of: int) -> None:
+    slots, datanet_id = frame.storage, record.datanet_id
+    settle_entry(frame, contribution_id, record)
+    scale_now(slots, contribution_id, datanet_id, _versions(slots, datanet_id), kept, of)
+
+
+def _versions(slots: Slots, datanet_id: int) -> int:
+    return int(DATANETS.load_field(slots, "versions", datanet_id))
 
 
 def burn(frame: Frame, amount: Wei) -> None:
@@ -160,8 +102,7 @@ class MoneyMethods(AttributionBase):
     def claim_pool(self, frame: Frame, contribution_ids: tuple[int, ...]) -> None:
         """Move contributions' pool shares to their payouts' balances. Anyone may."""
         for contribution_id in contribution_ids:
-            record = require_contribution(frame.storage, contribution_id)
-            settle_entry(frame, contribution_id, record, self.params.pool_windows_max)
+            settle_entry(frame, contribution_id, require_contribution(frame.storage, contribution_id))
 
     @method("claim(address to) returns (uint256 paid)")
     def claim(self, frame: Frame, to: Address) -> int:

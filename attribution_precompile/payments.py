@@ -5,7 +5,7 @@ burned and sent to the treasury by its fixed parts, and by nothing where the pay
 together with the contributors' part and is covered by a withdrawal at the end of the block.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,15 +21,18 @@ from attribution_precompile.layout import (
     RECEIPT_COUNT,
     RECEIPTS,
     STAKERS,
+    VERSIONS,
     Model,
+    ModelUse,
     Receipt,
 )
 from attribution_precompile.lineage import load_lineage, royalties_due
-from attribution_precompile.money import burn, credit, pay_pool
+from attribution_precompile.money import burn, credit
+from attribution_precompile.pool_books import pay_pool
 from attribution_precompile.settlement import UseTerms, divide
 from attribution_precompile.span import Attribution
 from attribution_precompile.tracing import LoadedUse, load_uses
-from evm_runtime.native import Frame
+from evm_runtime.native import Frame, Slots
 from evm_runtime.native.reserve import draw
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
 from genesis.emission import match_of
@@ -113,6 +116,25 @@ def write_receipt(frame: Frame, chain_id: int, order: Order, fee: Wei, scored: S
     return receipt_id
 
 
+def load_terms(slots: Slots, uses: Sequence[ModelUse]) -> list[UseTerms]:
+    """The terms that each use pays by: those sealed with its version."""
+    terms = []
+    for use in uses:
+        curator_bps, soft_cap_bps = (
+            VERSIONS.load_field(slots, name, use.datanet_id, use.version) for name in ("curator_bps", "soft_cap_bps")
+        )
+        terms.append(UseTerms(use.bps, curator_bps, soft_cap_bps))
+    return terms
+
+
+def pay_use(frame: Frame, receipt_id: Hash32, use: ModelUse, amount: Wei) -> Wei:
+    """Pay the pool of a use's version; returns what is the treasury's, for want of weight (all or nothing)."""
+    unplaced = pay_pool(frame.storage, use.datanet_id, use.version, amount)
+    if amount > unplaced:
+        frame.emit(d.POOLED, receipt_id, use.datanet_id, use.version, amount)
+    return unplaced
+
+
 class Settlement:
     """A fee on its way to whom it belongs: credits are gathered, and written once by `close`.
 
@@ -163,12 +185,11 @@ class Settlement:
                 frame.emit(d.ROYALTY_PAID, self._receipt_id, ancestor, amount)
         self._add(order.model.owner, owner_part)
 
-    def divide(self, found: Attribution, datanet_of: Mapping[int, int]) -> None:
+    def divide(self, found: Attribution, use_of: Mapping[int, int]) -> None:
         """Give the contributors' part to those scored and to the pools."""
-        frame, uses = self._frame, self._order.uses
+        frame = self._frame
         frame.charge(gas.settlement_gas(min(len(found.scores), self._params.payees_max)), "settlement")
-        terms = [UseTerms(x.use.datanet_id, x.use.bps, x.datanet.curator_bps, x.datanet.soft_cap_bps) for x in uses]
-        division = divide(self.contributors, found, terms, datanet_of, self._params.payees_max)
+        division = divide(self.contributors, found, self._terms(), use_of, self._params.payees_max)
         for payment in division.payments:
             payout = CONTRIBUTIONS.load_field(frame.storage, "payout", payment.contribution)
             self._add(payout, payment.amount)
@@ -178,19 +199,17 @@ class Settlement:
 
     def hold(self) -> Wei:
         """Give curators their share, and leave the rest of the contributors' part, which is returned, to be held."""
-        uses = [(loaded.use, loaded.datanet) for loaded in self._order.uses]
-        terms = [UseTerms(use.datanet_id, use.bps, net.curator_bps, net.soft_cap_bps) for use, net in uses]
-        division = divide(self.contributors, Attribution(1, ()), terms, {}, 0)
-        self._pay_uses(division.curators, (Wei(0),) * len(uses))
+        division = divide(self.contributors, Attribution(1, ()), self._terms(), {}, 0)
+        self._pay_uses(division.curators, (Wei(0),) * len(division.pools))
         return Wei(sum(division.pools))
+
+    def _terms(self) -> list[UseTerms]:
+        return load_terms(self._frame.storage, [loaded.use for loaded in self._order.uses])
 
     def _pay_uses(self, curators: tuple[Wei, ...], pools: tuple[Wei, ...]) -> None:
         for loaded, curators_part, pool_part in zip(self._order.uses, curators, pools, strict=True):
             self._add(loaded.datanet.owner, curators_part)
-            unplaced = pay_pool(self._frame.storage, loaded.use.datanet_id, pool_part)
-            self._add(self._treasury, unplaced)
-            if pool_part > unplaced:
-                self._frame.emit(d.POOLED, self._receipt_id, loaded.use.datanet_id, pool_part)
+            self._add(self._treasury, pay_use(self._frame, self._receipt_id, loaded.use, pool_part))
 
     def close(self) -> None:
         credit(self._frame.storage, self._owed)

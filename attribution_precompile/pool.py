@@ -1,25 +1,44 @@
-"""A datanet's pool: an O(1) accumulator of scaled wei per unit of weight, exact whatever the weights do (rule 12).
+"""A datanet's pool by versions: what a use pays reaches its version's members, to the wei (rule 12). Pure arithmetic.
 
-    pay:    x = amount * 2**128 + remainder;  accumulator += x // W;  remainder = x % W
-    settle: x = weight * (accumulator - settled_at) + residue;  due = x // 2**128;  residue = x % 2**128
+A payment to version v gives each unit of v's weight the same, in parts of 2**-64 wei, and carries what doesn't divide:
 
-The accumulator's remainder and each entry's residue are scaled wei, so nothing is lost when weights change:
-`paid in * 2**128 == remainder + sum(weight * (accumulator - settled_at) + residue) + paid out * 2**128`.
+    x = amount * 2**64 + remainder of v;  sum of v += x // weight of v;  remainder of v = x % weight of v
 
-Weight given by a review waits in `pending_weight` until the next version; an entry starts at the accumulator which that version
-recorded. A change of weight works the same way: the entry is settled with the old weight up to the accumulator of the version
-that the change acts with, and from there with the new one. Weight that is erased leaves at once.
+A contribution's weight is constant over stretches of versions. It is kept as *steps*: from version `first` on it has
+`weight`, until the next step. With S(f) the sum of all versions from f on, it is owed
+
+    x = residue + sum over its steps of (weight - weight of the step before) * (S(first) - S(first) when last settled)
+
+which is due // 2**64 in wei, and keeps the rest as its residue. So nothing is lost, however weights change:
+`paid in * 2**64 == sum of remainders + what all members are owed and have as residues + paid out * 2**64`.
+
+Sums and weights live in one tree of radix 16. The node (level, index) stands for the 16**level versions from index *
+16**level on. Its `sum` is that of these versions; its `weight` is weight that all of them have, so that a version's
+weight is the sum over the nodes above it. A payment changes the nodes above its version (`path`), one a level. S(f),
+and a change of weight from version f on, touch at most 8 nodes a level, or 15 where f is among the first 15 (`cover`).
+Versions count from 1, so no node of index 0 is ever needed: the tree has no root, and grows without being rebuilt.
+
+Sums are kept modulo 2**160, weights modulo 2**64, as differences of them are all that counts: what a member is owed is
+at most all wei there are, 2**90, times 2**64; a datanet's weight is kept below 2**64 (`pool_books.py`).
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from attribution_precompile.layout import Pool, PoolEntry
+from attribution_precompile.layout import PoolStep
 from genesis.errors import InvariantError
 from genesis.primitives import Wei
 
-SCALE_BITS: Final = 128
+SCALE_BITS: Final = 64
+SUM_MODULUS: Final = 1 << 160
+WEIGHT_MODULUS: Final = 1 << 64
+_RADIX_BITS: Final = 4
+_RADIX: Final = 1 << _RADIX_BITS
 _RESIDUE_MASK: Final = (1 << SCALE_BITS) - 1
+
+Place = tuple[int, int]
+"""A node's level and index."""
 
 
 def weight_of(quality: int, owned_windows: int, windows_max: int) -> int:
@@ -27,28 +46,77 @@ def weight_of(quality: int, owned_windows: int, windows_max: int) -> int:
     return quality * min(owned_windows, windows_max)
 
 
-def pay(pool: Pool, amount: Wei) -> Pool:
-    """Pay into a pool whose weight isn't zero (with no weight the amount is the treasury's)."""
-    if pool.weight == 0:
+# ---------------------------------------------------------------- the tree
+
+
+def path(version: int) -> Iterator[Place]:
+    """The nodes above a version, from its own on."""
+    level = 0
+    while version:
+        yield level, version
+        version >>= _RADIX_BITS
+        level += 1
+
+
+def begun_by(version: int) -> int:
+    """How many of the nodes above a version begin with it, from its own on: those are new when it is published."""
+    begun = 1
+    while version % _RADIX == 0:
+        version >>= _RADIX_BITS
+        begun += 1
+    return begun
+
+
+def cover(first: int, last: int) -> Iterator[tuple[Place, int]]:
+    """Nodes with signs (1 or -1) that add up to the versions from `first` on, `last` being the newest published one.
+
+    At each level the nodes from `first` to the end of their parent are taken; or, where these are more, the parent less
+    the nodes before `first`. A node with versions yet to come stands for these too.
+    """
+    level = 0
+    while first <= last:
+        parent, place = divmod(first, _RADIX)
+        if parent and place <= _RADIX // 2:
+            yield from (((level, index), -1) for index in range(first - place, first))
+            first = parent
+        else:
+            yield from (((level, index), 1) for index in range(first, min(last + 1, first - place + _RADIX)))
+            first = parent + 1
+        last >>= _RADIX_BITS
+        level += 1
+
+
+# ---------------------------------------------------------------- payments and members
+
+
+def divide(amount: Wei, remainder: int, weight: int) -> tuple[int, int]:
+    """What a payment adds to its version's sum, and the remainder after it. The weight isn't zero."""
+    if weight == 0:
         raise InvariantError("a pool without weight was paid")
-    scaled = (amount << SCALE_BITS) + pool.remainder
-    return replace(pool, accumulator=pool.accumulator + scaled // pool.weight, remainder=scaled % pool.weight)
+    return divmod((amount << SCALE_BITS) + remainder, weight)
 
 
-def add_pending(pool: Pool, weight: int, instead_of: int = 0) -> Pool:
-    """Weight that counts from the next version on, in place of other weight that ends then."""
-    return replace(pool, pending_weight=pool.pending_weight + weight, pending_cut=pool.pending_cut + instead_of)
+def changes(steps: Sequence[PoolStep]) -> list[int]:
+    """By how much each step changes the weight."""
+    before = (0, *(step.weight for step in steps))
+    return [step.weight - earlier for step, earlier in zip(steps, before, strict=False)]
 
 
-def fold(pool: Pool) -> Pool:
-    """Publish a version: what was pending counts from here on."""
-    return replace(pool, weight=pool.weight + pool.pending_weight - pool.pending_cut, pending_weight=0, pending_cut=0)
+def settle(steps: Sequence[PoolStep], sums: Sequence[int], residue: int) -> tuple[list[PoolStep], int, Wei]:
+    """What a contribution is owed, given S(first) of each step: the steps settled at these, the residue, the due."""
+    owed = sum(change * (now - step.settled) for change, step, now in zip(changes(steps), steps, sums, strict=True))
+    scaled = owed % SUM_MODULUS + residue
+    settled = [replace(step, settled=now) for step, now in zip(steps, sums, strict=True)]
+    return settled, scaled & _RESIDUE_MASK, Wei(scaled >> SCALE_BITS)
 
 
-def settle(accumulator: int, entry: PoolEntry, weight: int) -> tuple[PoolEntry, Wei]:
-    """What a started entry is owed up to a state of the accumulator, and the entry after taking it."""
-    scaled = weight * (accumulator - entry.settled_at) + entry.residue
-    if scaled < 0:
-        raise InvariantError("a pool's accumulator went back")
-    settled = replace(entry, settled_at=accumulator, residue=scaled & _RESIDUE_MASK)
-    return settled, Wei(scaled >> SCALE_BITS)
+def step_to(steps: Sequence[PoolStep], version: int, weight: int) -> list[PoolStep]:
+    """The steps with another weight from a version on that isn't published yet (whose sum is therefore 0)."""
+    kept = [step for step in steps if step.first < version]
+    before = kept[-1].weight if kept else 0
+    return kept if weight == before else [*kept, PoolStep(version, weight, 0)]
+
+
+def scale(steps: Sequence[PoolStep], kept: int, of: int) -> list[PoolStep]:
+    """The steps with `kept` parts of `of` of each weight, rounded down."""
+    return [replace(step, weight=step.weight * kept // of) for step in steps]

@@ -12,6 +12,7 @@ from attribution_precompile.declarations import DatanetParams, Method, Status
 from attribution_precompile.getters import params_of
 from attribution_precompile.lineage import load_lineage
 from attribution_precompile.payments import receipt_id_of
+from attribution_precompile.pool_books import next_weight, version_weight
 from attribution_precompile.tracing import load_uses
 from evm_runtime.native import Slots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
@@ -69,7 +70,9 @@ class DatanetInfo:
     versions: int
     segments: int
     pool_weight: int
-    pool_pending_weight: int
+    """Of its newest version now."""
+    pool_next_weight: int
+    """That the version published next would have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,6 @@ class Queries:
         record = layout.DATANETS.load(self._slots, datanet_id)
         if record.owner == ZERO_ADDRESS:
             return None
-        pool = layout.POOLS.load(self._slots, datanet_id)
         return DatanetInfo(
             id=datanet_id,
             owner=record.owner,
@@ -185,8 +187,8 @@ class Queries:
             contributions=record.contributions,
             versions=record.versions,
             segments=layout.SEGMENTS.length(self._slots, datanet_id),
-            pool_weight=pool.weight,
-            pool_pending_weight=pool.pending_weight,
+            pool_weight=version_weight(self._slots, datanet_id, record.versions),
+            pool_next_weight=next_weight(self._slots, datanet_id),
         )
 
     def contribution(self, contribution_id: int) -> ContributionInfo | None:

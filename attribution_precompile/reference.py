@@ -32,13 +32,25 @@ class Contribution:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a version's uses pay by, in basis points of the contributors' part."""
+
+    curator_bps: int = 0
+    soft_cap_bps: int = 10_000
+
+
+@dataclass(frozen=True)
 class Datanet:
+    """`terms` are those of each version, from the first on; versions without any have the plain ones."""
+
     id: int
     k: int
     uint32: bool
     contributions: tuple[Contribution, ...]
-    curator_bps: int = 0
-    soft_cap_bps: int = 10_000
+    terms: tuple[Terms, ...] = ()
+
+    def terms_of(self, version: int) -> Terms:
+        return self.terms[version - 1] if version <= len(self.terms) else Terms()
 
 
 @dataclass(frozen=True)
@@ -191,10 +203,11 @@ def pay(
     amount: int, traced: Trace, uses: Sequence[Use], datanets: Mapping[int, Datanet], payees_max: int = 64
 ) -> Payout:
     """Rules 10 to 12: divide the contributors' part of a fee."""
+    terms = [datanets[use.datanet_id].terms_of(use.version) for use in uses]
     curators = []
-    for use in uses:
+    for use, agreed in zip(uses, terms, strict=True):
         share = int(Fraction(amount * use.bps, 10_000))
-        curators.append(int(Fraction(share * datanets[use.datanet_id].curator_bps, 10_000)))
+        curators.append(int(Fraction(share * agreed.curator_bps, 10_000)))
     rest = amount - sum(curators)
     matched = sum(score for _, score in traced.scores)
     for_spans = int(Fraction(rest * matched, len(traced.credited)))
@@ -202,20 +215,83 @@ def pay(
     best_matched = sum(score for _, score in best)
     for_best = int(Fraction(for_spans * best_matched, matched)) if matched else 0
 
-    exact = [Fraction(for_best * score, best_matched) for _, score in best]
-    paid = [int(part) for part in exact]
-    places = sorted(range(len(best)), key=lambda i: (-(exact[i] - paid[i]), i))
-    for i in places[: for_best - sum(paid)]:
-        paid[i] += 1
+    by_score = share_out(for_best, dict(best))
+    for_pools = rest - for_best
+    pools = [int(Fraction(for_pools * use.bps, 10_000)) for use in uses]
+    pools[0] += for_pools - sum(pools)
 
-    contributions = {}
-    for (contribution, _), part in zip(best, paid, strict=True):
-        home = next(d for d in datanets.values() if any(c.id == contribution for c in d.contributions))
-        contributions[contribution] = min(part, int(Fraction(rest * home.soft_cap_bps, 10_000)))
-    pool = rest - sum(contributions.values())
-    pools = [int(Fraction(pool * use.bps, 10_000)) for use in uses]
-    pools[0] += pool - sum(pools)
+    contributions = dict(by_score)
+    first_use = {owner: min(c[0] for c in traced.credited if c is not None and c[1] == owner) for owner in by_score}
+    for number, agreed in enumerate(terms):
+        cap = int(Fraction(rest * agreed.soft_cap_bps, 10_000))
+        mine = [contribution for contribution in by_score if first_use[contribution] == number]
+        over = sum(by_score[contribution] - cap for contribution in mine if by_score[contribution] > cap)
+        below = {
+            contribution: score for contribution, score in best if contribution in mine and by_score[contribution] < cap
+        }
+        pools[number] += over
+        for contribution in mine:
+            contributions[contribution] = min(by_score[contribution], cap)
+        for contribution, offered in share_out(over, below).items():
+            taken = min(offered, by_score[contribution], cap - by_score[contribution])
+            contributions[contribution] += taken
+            pools[number] -= taken
     return Payout(contributions, tuple(curators), tuple(pools))
+
+
+def share_out(amount: int, scores: Mapping[int, int]) -> dict[int, int]:
+    """By largest remainder: everybody's share rounded down, and one wei more for the largest fractions until all is
+    out; ties in the order given. Nothing where there is nobody."""
+    total = sum(scores.values())
+    exact = {who: Fraction(amount * score, total) for who, score in scores.items()}
+    shares = {who: int(part) for who, part in exact.items()}
+    by_fraction = sorted(exact, key=lambda who: shares[who] - exact[who])
+    for who in by_fraction[: amount - sum(shares.values())]:
+        shares[who] += 1
+    return shares
+
+
+class Pool:
+    """Rule 12 in one datanet: a payment goes at once to each member of its version, by weight.
+
+    It gives each unit of weight a whole number of parts of 2**-64 wei; what is left of the payment, less than a wei,
+    waits for the version's next one. `weights` has those of each version, by contribution; `next_weights` those of the
+    version to come.
+    """
+
+    def __init__(self) -> None:
+        self.weights: list[dict[int, int]] = []
+        self.next_weights: dict[int, int] = {}
+        self.waiting: list[Fraction] = []
+        self.owed: dict[int, Fraction] = {}
+
+    def publish(self) -> None:
+        self.weights.append(dict(self.next_weights))
+        self.waiting.append(Fraction(0))
+
+    def cut(self, contribution: int, kept: int, of: int) -> None:
+        """From now on a contribution has only a part of its weight, in all versions; if it dies, none."""
+        for weights in (*self.weights, self.next_weights):
+            weights[contribution] = int(Fraction(weights.get(contribution, 0) * kept, of))
+
+    def pay(self, version: int, amount: int) -> int:
+        """Returns what goes to the treasury: all of it, if nobody in the version has weight."""
+        weights = self.weights[version - 1]
+        total = sum(weights.values())
+        if amount == 0 or total == 0:
+            return amount
+        there = self.waiting[version - 1] + amount
+        for_each = Fraction(int(there * 2**64 / total), 2**64)
+        for contribution, weight in weights.items():
+            self.owed[contribution] = self.owed.get(contribution, Fraction(0)) + for_each * weight
+        self.waiting[version - 1] = there - for_each * total
+        return 0
+
+    def claim(self, contribution: int) -> int:
+        """The whole wei that a contribution is owed; what is below a wei stays."""
+        due = int(self.owed.get(contribution, Fraction(0)))
+        self.owed[contribution] = self.owed.get(contribution, Fraction(0)) - due
+        return due
 
 
 def matched(burned: int, treasury: int, reserve: int) -> int:

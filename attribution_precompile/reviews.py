@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from attribution_precompile import declarations as d
-from attribution_precompile import gas, pool
+from attribution_precompile import gas
 from attribution_precompile.base import (
     CHAIN_REVIEW,
     AttributionBase,
@@ -18,7 +18,6 @@ from attribution_precompile.layout import (
     CHAINS,
     CONTRIBUTIONS,
     DATANETS,
-    POOLS,
     REVIEWED,
     SEGMENTS,
     UPLOADS,
@@ -29,7 +28,8 @@ from attribution_precompile.layout import (
     Datanet,
     Version,
 )
-from attribution_precompile.money import change_quality
+from attribution_precompile.money import set_weight_next
+from attribution_precompile.pool_books import open_version
 from attribution_precompile.vectors import take_vectors
 from evm_runtime.native import Frame, method
 from genesis.emission import BPS
@@ -59,12 +59,13 @@ class ReviewMethods(AttributionBase):
         if not accept and frame.timestamp >= record.deadline:
             raise d.DEADLINE_PASSED(contribution_id, record.deadline)
         if again:
-            windows_max = self.params.pool_windows_max
-            record = change_quality(frame, contribution_id, record, datanet.versions, quality, windows_max)
+            record = replace(record, quality=quality)
         elif accept:
             record = self._accept(frame, contribution_id, record, datanet, quality)
         else:
             record = replace(record, status=Status.REJECTED)
+        if accept:
+            set_weight_next(frame, contribution_id, record, self.params)
         CONTRIBUTIONS.store(slots, record, contribution_id)
         extend_chain(frame, record.datanet_id, CHAIN_REVIEW, contribution_id, record.status << 16 | quality)
         frame.emit(d.REVIEWED, contribution_id, accept, quality)
@@ -72,7 +73,7 @@ class ReviewMethods(AttributionBase):
     def _accept(
         self, frame: Frame, contribution_id: int, record: Contribution, datanet: Datanet, quality: int
     ) -> Contribution:
-        """Count what the contribution brought, and let its weight wait for the next version."""
+        """Count what the contribution brought, for the versions from the next one on."""
         frame.charge(gas.review_gas(record.tokens), "counting owned windows")
         owned = self.index.owned_windows(frame.plain, frame.state, contribution_id, frame.block_number)
         accepted = replace(
@@ -84,10 +85,6 @@ class ReviewMethods(AttributionBase):
         )
         REVIEWED.append(frame.storage, contribution_id, record.datanet_id)
         take_vectors(frame.storage, contribution_id, record.datanet_id)
-        weight = pool.weight_of(quality, owned, self.params.pool_windows_max)
-        if weight:
-            state = POOLS.load(frame.storage, record.datanet_id)
-            POOLS.store(frame.storage, pool.add_pending(state, weight), record.datanet_id)
         return accepted
 
     @method("publishVersion(uint64 datanetId) returns (uint32 version)")
@@ -96,8 +93,9 @@ class ReviewMethods(AttributionBase):
         slots = frame.storage
         datanet = require_datanet(slots, datanet_id)
         require_role(frame, datanet_id, datanet, Role.CURATOR)
-        version = datanet.versions + 1
-        state = pool.fold(POOLS.load(slots, datanet_id))
+        version, most = datanet.versions + 1, self.params.versions_max
+        if version > most:
+            raise d.TOO_LONG("versions", version, most)
         root = Hash32(CHAINS.get(slots, datanet_id).to_bytes(32, "big"))
         record = Version(
             time=frame.timestamp,
@@ -105,12 +103,13 @@ class ReviewMethods(AttributionBase):
             segments=SEGMENTS.length(slots, datanet_id),
             contributions=datanet.contributions,
             content_root=root,
-            pool_accumulator=state.accumulator,
             terms_hash=datanet.terms_hash,
             vectors=VECTOR_SPACES.load_field(slots, "vectors", datanet_id),
             vectored=VECTORED.length(slots, datanet_id),
+            curator_bps=datanet.curator_bps,
+            soft_cap_bps=datanet.soft_cap_bps,
         )
-        POOLS.store(slots, state, datanet_id)
+        open_version(slots, datanet_id, version)
         VERSIONS.store(slots, record, datanet_id, version)
         DATANETS.store(slots, replace(datanet, versions=version), datanet_id)
         frame.emit(d.VERSION_PUBLISHED, datanet_id, version, root)

@@ -2,11 +2,16 @@
 
 Order of the division, with C the contributors' part:
 
-1. curators: each use's share of C (floor), times its datanet's curator share (floor), to the datanet's owner;
+1. curators: each use's share of C (floor), times its version's curator share (floor), to the datanet's owner;
 2. C_span = C * M // n for the matched tokens, C_pool the rest;
 3. the best 64 contributions share C_64 = C_span * S_64 // M by largest remainder; C_span - C_64 joins C_pool;
-4. what a contribution gets above its datanet's soft cap (a share of C after curators) joins C_pool;
-5. C_pool goes over the uses by their shares (floor; the rest to the first), each to its datanet's pool.
+4. what a contribution gets above its version's soft cap (a share of C after curators) goes to the others of the same
+   use, by largest remainder over their scores; each takes of it at most what its own score gave it, and at most up to
+   the cap;
+5. C_pool goes over the uses by their shares (floor; the rest to the first), each to its version's pool; what step 4
+   could not place goes to the pool of the version whose cap took it.
+
+A contribution belongs to the first use (in the model's order) that credits it with a token.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +25,8 @@ from genesis.primitives import Wei
 
 @dataclass(frozen=True, slots=True)
 class UseTerms:
-    """What settlement needs of a use: its share of the model, and its datanet's terms. All in basis points."""
+    """What settlement needs of a use, in basis points: its share of the model, and the terms sealed with its version."""
 
-    datanet_id: int
     bps: int
     curator_bps: int
     soft_cap_bps: int
@@ -51,9 +55,9 @@ class Division:
 
 
 def divide(
-    amount: Wei, attribution: Attribution, uses: Sequence[UseTerms], datanet_of: Mapping[int, int], payees_max: int
+    amount: Wei, attribution: Attribution, uses: Sequence[UseTerms], use_of: Mapping[int, int], payees_max: int
 ) -> Division:
-    """Divide the contributors' part of a fee. `datanet_of` gives the datanet of each scored contribution."""
+    """Divide the contributors' part of a fee. `use_of` gives the place of each scored contribution's use."""
     curators = tuple(Wei(amount * use.bps // BPS * use.curator_bps // BPS) for use in uses)
     net = amount - sum(curators)
     matched, tokens = attribution.matched, attribution.tokens
@@ -61,17 +65,31 @@ def divide(
     best = attribution.scores[:payees_max]
     best_tokens = sum(score for _, score in best)
     best_part = span_part * best_tokens // matched if matched else 0
-    caps = {use.datanet_id: net * use.soft_cap_bps // BPS for use in uses}
-    payments = []
-    for (contribution, score), share in zip(
-        best, largest_remainder(best_part, [score for _, score in best]), strict=True
-    ):
-        payments.append(Payment(contribution, score, Wei(min(share, caps[datanet_of[contribution]]))))
-    pool_part = net - sum(payment.amount for payment in payments)
-    division = Division(curators, tuple(payments), split_pool(Wei(pool_part), [use.bps for use in uses]))
-    if division.total != amount or pool_part < 0:
+    shares = largest_remainder(best_part, [score for _, score in best])
+    pools = list(split_pool(Wei(net - best_part), [use.bps for use in uses]))
+    for number, use in enumerate(uses):
+        places = [i for i, (contribution, _) in enumerate(best) if use_of[contribution] == number]
+        capped, left = cap_shares(
+            [shares[i] for i in places], [best[i][1] for i in places], Wei(net * use.soft_cap_bps // BPS)
+        )
+        for i, share in zip(places, capped, strict=True):
+            shares[i] = share
+        pools[number] = Wei(pools[number] + left)
+    payments = tuple(Payment(*scored, Wei(share)) for scored, share in zip(best, shares, strict=True))
+    division = Division(curators, payments, tuple(pools))
+    if division.total != amount or net < best_part:
         raise InvariantError(f"{division.total} wei were divided out of {amount}")
     return division
+
+
+def cap_shares(shares: Sequence[int], scores: Sequence[int], cap: Wei) -> tuple[list[int], Wei]:
+    """Shares under a soft cap, and what is left of what the cap took once those below it have had their part."""
+    over = sum(max(0, share - cap) for share in shares)
+    below = [i for i, share in enumerate(shares) if share < cap]
+    capped = [min(share, cap) for share in shares]
+    for i, more in zip(below, largest_remainder(over, [scores[i] for i in below]), strict=True):
+        capped[i] += min(more, shares[i], cap - shares[i])
+    return capped, Wei(sum(shares) - sum(capped))
 
 
 def largest_remainder(amount: int, weights: Sequence[int]) -> list[int]:

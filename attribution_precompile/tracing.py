@@ -33,11 +33,11 @@ def load_uses(slots: Slots, model_id: int) -> list[LoadedUse]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traced:
-    """An attribution; the spans of the output that it is made of; and the datanet of each contribution in it."""
+    """An attribution; the spans of the output that it is made of; and the first use that credits each contribution."""
 
     attribution: Attribution
     credited: Runs
-    datanet_of: dict[int, int]
+    use_of: dict[int, int]
 
 
 def trace_tokens(
@@ -67,6 +67,6 @@ def trace_tokens(
     runs = [Runs.of(number, found) for number, found in enumerate(hits)]
     charge(gas.RUN * sum(map(len, runs)), "runs")
     credited = credit(len(tokens), hits, runs)
-    datanets = np.array([loaded.use.datanet_id for loaded in uses], np.uint64)[credited.uses]
-    datanet_of = dict(zip(credited.contributions.tolist(), datanets.tolist(), strict=True))
-    return Traced(Attribution(len(tokens), score(credited)), credited, datanet_of)
+    by_use = np.argsort(-credited.uses, kind="stable")
+    use_of = dict(zip(credited.contributions[by_use].tolist(), credited.uses[by_use].tolist(), strict=True))
+    return Traced(Attribution(len(tokens), score(credited)), credited, use_of)

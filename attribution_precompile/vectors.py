@@ -154,13 +154,13 @@ class VectorMethods(AttributionBase):
 
         check_signature(frame, model_id, order.model, signed, digest)
         fee = take_fee(frame, order, input_tokens, output_tokens, frame.value)
-        found, datanet_of = self._score(frame, order, query)
+        found, use_of = self._score(frame, order, query)
         unmatched = 0 if found.scores else output_tokens
         receipt_id = write_receipt(
             frame, self.chain_id, order, fee, Scored(output_tokens, unmatched, scores_hash(found))
         )
         settlement = Settlement(frame, self.params, self.treasury, receipt_id, order, fee)
-        settlement.divide(found, datanet_of)
+        settlement.divide(found, use_of)
         settlement.close()
         credit(frame.storage, {frame.sender: frame.value - (0 if agent_id else fee)})
         return receipt_id
@@ -175,17 +175,17 @@ class VectorMethods(AttributionBase):
         return self._score(frame, order, query)[0].scores
 
     def _score(self, frame: Frame, order: Order, query: bytes) -> tuple[Attribution, dict[int, int]]:
-        """The best contributions of all uses; their scores sum to the attribution's tokens."""
+        """The best contributions of all uses, whose scores sum to the attribution's tokens, and the use of each."""
         best: dict[int, tuple[int, int]] = {}
-        datanet_of: dict[int, int] = {}
-        for loaded in order.uses:
+        use_of: dict[int, int] = {}
+        for number, loaded in enumerate(order.uses):
             for contribution, score, priority in self._score_use(frame, loaded, query):
                 if score > best.get(contribution, (0, 0))[0]:
                     best[contribution] = score, priority
-                    datanet_of[contribution] = loaded.use.datanet_id
+                    use_of[contribution] = number
         ordered = sorted(best.items(), key=lambda item: (-item[1][0], item[1][1]))[: self.params.payees_max]
         scores = tuple((contribution, score) for contribution, (score, _) in ordered)
-        return Attribution(sum(score for _, score in scores) or 1, scores), datanet_of
+        return Attribution(sum(score for _, score in scores) or 1, scores), use_of
 
     def _score_use(self, frame: Frame, loaded: LoadedUse, query: bytes) -> list[tuple[int, int, int]]:
         """(contribution, score, priority) of the best of one use. Paid by the vectors that its version has."""

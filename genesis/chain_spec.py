@@ -171,6 +171,12 @@ class AttributionParams:
     """The least minSpan of a commit-only datanet: ids of shorter windows are guessed too easily."""
     challenge_windows: int = 64
     """Consecutive windows that a priority challenge must show (all, if the contribution has fewer)."""
+    soft_cap_bps_min: int = 1_000
+    """The least share of the contributors' part that a datanet may leave to each contribution."""
+    versions_max: int = 1 << 20
+    """Of a datanet. The pool's tree has a level for each factor of 16, which a payment, a claim and a death touch."""
+    pool_steps_max: int = 8
+    """Weights that a contribution may have one after the other in its datanet's versions; the last can only be none."""
 
 
 VECTOR_DIM_MAX: Final = 65_535
@@ -296,6 +302,9 @@ def _check(spec: ChainSpec) -> None:
         (0 < fees.vector_dim_max <= VECTOR_DIM_MAX, f"attribution.vector_dim_max must be 1 .. {VECTOR_DIM_MAX}"),
         (fees.attest_bond > 0 and fees.dispute_bond > 0, "attribution.attest_bond and dispute_bond must be positive"),
         (fees.challenge_windows > 0, "attribution.challenge_windows must be positive"),
+        (0 < fees.soft_cap_bps_min <= BPS, f"attribution.soft_cap_bps_min must be 1 .. {BPS}"),
+        (0 < fees.versions_max <= 1 << 20, "attribution.versions_max must be 1 .. 2**20"),
+        (2 <= fees.pool_steps_max <= 8, "attribution.pool_steps_max must be 2 .. 8"),
         *_fork_checks(spec.forks),
     ]
     _refuse("genesis: ", _parameter_checks(spec.parameters))

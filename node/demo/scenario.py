@@ -30,7 +30,7 @@ REGISTER_MODEL: Final = (
 INFER: Final = "infer((uint64,uint64,bytes32,uint32,bytes,(uint256,uint64,bytes)))"
 ATTRIBUTED: Final = "Attributed(bytes32,uint64,address,uint256,uint256)"
 INFERRED: Final = "Inferred(bytes32,uint64,address,uint256,uint32,uint32)"
-POOLED: Final = "Pooled(bytes32,uint64,uint256)"
+POOLED: Final = "Pooled(bytes32,uint64,uint32,uint256)"
 MATCHED: Final = "Matched(bytes32,uint256)"
 
 
@@ -129,7 +129,7 @@ class Scenario:
             unmatched,
             tuple((who, weight) for who, (weight, _) in attributed),
             {who: amount for who, (_, amount) in attributed},
-            sum(amount for _, (amount,) in events(receipt, POOLED, ["uint256"])),
+            sum(amount for _, (_, amount) in events(receipt, POOLED, ["uint32", "uint256"])),
             sum(amount for _, (amount,) in events(receipt, MATCHED, ["uint256"])),
             self._reserve_before(receipt),
         )

@@ -1,6 +1,6 @@
 """The demo's ground truth: what the slow reference of the twelve rules says about the same contributions and outputs.
 
-It is fed with the texts themselves, never with what the node answered. Pools are kept here by rule 12's own recurrence.
+It is fed with the texts themselves, never with what the node answered.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from attribution_precompile.reference import (
     Contribution,
     Datanet,
     Payout,
+    Pool,
+    Terms,
     Trace,
     Use,
     matched,
@@ -19,8 +21,6 @@ from attribution_precompile.reference import (
 )
 from genesis.chain_spec import AttributionParams
 from genesis.emission import BPS
-
-POOL_SCALE = 1 << 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,12 @@ class Truth:
     curator_bps: int
     soft_cap_bps: int
     contributions: list[Contribution] = field(default_factory=list)
-    pool_accumulator: int = 0
-    pool_remainder: int = 0
+    pool: Pool = field(default_factory=Pool)
 
     @property
     def datanet(self) -> Datanet:
         members = tuple(self.contributions)
-        return Datanet(self.datanet_id, self.k, False, members, self.curator_bps, self.soft_cap_bps)
+        return Datanet(self.datanet_id, self.k, False, members, (Terms(self.curator_bps, self.soft_cap_bps),))
 
     def contribute(self, contribution_id: int, segments: Sequence[bytes]) -> None:
         """Note a contribution; the order of segments is the order in which they are noted."""
@@ -64,6 +63,8 @@ class Truth:
             Contribution(c.id, c.segments, 1, qualities[c.id] * min(owned[c.id], self.params.pool_windows_max))
             for c in self.contributions
         ]
+        self.pool.next_weights = {c.id: c.weight for c in self.contributions}
+        self.pool.publish()
         return owned
 
     def infer(self, output: bytes, fee: int, reserve: int) -> Expected:
@@ -79,15 +80,9 @@ class Truth:
         parts["contributors"] = fee - sum(parts.values())
         match = matched(parts["burned"], parts["treasury"], reserve)
         payout = pay(parts["contributors"] + match, traced, uses, datanets, self.params.payees_max)
-        self._pay_pool(sum(payout.pools))
+        self.pool.pay(1, sum(payout.pools))
         return Expected(traced, payout, parts, match)
 
-    def _pay_pool(self, amount: int) -> None:
-        weight = sum(c.weight for c in self.contributions)
-        scaled = amount * POOL_SCALE + self.pool_remainder
-        self.pool_accumulator += scaled // weight
-        self.pool_remainder = scaled % weight
-
     def pool_shares(self) -> dict[int, int]:
-        """What each contribution may take out of the pool, in wei."""
-        return {c.id: c.weight * self.pool_accumulator // POOL_SCALE for c in self.contributions}
+        """What each contribution takes out of the pool, in wei."""
+        return {c.id: self.pool.claim(c.id) for c in self.contributions}

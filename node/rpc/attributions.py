@@ -48,8 +48,8 @@ class Inference:
     log_place: int
     payments: list[tuple[int, Address, int, int]] = field(default_factory=list)
     """(contribution, payout, tokens credited, wei)."""
-    pools: list[tuple[int, int]] = field(default_factory=list)
-    """(datanet, wei)."""
+    pools: list[tuple[int, int, int]] = field(default_factory=list)
+    """(datanet, version, wei)."""
     royalties: list[tuple[int, int]] = field(default_factory=list)
     """(ancestor, wei)."""
 
@@ -80,7 +80,8 @@ def inferences(stored: StoredBlock) -> list[Inference]:
         elif receipt in found and kind == d.ATTRIBUTED.topic:
             found[receipt].payments.append((second, _address(log.topics[3]), words[0], words[1]))
         elif receipt in found and kind == d.POOLED.topic:
-            found[receipt].pools.append((second, words[0]))
+            version, amount = words
+            found[receipt].pools.append((second, version, amount))
         elif receipt in found and kind == d.ROYALTY_PAID.topic:
             found[receipt].royalties.append((second, words[0]))
     return list(found.values())
@@ -109,7 +110,10 @@ def inference_json(found: Inference, stored: StoredBlock) -> Json:
             }
             for who, payout, tokens, amount in found.payments
         ],
-        "pools": [{"datanet": quantity(which), "amount": quantity(amount)} for which, amount in found.pools],
+        "pools": [
+            {"datanet": quantity(which), "version": quantity(version), "amount": quantity(amount)}
+            for which, version, amount in found.pools
+        ],
         "royalties": [{"model": quantity(which), "amount": quantity(amount)} for which, amount in found.royalties],
     }
 

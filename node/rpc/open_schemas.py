@@ -109,7 +109,7 @@ OPEN_SHAPES: Final[dict[str, str | dict[str, Any]]] = {
         ("clockMs", "allocated", "remaining", "nextSecond", "period", "periodMs", "validatorsBps"), "quantity"
     ),
     "payment": {"contribution": "quantity", "payout": "address", "tokens": "quantity", "amount": "quantity"},
-    "pool payment": {"datanet": "quantity", "amount": "quantity"},
+    "pool payment": {"datanet": "quantity", "version": "quantity", "amount": "quantity"},
     "royalty payment": {"model": "quantity", "amount": "quantity"},
     "attribution": {
         "receipt": "hash",
@@ -179,7 +179,7 @@ OPEN_SHAPES: Final[dict[str, str | dict[str, Any]]] = {
         "versions": "quantity",
         "segments": "quantity",
         "poolWeight": "quantity",
-        "poolPendingWeight": "quantity",
+        "poolNextWeight": "quantity",
     },
     "version": {
         "datanet": "quantity",

@@ -76,7 +76,7 @@ def statement_of(
         end,
         cursor_of(places[limit]) if len(places) > limit else None,
         tuple(entries),
-        found.pool_share(contribution_id, chain.spec.attribution.pool_windows_max),
+        found.pool_share(contribution_id),
     )
 
 

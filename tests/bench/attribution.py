@@ -156,9 +156,9 @@ def _settlement(report: Report, net: _Net, rng: random.Random) -> None:
     )
     scores = tuple((contribution, 40) for contribution in range(1, PAYEES + 1))
     found = Attribution(OUTPUT_TOKENS * 2, scores)
-    terms = [UseTerms(1, 10_000, 0, 10_000)]
-    datanet_of = dict.fromkeys(range(1, PAYEES + 1), 1)
-    divide_s = median_s(lambda: [divide(Wei(10**18), found, terms, datanet_of, PAYEES) for _ in range(200)])
+    terms = [UseTerms(10_000, 0, 10_000)]
+    use_of = dict.fromkeys(range(1, PAYEES + 1), 0)
+    divide_s = median_s(lambda: [divide(Wei(10**18), found, terms, use_of, PAYEES) for _ in range(200)])
     report.add("divide_us_per_payee", divide_s / 200 / PAYEES * 1e6, "us", f"the arithmetic alone, {PAYEES} payees")
 
 

@@ -14,8 +14,9 @@ from unittest import mock
 from attribution_precompile import datanet_index, reference, roster, window_runs
 from attribution_precompile.declarations import Use
 from attribution_precompile.fees import split_fee
+from attribution_precompile.payments import load_terms
 from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.settlement import UseTerms, divide
+from attribution_precompile.settlement import divide
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.tokens import WORDS_V1, TextError, tokenize
 from attribution_precompile.tracing import Traced, load_uses, trace_tokens
@@ -151,8 +152,8 @@ def compare(timeline: Timeline, model: int, uses: list[Use], output: bytes) -> T
     amount = split_fee(Wei(timeline.rng.choice([0, 1, 99, 10**6 + 7, 10**21 + 12_345])), contract.params).contributors
     payees_max = timeline.rng.choice([1, 2, 64])
     loaded = load_uses(ReaderSlots(state), model)
-    terms = [UseTerms(x.use.datanet_id, x.use.bps, x.datanet.curator_bps, x.datanet.soft_cap_bps) for x in loaded]
-    division = divide(amount, found, terms, traced.datanet_of, payees_max)
+    terms = load_terms(ReaderSlots(state), [each.use for each in loaded])
+    division = divide(amount, found, terms, traced.use_of, payees_max)
     paid = reference.pay(amount, expected, plain_uses, datanets, payees_max)
     assert {p.contribution: p.amount for p in division.payments} == paid.contributions
     assert division.curators == paid.curators

@@ -7,7 +7,7 @@ from attribution_precompile import reference
 from attribution_precompile.commitments import commitment_hash
 from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import DatanetParams, Method, Use
-from attribution_precompile.layout import CONTRIBUTIONS, DATANETS
+from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, Datanet
 from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.tokens import WORDS_V1
 from genesis.primitives import Address, Hash32, keccak256
@@ -53,12 +53,13 @@ class DatanetHistory:
     review_seconds: int
     curator_bps: int
     soft_cap_bps: int
+    terms: list[reference.Terms] = field(default_factory=list)
     versions: int = 0
     written: list[Written] = field(default_factory=list)
 
     def for_reference(self, block_number: int) -> reference.Datanet:
         contributions = tuple(w.for_reference(block_number) for w in self.written if not w.rejected)
-        return reference.Datanet(self.id, self.k, self.uint32, contributions, self.curator_bps, self.soft_cap_bps)
+        return reference.Datanet(self.id, self.k, self.uint32, contributions, tuple(self.terms))
 
 
 class Timeline:
@@ -108,7 +109,7 @@ class Timeline:
     def _create(self) -> DatanetHistory:
         rng = self.rng
         k, seconds = rng.randint(1, 9), rng.choice([0, 3, 10, 1_000])
-        curator, cap = rng.choice([0, 500, 2_000]), rng.choice([1, 2_500, 10_000])
+        curator, cap = rng.choice([0, 500, 2_000]), rng.choice([1_000, 2_500, 10_000])
         tokenizer = VOCABULARY if self.uint32 else WORDS_V1
         given = DatanetParams("", ZERO32, tokenizer, 8, False, True, 0, 0, curator, cap, 0, seconds)
         datanet = int(self.direct.call(OWNER, "createDatanet", given))
@@ -253,10 +254,23 @@ class Timeline:
     def publish(self, datanet: DatanetHistory) -> None:
         self.direct.call(OWNER, "publishVersion", datanet.id)
         datanet.versions += 1
+        datanet.terms.append(reference.Terms(datanet.curator_bps, datanet.soft_cap_bps))
+        if self.rng.random() < 0.3:
+            self._change_terms(datanet)
         for written in datanet.written:
             timed_out = not written.reviewed and self.direct.state.timestamp >= written.deadline
             if timed_out and written.accepted_in is None:
                 written.accepted_in = datanet.versions
+
+    def _change_terms(self, datanet: DatanetHistory) -> None:
+        """Terms for the next version: none of them reaches back."""
+        datanet.curator_bps, datanet.soft_cap_bps = self.rng.choice([(0, 10_000), (700, 1_000), (2_000, 3_000)])
+        slots = _Writable(self.direct)
+        changed = _fields(DATANETS.load(slots, datanet.id)) | {
+            "curator_bps": datanet.curator_bps,
+            "soft_cap_bps": datanet.soft_cap_bps,
+        }
+        DATANETS.store(slots, Datanet(**changed), datanet.id)
 
     def uses(self) -> list[Use]:
         """Some uses of published versions; publishes where there is none, and goes to the next block."""

@@ -109,7 +109,7 @@ def _datanet_json(found: "DatanetInfo") -> Json:
         "versions": quantity(found.versions),
         "segments": quantity(found.segments),
         "poolWeight": quantity(found.pool_weight),
-        "poolPendingWeight": quantity(found.pool_pending_weight),
+        "poolNextWeight": quantity(found.pool_next_weight),
     }
 
 

@@ -117,7 +117,7 @@ class Direct:
 
     def call(self, sender: bytes, name: str, *arguments: Any, value: int = 0) -> Any:
         state, found = self.state, self._handlers[name]
-        mark = state.mark()
+        mark, logged = state.mark(), len(self.logs)
         state.set_balance(sender, state.get_balance(sender) - value)
         state.set_balance(ATTRIBUTION_ADDRESS, state.get_balance(ATTRIBUTION_ADDRESS) + value)
         self.gas_used = gas.CALL_BASE + found.gas(*arguments)
@@ -132,6 +132,7 @@ class Direct:
             result = found.handler(self.contract, frame, *arguments)
         except Exception:
             state.undo(mark)
+            del self.logs[logged:]
             raise
         self.done[name] += 1
         return result

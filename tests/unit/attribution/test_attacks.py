@@ -15,7 +15,8 @@ import pytest
 from attribution_precompile.commitments import commitment_hash
 from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import Call, DatanetParams, Method, Parent, Signed, Use
-from attribution_precompile.layout import CONTRIBUTIONS, POOLS
+from attribution_precompile.layout import CONTRIBUTIONS
+from attribution_precompile.pool_books import next_weight
 from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.tokens import WORDS_V1
 from genesis.emission import BPS
@@ -106,7 +107,7 @@ class Market:
         """Of the pool's weight, in basis points."""
         slots = ReaderSlots(self.direct.state)
         found = [CONTRIBUTIONS.load(slots, contribution) for contribution in attackers]
-        return sum(c.quality * c.owned_windows for c in found) * BPS // (POOLS.load(slots, self.datanet).weight or 1)
+        return sum(c.quality * c.owned_windows for c in found) * BPS // (next_weight(slots, self.datanet) or 1)
 
 
 def pieces(text: Sequence[str], size: int) -> list[list[str]]:
@@ -291,54 +292,6 @@ def test_the_table_has_no_other_rows() -> None:
     assert set(re.findall(r"^\| ([^|]+) \| [\d.]+ % \|", table, re.MULTILINE)) == set(ATTACKS)
 
 
-# ---------------------------------------------------------------- dividing oneself under a soft cap
-
-SOFT_CAP = 1_000
-"""Of the contributors' part, for one contribution."""
-NAMES = (1, 2, 5, 10, 20, 50)
-
-
-def divided(names: int) -> tuple[int, int, int]:
-    """A third of a datanet, given by so many names, on outputs that are made of nothing else: (by score, with the pool: both in
-    basis points of the contributors' part; gas of the uploads)."""
-    market = Market()
-    net = market.open(soft_cap_bps=SOFT_CAP, min_fee_per_1k=10**21)
-    text, call = market.texts[0], market.direct.call
-    size, mine, used = -(-len(text) // names), [], 0
-    for at in range(0, len(text), size):
-        mine.append(market.give(address(5_000 + at), text[at : at + size + K - 1], net))
-        used += market.direct.gas_used
-    others = [market.give(who, text, net) for who, text in zip(VICTIMS[1:], market.texts[1:], strict=True)]
-    market.accept(*mine, *others)
-    model = market.model(market.publish(net), net)
-    market.texts = [text]
-    paid = 0
-    for output in market.outputs(40):
-        fee = call(USER, "quote", model, 0, len(output))
-        market.direct.state.balances[USER] = fee
-        call(USER, "infer", Call(model, 0, ZERO32, 0, " ".join(output).encode(), Signed(0, 0, b"")), value=fee)
-        paid += fee * 5_500 // BPS
-
-    def earned() -> int:
-        return sum(int(call(USER, "claimable", address(5_000 + at))[0]) for at in range(0, len(text), size))
-
-    by_score = earned()
-    for first in range(0, len(mine), 20):
-        call(USER, "claimPool", tuple(mine[first : first + 20]))
-    return by_score * BPS // paid, earned() * BPS // paid, used
-
-
-def test_dividing_oneself_gains_what_is_documented_and_is_bounded() -> None:
-    """Soft caps count contributions, not people: docs/attribution.md has this table."""
-    rows = {names: divided(names) for names in NAMES}
-    for names, (by_score, in_all, gas) in rows.items():
-        row = f"| {names} | {by_score / 100:.2f} % | {in_all / 100:.2f} % | {gas / 10**6:.1f} M |"
-        assert row in DOCUMENT, f"docs/attribution.md needs the row {row}"
-    assert rows[1][0] == SOFT_CAP
-    gains = [rows[names][1] for names in NAMES]
-    assert gains == sorted(gains), "each further name gains, less and less"
-
-
 # ---------------------------------------------------------------- price and lineage
 
 
@@ -372,9 +325,3 @@ def test_a_price_of_zero_still_pays_the_floors_and_a_model_between_dilutes_no_ro
         value=fee,
     )
     assert call(USER, "claimable", DEV)[0] - before == fee * 3_000 // BPS * 1_000 // BPS
-
-
-def test_the_weights_of_a_pool_cannot_overflow() -> None:
-    """Ids, qualities and windows at their limits stay inside the 128 bits of a pool's weight."""
-    most_of_one = BPS * 1_000_000
-    assert most_of_one * (1 << 64) < 1 << 128

@@ -20,6 +20,7 @@ from tests.unit.attribution.world import (
     USER,
     ZERO32,
     World,
+    params,
     words,
 )
 
@@ -173,23 +174,26 @@ def test_trees_of_any_size_prove_each_leaf(leaf_count: int) -> None:
     assert {root_from(leaf, proof) for leaf, proof in zip(made, proofs, strict=True)} == {root}
 
 
-def test_what_is_capped_dead_or_rejected_goes_to_the_pool(world: World) -> None:
-    from tests.unit.attribution.world import params
-
+def test_what_is_capped_or_dead_goes_to_the_versions_pool_and_what_no_use_has_to_all(world: World) -> None:
+    """The cap is that of the version at the inference: neither other terms nor other uses reach back."""
+    world.setDatanet(1, params(soft_cap_bps=5_000))
+    version = world.publish(1)
+    world.setUses(1, [(1, version, 0, 10_000)], sender=DEV)
     world.give(1, BOB, words(500, 20))
     world.chain.next_block()
     world.review(4, False, 0)
     world.erase(2, sender=BOB)
     world.chain.next_block()
-    world.setDatanet(1, params(soft_cap_bps=5_000))
     scores = [(1, 600), (2, 300), (4, 100)]
     receipt = attest(world, scores)
+    world.setDatanet(1, params(soft_cap_bps=1_000))
+    world.setUses(1, [(1, world.publish(1), 0, 10_000)], sender=DEV)
     final(world)
     pooled = []
     for place in range(3):
         claim(world, receipt, place, scores)
-        pooled += [event["amount"] for event in world.events("Pooled")]
-    assert pooled == [PART // 10, PART * 3 // 10, PART // 10]
+        pooled += [(event["version"], event["amount"]) for event in world.events("Pooled")]
+    assert pooled == [(version, PART // 10), (version, PART * 3 // 10), (version, PART // 10)]
     assert (world.balance(ALICE), world.balance(BOB)) == (PART // 2, 0)
 
 
@@ -237,7 +241,7 @@ def test_a_dispute_that_is_dismissed_pays_the_attestor(world: World, by_council:
     refused(world, "ScoresFinal", late)
 
 
-def test_uses_changed_in_between_send_what_was_held_to_the_treasury(world: World) -> None:
+def test_what_was_held_goes_to_the_uses_of_the_inference_whatever_was_named_since(world: World) -> None:
     """Else a model's owner could be slashed on purpose, after naming a datanet of his own."""
     receipt = attest(world)
     mine = world.datanet()
@@ -247,7 +251,9 @@ def test_uses_changed_in_between_send_what_was_held_to_the_treasury(world: World
     dispute = world.disputeScores(receipt, EVIDENCE, sender=USER, value=PARAMS.dispute_bond)
     before = world.balance(TREASURY)
     world.resolve(dispute, True, sender=COUNCIL)
-    assert world.balance(TREASURY) - before == PART and world.events("Pooled") == []
+    [pooled] = world.events("Pooled")
+    assert (pooled["datanetId"], pooled["version"], pooled["amount"]) == (1, 1, PART)
+    assert world.balance(TREASURY) == before
 
 
 def test_disputing_oneself_costs_half_the_bond(world: World) -> None:

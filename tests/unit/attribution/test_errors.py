@@ -64,6 +64,7 @@ def refused(world: World, name: str, act: Any, *values: Any) -> None:
         ({"use_mask": 32}, "InvalidParameter", "useMask"),
         ({"curator_bps": 2_001}, "InvalidParameter", "curatorBps"),
         ({"soft_cap_bps": 0}, "InvalidParameter", "softCapBps"),
+        ({"soft_cap_bps": 999}, "InvalidParameter", "softCapBps"),
         ({"soft_cap_bps": 10_001}, "InvalidParameter", "softCapBps"),
         ({"review_seconds": 365 * 24 * 3_600 + 1}, "InvalidParameter", "reviewSeconds"),
     ],

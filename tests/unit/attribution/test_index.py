@@ -131,9 +131,10 @@ def test_unreviewed_content_is_in_from_its_deadline_without_weight(world: World)
     assert world.events("Pooled") == [], "no weight yet: the pool part is the treasury's"
     world.review(contribution, True, 10_000)
     assert scores(world, before, words(0, 20)) == {}, "a later review changes no version"
-    world.publish(datanet)
-    world.run(before, words(0, 20), WEI_PER_OPEN)
-    assert len(world.events("Pooled")) == 1
+    reviewed = world.model([(datanet, world.publish(datanet), 0, 10_000)])
+    for model, pooled in ((before, 0), (after, 0), (reviewed, 1)):
+        world.run(model, words(100, 20), WEI_PER_OPEN)
+        assert len(world.events("Pooled")) == pooled, "weight counts from the version after the review"
     world.claimPool([contribution])
     assert world.balance(ALICE) > 0
 

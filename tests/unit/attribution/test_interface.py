@@ -76,7 +76,10 @@ def test_queries_agree_with_the_contract(world: World) -> None:
     owner, given, contributions, versions = world.getDatanet(1)
     assert datanet is not None and "0x" + datanet.owner.hex() == owner == "0x" + OWNER.hex()
     assert tuple(datanet.params) == given and (datanet.contributions, datanet.versions) == (contributions, versions)
-    assert datanet.params.uri.startswith("ipfs://a-document") and datanet.pool_weight == 8_000 * 33
+    assert (
+        datanet.params.uri.startswith("ipfs://a-document")
+        and datanet.pool_weight == datanet.pool_next_weight == 8_000 * 33
+    )
     first = queries.contribution(1)
     assert first is not None and first.payout == BOB and first.owned_windows == 33 and first.accepted_version == 1
     assert world.getContribution(1)[3] == first.content_root

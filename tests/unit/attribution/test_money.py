@@ -7,16 +7,14 @@ from fractions import Fraction
 import pytest
 
 from attribution_precompile import layout
-from attribution_precompile.declarations import Status
 from attribution_precompile.fees import quote, split_fee
-from attribution_precompile.layout import Pool, PoolEntry
-from attribution_precompile.money import credit, pay_pool, take_pool_share
-from attribution_precompile.pool import SCALE_BITS, add_pending, fold, pay, settle, weight_of
+from attribution_precompile.money import credit
+from attribution_precompile.pool_books import open_version, pay_pool, share_of, take_share, weigh_next
 from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.settlement import UseTerms, divide, largest_remainder, split_pool
+from attribution_precompile.settlement import UseTerms, cap_shares, divide, largest_remainder, split_pool
 from attribution_precompile.span import Attribution
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
-from genesis.primitives import WEI_PER_GWEI, ZERO_HASH, Wei
+from genesis.primitives import WEI_PER_GWEI, Address, Wei
 from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.walk import Walk, mutating_methods
 from tests.unit.native.harness import address
@@ -40,41 +38,6 @@ def test_random_walks_of_the_whole_contract_conserve_every_wei() -> None:
     assert not missing, done
 
 
-@pytest.mark.parametrize("seed", [21, 22])
-def test_pools_conserve_scaled_wei_at_every_step(seed: int) -> None:
-    """paid in * 2**128 == remainder + what entries are owed + paid out * 2**128, whatever weights do; 20,000 steps."""
-    rng = random.Random(seed)
-    pool, entries, weights = Pool(0, 0, 0, 0), {}, {}
-    paid_in = paid_out = 0
-    owed = 0  # scaled, of all entries, kept up incrementally: weight * accumulator advance + residues
-    for step in range(10_000):
-        action = rng.random()
-        if action < 0.1 or not entries:
-            weight = rng.randint(1, 10**10)
-            pool = fold(layout.Pool(pool.accumulator, pool.remainder, pool.weight, pool.pending_weight + weight))
-            number = len(entries)
-            entries[number], weights[number] = PoolEntry(pool.accumulator, 0, True), weight
-        elif action < 0.7:
-            amount = rng.choice([0, 1, rng.randint(1, 10**6), rng.randint(1, 10**24)])
-            before = pool.accumulator
-            pool = pay(pool, Wei(amount))
-            owed += (pool.accumulator - before) * pool.weight
-            paid_in += amount
-        else:
-            number = rng.randrange(len(entries))
-            entries[number], due = settle(pool.accumulator, entries[number], weights[number])
-            paid_out += due
-            owed -= due << SCALE_BITS
-        assert pool.remainder < pool.weight
-        assert paid_in << SCALE_BITS == pool.remainder + owed + (paid_out << SCALE_BITS), f"seed {seed} step {step}"
-    exact = sum(weights[i] * (pool.accumulator - e.settled_at) + e.residue for i, e in entries.items())
-    assert exact == owed
-    for number, entry in entries.items():
-        entries[number], due = settle(pool.accumulator, entry, weights[number])
-        paid_out += due
-    assert 0 <= paid_in - paid_out <= len(entries)
-
-
 @pytest.mark.parametrize("seed", [51, 52])
 def test_settlement_conserves_every_wei_for_twenty_thousand_steps(seed: int) -> None:
     """Fees split, divided and credited straight on storage, pools folded and claimed; the books are added up each time."""
@@ -91,40 +54,36 @@ class Books:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.slots = DictSlots()
-        self.paid_in = self.elsewhere = 0
+        self.paid_in = self.elsewhere = self.pooled = 0
+        self.versions = Counter[int]()
         self.weights = {i: rng.choice([0, 1, rng.randint(1, 10**10)]) for i in range(1, 9)}
-        self.records = {i: self._record(i) for i in self.weights}
         self.waiting = list(self.weights)
-
-    def _record(self, contribution: int) -> layout.Contribution:
-        quality, owned = min(10_000, self.weights[contribution]), 1 + self.weights[contribution] // 10_000
-        return layout.Contribution(
-            address(1), self.home(contribution), quality, Status.ACCEPTED, address(100 + contribution % 3), contribution,
-            contribution, 100, owned, 0, 1, ZERO_HASH, ZERO_HASH,
-        )  # fmt: skip
 
     def home(self, contribution: int) -> int:
         return 1 + contribution % 2
 
+    def payout(self, contribution: int) -> Address:
+        return address(100 + contribution % 3)
+
     def step(self) -> None:
         action = self.rng.random()
         if action < 0.02 and self.waiting:
-            self._fold(self.waiting.pop())
+            self._publish(self.waiting.pop())
         elif action < 0.7:
             self._settle(Wei(self.rng.choice([0, 1, 17, self.rng.randint(0, 10**21)])))
         else:
             contribution = self.rng.randint(1, 8)
-            due = take_pool_share(self.slots, contribution, self.records[contribution], 10**6)
-            credit(self.slots, {self.records[contribution].payout: due})
+            datanet = self.home(contribution)
+            due = take_share(self.slots, contribution, datanet, self.versions[datanet])
+            self.pooled -= due
+            credit(self.slots, {self.payout(contribution): due})
 
-    def _fold(self, contribution: int) -> None:
+    def _publish(self, contribution: int) -> None:
         """Publish the version that first includes the contribution."""
-        record, datanet = self.records[contribution], self.home(contribution)
-        weight = weight_of(record.quality, record.owned_windows, 10**6)
-        state = fold(add_pending(layout.POOLS.load(self.slots, datanet), weight))
-        layout.POOLS.store(self.slots, state, datanet)
-        version = layout.Version(1, 1, 0, 0, ZERO_HASH, state.accumulator, ZERO_HASH)
-        layout.VERSIONS.store(self.slots, version, datanet, record.accepted_version)
+        datanet = self.home(contribution)
+        weigh_next(self.slots, contribution, datanet, self.versions[datanet], self.weights[contribution], 8)
+        self.versions[datanet] += 1
+        open_version(self.slots, datanet, self.versions[datanet])
 
     def _settle(self, fee: Wei) -> None:
         self.paid_in += fee
@@ -132,27 +91,27 @@ class Books:
         scored = self.rng.sample(range(1, 9), self.rng.randint(0, 8))
         scores = tuple((c, 50 - i) for i, c in enumerate(scored))
         found = Attribution(sum(s for _, s in scores) + self.rng.randint(1, 50), scores)
-        uses = [UseTerms(1, 6_667, 500, 10_000), UseTerms(2, 3_333, 0, 900)]
-        division = divide(parts.contributors, found, uses, {c: self.home(c) for c in scored}, 3)
+        uses = [UseTerms(6_667, 500, 10_000), UseTerms(3_333, 0, 900)]
+        division = divide(parts.contributors, found, uses, {c: self.home(c) - 1 for c in scored}, 3)
         for payment in division.payments:
-            credit(self.slots, {self.records[payment.contribution].payout: payment.amount})
-        for use, amount in zip(uses, division.pools, strict=True):
-            self.elsewhere += pay_pool(self.slots, use.datanet_id, amount)
+            credit(self.slots, {self.payout(payment.contribution): payment.amount})
+        for datanet, amount in enumerate(division.pools, 1):
+            version = self.rng.randint(0, self.versions[datanet])
+            unplaced = pay_pool(self.slots, datanet, version, amount)
+            self.elsewhere += unplaced
+            self.pooled += amount - unplaced
         self.elsewhere += parts.burn + parts.treasury + parts.stakers + parts.owner + sum(division.curators)
 
     def total(self) -> int:
         claimable = sum(layout.CLAIMABLE.get(self.slots, address(100 + i)) for i in range(3))
-        pools = {datanet: layout.POOLS.load(self.slots, datanet) for datanet in (1, 2)}
-        scaled = sum(pool.remainder for pool in pools.values())
-        for contribution, record in self.records.items():
-            weight = weight_of(record.quality, record.owned_windows, 10**6)
-            entry = layout.POOL_ENTRIES.load(self.slots, contribution)
-            version = layout.VERSIONS.load(self.slots, record.datanet_id, record.accepted_version)
-            if version.block_number:
-                settled_at = entry.settled_at if entry.started else version.pool_accumulator
-                scaled += weight * (pools[record.datanet_id].accumulator - settled_at) + entry.residue
-        assert scaled % (1 << SCALE_BITS) == 0
-        return claimable + (scaled >> SCALE_BITS) + self.elsewhere
+        owed = sum(
+            share_of(self.slots, contribution, self.home(contribution), self.versions[self.home(contribution)])
+            for contribution in self.weights
+        )
+        assert 0 <= self.pooled - owed <= len(self.weights) + sum(self.versions.values()), (
+            "less than a wei of each is left"
+        )
+        return claimable + self.pooled + self.elsewhere
 
 
 class DictSlots:
@@ -169,16 +128,16 @@ class DictSlots:
 def test_divisions_sum_to_the_whole() -> None:
     rng = random.Random(31)
     for _ in range(5_000):
-        uses = [UseTerms(i, 0, rng.randint(0, 2_000), rng.randint(1, 10_000)) for i in range(rng.randint(1, 16))]
+        uses = [UseTerms(0, rng.randint(0, 2_000), rng.randint(1, 10_000)) for _ in range(rng.randint(1, 16))]
         cuts = sorted(rng.sample(range(1, 10_000), len(uses) - 1))
         shares = [b - a for a, b in zip([0, *cuts], [*cuts, 10_000], strict=True)]
-        uses = [UseTerms(u.datanet_id, bps, u.curator_bps, u.soft_cap_bps) for u, bps in zip(uses, shares, strict=True)]
+        uses = [UseTerms(bps, u.curator_bps, u.soft_cap_bps) for u, bps in zip(uses, shares, strict=True)]
         scores = sorted((rng.randint(1, 50) for _ in range(rng.randint(0, 90))), reverse=True)
         total = sum(scores) + rng.randint(0 if scores else 1, 100)
         found = Attribution(total, tuple(enumerate(scores, 1)))
-        datanet_of = {i: rng.randrange(len(uses)) for i in range(1, len(scores) + 1)}
+        use_of = {i: rng.randrange(len(uses)) for i in range(1, len(scores) + 1)}
         amount = Wei(rng.choice([0, 1, 63, 64, 65, rng.randint(0, 10**24)]))
-        division = divide(amount, found, uses, datanet_of, 64)
+        division = divide(amount, found, uses, use_of, 64)
         assert division.total == amount
         assert len(division.payments) == min(64, len(scores))
         assert all(share >= 0 for share in (*division.curators, *division.pools))
@@ -198,6 +157,25 @@ def test_largest_remainder_is_fair_and_exact() -> None:
         assert sum(shares) == amount
         for share, weight in zip(shares, weights, strict=True):
             assert abs(share - Fraction(amount * weight, sum(weights))) < 1
+
+
+def test_what_a_cap_takes_goes_to_those_below_it_each_as_much_again_at_most_and_the_rest_is_left() -> None:
+    assert cap_shares([70, 20, 10], [7, 2, 1], Wei(50)) == ([50, 33, 17], 0)
+    assert cap_shares([70, 20, 10], [7, 2, 1], Wei(30)) == ([30, 30, 20], 20), "up to the cap, and as much again"
+    assert cap_shares([90, 10], [9, 1], Wei(60)) == ([60, 20], 20), "as much again, though the cap left room"
+    assert cap_shares([40, 40, 20], [2, 2, 1], Wei(40)) == ([40, 40, 20], 0), "at the cap, nothing is taken"
+    assert cap_shares([60, 40], [3, 2], Wei(10)) == ([10, 10], 80), "nobody is below it"
+    assert cap_shares([100, 1, 1], [100, 1, 1], Wei(99)) == ([99, 2, 1], 0), "a wei by largest remainder, ties in order"
+    assert cap_shares([], [], Wei(0)) == ([], 0)
+
+
+def test_a_cap_gives_within_its_own_use_and_leaves_the_rest_to_that_versions_pool() -> None:
+    """Contributions 1 and 2 belong to the first use, which caps; 3 to the second, which doesn't, and has no part in it."""
+    found = Attribution(100, ((1, 60), (2, 10), (3, 10)))
+    uses = [UseTerms(4_000, 0, 1_000), UseTerms(6_000, 0, 10_000)]
+    division = divide(Wei(1_000), found, uses, {1: 0, 2: 0, 3: 1}, 64)
+    assert [payment.amount for payment in division.payments] == [100, 100, 100]
+    assert division.pools == (80 + 500, 120)
 
 
 def test_a_pool_part_goes_over_the_uses_by_their_shares_and_the_rest_to_the_first() -> None:

@@ -25,7 +25,7 @@ def test_mutable_terms_change_at_once(ready: World) -> None:
     world = ready
     changed = params(
         uri="short", terms_hash=b"\x07" * 32, open_to_models=False, use_mask=3, min_fee_per_1k=5, curator_bps=9,
-        soft_cap_bps=8, bond_per_kib=7, review_seconds=6,
+        soft_cap_bps=1_008, bond_per_kib=7, review_seconds=6,
     )  # fmt: skip
     world.setDatanet(1, changed)
     assert [event["termsHash"] for event in world.events("DatanetChanged")] == [b"\x07" * 32]
@@ -46,7 +46,27 @@ def test_a_raised_floor_holds_from_the_next_inference(ready: World) -> None:
     assert fee == WEI_PER_OPEN // 100
     refused(world, "FeeTooLow", lambda: world.run(1, words(0, 10), fee - 1), fee, fee - 1)
     world.run(1, words(0, 10), fee)
-    assert world.balance(OWNER) == fee * 5_500 // 10_000 // 5
+    assert world.balance(OWNER) == 0, "version 1 was published without a curator's share"
+
+
+def test_the_terms_that_a_use_pays_by_are_those_of_its_version(ready: World) -> None:
+    """A share and a cap set later hold for later versions, and never for this one; nor does taking them back."""
+    world = ready
+    fee = 10**18
+    world.setDatanet(1, params(min_fee_per_1k=WEI_PER_OPEN * 100, curator_bps=2_000, soft_cap_bps=1_000))
+    world.run(1, words(0, 10), fee)
+    part = fee * 5_500 // 10_000
+    assert (world.balance(OWNER), world.balance(ALICE)) == (0, part)
+    assert world.getTerms(1, 1) == (0, 10_000, 10_000 * 33)
+    world.publish(1)
+    world.setDatanet(1, params(min_fee_per_1k=WEI_PER_OPEN * 100))
+    assert world.getTerms(1, 2) == (2_000, 1_000, 10_000 * 33)
+    later = world.model([(1, 2, 0, 10_000)])
+    world.run(later, words(0, 10), fee)
+    [pooled] = world.events("Pooled")
+    assert world.balance(OWNER) == part // 5
+    assert world.balance(ALICE) == part + (part - part // 5) // 10
+    assert (pooled["version"], pooled["amount"]) == (2, part - part // 5 - (part - part // 5) // 10)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +130,7 @@ def test_ownership_moves_in_two_steps(ready: World, model: bool) -> None:
 def test_fees_go_to_the_new_owners(ready: World) -> None:
     world = ready
     world.setDatanet(1, params(curator_bps=1_000))
+    world.setUses(1, [(1, world.publish(1), 0, 10_000)], sender=DEV)
     world.setModel(1, NOBODY, 0, WEI_PER_OPEN, True, sender=DEV)
     world.transferDatanet(1, BOB)
     world.acceptDatanet(1, sender=BOB)
@@ -153,3 +174,29 @@ def test_a_transfer_leaves_the_signer_as_it_is(ready: World) -> None:
     assert ready.getModel(1)[1] == "0x" + ALICE.hex()
     refused(ready, "SignatureExpired", lambda: ready.run(1, words(0, 10), 0, sender=USER))
     assert ready.getModel(1)[0] == "0x" + BOB.hex()
+
+
+def test_a_datanet_has_no_more_versions_than_the_chain_allows() -> None:
+    world = World(versions_max=2)
+    world.datanet()
+    world.publish(1)
+    world.publish(1)
+    refused(world, "TooLong", lambda: world.publishVersion(1), "versions", 3, 2)
+
+
+def test_a_weight_changes_so_often_and_then_can_only_end() -> None:
+    """Else an owner could change a quality until no erasure fits a transaction any more."""
+    world = World(pool_steps_max=3)
+    world.datanet()
+    world.accept(world.give(1, ALICE, words(0, 20)))
+    world.publish(1)
+    world.review(1, True, 5_000)
+    world.review(1, True, 6_000)
+    world.publish(1)
+    world.review(1, True, 6_000)
+    refused(world, "TooLong", lambda: world.review(1, True, 7_000), "changes of weight", 3, 2)
+    world.withdrawConsent(1, 1, sender=ALICE)
+    world.publish(1)
+    assert [world.getTerms(1, version)[2] for version in (1, 2, 3)] == [13 * 10_000, 13 * 6_000, 0]
+    world.erase(1, sender=ALICE)
+    assert [world.getTerms(1, version)[2] for version in (1, 2, 3)] == [0, 0, 0]

@@ -2,7 +2,7 @@
 
 import contextlib
 import random
-from typing import Any, TypeVar
+from typing import Any
 
 from attribution_precompile import layout
 from attribution_precompile.commitments import commitment_hash
@@ -19,15 +19,14 @@ from attribution_precompile.declarations import (
     Signed,
     Use,
 )
-from attribution_precompile.layout import Pool
 from attribution_precompile.merkle import leaf_of, tree
-from attribution_precompile.pool import SCALE_BITS
 from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.tokens import WORDS_V1, tokenize
-from evm_runtime.native import ContractRevert, Records, mapping_slot, reserve
+from evm_runtime.native import ContractRevert, reserve
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS
 from genesis.primitives import Address, Hash32, keccak256
-from tests.unit.attribution.direct import DictState, Direct
+from tests.unit.attribution.books import Memo, PoolBooks
+from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.world import COUNCIL, TREASURY
 from tests.unit.native.harness import address
 
@@ -39,32 +38,11 @@ RESERVE = 10**20
 LONG_SECONDS = 15 * 24 * 3_600
 """Beyond every time-out of a dispute."""
 OPENING = bytes(32) + b" ".join([b"w"] * 16)
-T = TypeVar("T")
 
 
 def mutating_methods() -> set[str]:
     """The names of all methods that change something: a walk long enough succeeds with each."""
     return {found.signature.name for found in AttributionContract.methods.values() if not found.view}
-
-
-class Memo:
-    """Records of a state, decoded once until a slot of theirs changes: a step changes few of those that a check adds up."""
-
-    def __init__(self, state: DictState) -> None:
-        self._state = state
-        self._decoded: dict[tuple[Any, ...], Any] = {}
-        self._record_at: dict[int, tuple[Any, ...]] = {}
-
-    def load(self, records: Records[T], *keys: int | bytes) -> T:
-        while self._state.changed:
-            self._decoded.pop(self._record_at.get(self._state.changed.pop(), ()), None)
-        where = (records.slot, *keys)
-        known = self._decoded.get(where)
-        if known is None:
-            known = self._decoded[where] = records.load(ReaderSlots(self._state), *keys)
-            first = mapping_slot(records.slot, *keys)
-            self._record_at.update((first + i, where) for i in range(records.size))
-        return known  # type: ignore[no-any-return]  # what this type of record decodes to
 
 
 class Walk:
@@ -81,6 +59,7 @@ class Walk:
             self.direct.state.balances[who] = FUNDS
         self.direct.state.elsewhere[STAKING_ADDRESS, reserve.RESERVE.slot] = RESERVE
         self.memo = Memo(self.direct.state)
+        self.pools = PoolBooks(self.direct, self.memo)
         self.datanets: list[int] = []
         self.contributions: list[int] = []
         self.models: list[int] = []
@@ -130,6 +109,7 @@ class Walk:
         self.paid_out += result if name == "claim" else 0
         if name in self._made:
             self._made[name].append(result)
+        self.pools.follow(self.contributions)
         self.check()
         return result
 
@@ -137,7 +117,7 @@ class Walk:
         slots, load = ReaderSlots(self.direct.state), self.memo.load
         claimable = sum(layout.CLAIMABLE.get(slots, who) for who in (*self.people, TREASURY))
         burned, stakers = layout.BURNED.get(slots), layout.STAKERS.get(slots)
-        pooled = self._pooled()
+        pooled = self.pools.check(self.rng.choice(self.datanets))
         held = sum(load(layout.UPLOADS, contribution).bond for contribution in self.contributions)
         held += sum(load(layout.AGENTS, agent).deposit for agent in self.agents)
         held += sum(load(layout.DISPUTES, dispute).bond for dispute in self.disputes)
@@ -153,29 +133,6 @@ class Walk:
         came_in = self.paid_in + RESERVE - left
         assert came_in == self.paid_out + claimable + pooled + held + burned + stakers + self.drained, "in == out"
 
-    def _pooled(self) -> int:
-        """Wei in the pools: remainders, and what entries are owed and not yet paid, summed up exactly."""
-        load = self.memo.load
-        pools: dict[int, Pool] = {d: load(layout.POOLS, d) for d in self.datanets}
-        scaled = sum(pool.remainder for pool in pools.values())
-        for contribution in self.contributions:
-            record = load(layout.CONTRIBUTIONS, contribution)
-            owned, now = min(record.owned_windows, 1_000_000), pools[record.datanet_id].accumulator
-            entry = load(layout.POOL_ENTRIES, contribution)
-            version = load(layout.VERSIONS, record.datanet_id, record.accepted_version)
-            if not version.block_number:
-                continue
-            turn = load(layout.VERSIONS, record.datanet_id, entry.until_version)
-            settled_at = entry.settled_at if entry.started else version.pool_accumulator
-            turned_at = now if entry.until_version and not turn.block_number else turn.pool_accumulator
-            if not entry.until_version:
-                turned_at = settled_at
-            quality_now = record.quality * (not entry.until_version or turn.block_number > 0)
-            scaled += entry.old_quality * owned * (turned_at - settled_at) + entry.residue
-            scaled += quality_now * owned * (now - turned_at)
-        assert scaled % (1 << SCALE_BITS) == 0, "pools hold whole wei between them"
-        return scaled >> SCALE_BITS
-
     # ---------------------------------------------------------------- steps
 
     def _who(self) -> Address:
@@ -188,7 +145,7 @@ class Walk:
         rng = self.rng
         return DatanetParams(
             "", ZERO32, WORDS_V1, 8, False, True, 0, rng.choice([0, 10**15]), rng.choice([0, 700]),
-            rng.choice([1, 3_000, 10_000]), rng.choice([0, 12_345]), rng.choice([0, 20]),
+            rng.choice([1_000, 3_000, 10_000]), rng.choice([0, 12_345]), rng.choice([0, 20]),
         )  # fmt: skip
 
     def _text(self, length: int) -> str:
