@@ -1,6 +1,6 @@
 """Executing a proposed block, and building one: the two uses of `BlockRun`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +31,8 @@ _WITHDRAWAL_BYTES_MAX: Final = 64
 """Of one withdrawal in the wire codec."""
 _ITEM_OVERHEAD_BYTES: Final = 8
 """Of one transaction in the wire codec, and to spare."""
+
+Watch = Callable[[Transaction], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,12 @@ class BlockExecutor:
         parent_time_ms: int,
         block: Block,
         known: Mapping[Hash32, Transaction] | None = None,
+        watch: Watch | None = None,
     ) -> ExecutedBlock:
         """Execute a whole block on the finalized tip and compare it with its header. Changes nothing.
 
-        `known` holds transactions that were decoded before (by hash), so that their senders are not recovered again.
+        `known` holds transactions that were decoded before (by hash), so that their senders are not recovered again. `watch` is
+        told of each transaction before it is executed; what it raises ends the execution.
         Everything that makes a block valid is checked here but what is consensus' own: the signatures of its last commit and
         evidence, and whether its time is near to now. Raises InvalidBlock with the first rule that it breaks.
         """
@@ -118,6 +122,8 @@ class BlockExecutor:
         transactions = [self._decode(index, raw, known or {}) for index, raw in enumerate(block.transactions)]
         run = self._begin(draft)
         for index, tx in enumerate(transactions):
+            if watch is not None:
+                watch(tx)
             try:
                 run.apply(tx)
             except InvalidTransaction as error:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from evm_runtime import block_rules, tracing
 from evm_runtime.calls import CallEnvironment, CallRequest, CallResult, ExecutionInterrupted, give_up
 from evm_runtime.estimate import ExecutionReverted, estimate_gas
-from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock
+from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock, Watch
 from evm_runtime.fork import Computation, computation_class
 from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header, NextHeader
@@ -90,9 +90,10 @@ class Runtime:
         parent_time_ms: int,
         block: Block,
         known: Mapping[Hash32, Transaction] | None = None,
+        watch: Watch | None = None,
     ) -> ExecutedBlock:
         """Execute a block on the finalized tip; see `BlockExecutor.execute`. Raises InvalidBlock."""
-        return self._executor.execute(parent, parent_time_ms, block, known)
+        return self._executor.execute(parent, parent_time_ms, block, known, watch)
 
     def build_block(
         self, parent: Header, parent_time_ms: int, request: BuildRequest, candidates: Iterable[Transaction]

@@ -10,6 +10,7 @@ import itertools
 import logging
 import math
 from collections import OrderedDict
+from collections.abc import Callable, Collection
 from typing import Final
 
 import trio
@@ -24,6 +25,7 @@ from genesis.types import EMPTY_COMMIT, Block, Commit
 from node.body import check_body
 from node.feed import Feed
 from node.mempool_service import MempoolService
+from node.patience import TRIES_MAX, Attempt, Patience
 from node.storage.chain_store import ChainStore
 from node.threads import CONSENSUS
 from node.worker import WorkerThread
@@ -34,6 +36,8 @@ EXECUTED_KEPT: Final = 8
 """Executions of proposals kept for one height. A height rarely needs more than one or two."""
 EMPTY_FROM_ROUND: Final = 6
 TRANSFER_GAS: Final = 21_000
+BUILDING_SHARE: Final = 3
+"""A proposer packs for this part of the time in which its proposal is due; sending and executing it elsewhere take as long."""
 LEFT_OUT_LOGGED: Final = 10
 """Candidates that a block had no room for, and why, one by one; of the others their number is logged."""
 
@@ -47,13 +51,21 @@ class NodeApplication:
     """Implements consensus' Application. All methods run on the event loop."""
 
     def __init__(
-        self, store: ChainStore, mempool: MempoolService, feed: Feed, worker: WorkerThread, *, halt_height: int = 0
+        self,
+        store: ChainStore,
+        mempool: MempoolService,
+        feed: Feed,
+        worker: WorkerThread,
+        *,
+        halt_height: int = 0,
+        patience: Patience | None = None,
     ) -> None:
         self._store = store
         self._mempool = mempool
         self._feed = feed
         self._worker = worker
         self._halt_height = halt_height
+        self._patience = patience or Patience()
         self._executed: OrderedDict[Hash32, ExecutedBlock] = OrderedDict()
         self.halted = trio.Event()
         """Set once the block at `halt_height` is final; consensus then waits for ever."""
@@ -91,6 +103,7 @@ class NodeApplication:
         self._executed.clear()
         runtime = self._store.runtime
         self._mempool.update(runtime.state(), runtime.next_base_fee(stored.header), stored.transactions)
+        self._give_up({transaction.hash for transaction in stored.transactions})
         self._feed.publish_block(stored)
         logger.info(
             "height %d round %d commit: block %s, %d transactions, %d gas",
@@ -149,9 +162,11 @@ class NodeApplication:
     async def _build(self, request: ProposalRequest) -> ExecutedBlock | None:
         """Build from what waits in the mempool. None if nothing of it could be used and it is too early for an empty block."""
         tip, runtime = self._store.tip(), self._store.live_runtime
-        target = gas_target(self._store.runtime.parameters().block, request.round)
-        wanted = itertools.islice(self._mempool.pool.candidates(), 2 * (target // TRANSFER_GAS)) if target else ()
-        candidates = list(wanted)
+        in_force = self._store.runtime.parameters()
+        target = gas_target(in_force.block, request.round)
+        candidates = self._candidates(2 * (target // TRANSFER_GAS))
+        attempt = self._attempt(in_force.block)
+        seconds_max = in_force.consensus.propose_timeout_ms / 1000 / BUILDING_SHARE
 
         def build() -> ExecutedBlock:
             members = runtime.state().validators().current
@@ -168,9 +183,10 @@ class NodeApplication:
                 evidence=request.evidence,
                 gas_target=target,
             )
-            return runtime.build_block(tip.header, tip.time_ms, build_request, candidates)
+            paced = attempt.paced(candidates, seconds_max)
+            return runtime.build_block(tip.header, tip.time_ms, build_request, paced)
 
-        executed = await self._worker.run(build, abandon_on_cancel=True)
+        executed = await self._run(build, attempt, abandon_on_cancel=True)
         for transaction, reason in executed.skipped[:LEFT_OUT_LOGGED]:
             logger.info("left out of block %d: %s: %s", request.height, transaction.hash.hex(), reason)
         if len(executed.skipped) > LEFT_OUT_LOGGED:
@@ -181,6 +197,43 @@ class NodeApplication:
             return None
         self._drop_impossible([tx for tx, reason in executed.skipped if reason.startswith("execution failed")])
         return executed
+
+    def _candidates(self, most: int) -> list[Transaction]:
+        """What waits, best first, without what has kept this height from being decided."""
+        suspects = self._patience.suspects()
+        executable = itertools.islice(self._mempool.pool.candidates(), most)
+        return [transaction for transaction in executable if transaction.hash not in suspects]
+
+    def _attempt(self, params: BlockParams) -> Attempt:
+        """Slow is what alone takes as long as a whole block may: half of the interval."""
+        return self._patience.attempt(params.interval_ms / 2 / 1000)
+
+    async def _run(
+        self, execution: Callable[[], ExecutedBlock], attempt: Attempt, *, abandon_on_cancel: bool
+    ) -> ExecutedBlock:
+        """Build or execute on the execution thread. What is cancelled and may be abandoned goes no further than the transaction
+        that it is at: what comes next waits for it."""
+
+        def timed() -> ExecutedBlock:
+            try:
+                return execution()
+            finally:
+                attempt.end()
+
+        try:
+            return await self._worker.run(timed, abandon_on_cancel=abandon_on_cancel)
+        except trio.Cancelled:
+            attempt.abandon()
+            raise
+
+    def _give_up(self, included: Collection[Hash32]) -> None:
+        for transaction in self._patience.decided(included):
+            logger.warning(
+                "transaction %s took longer than a block may, and %d proposals with it were not decided: it is dropped",
+                transaction.hash.hex(),
+                TRIES_MAX,
+            )
+            self._mempool.give_up(transaction.hash)
 
     def _is_too_early(self, request: ProposalRequest) -> bool:
         return request.round == 0 and not request.evidence and request.time_ms < self._patient_ms()
@@ -218,10 +271,12 @@ class NodeApplication:
         self._mempool.executing(raws)
         decoded = await self._mempool.decode_ahead(raws, proposed=True)
 
-        def execute() -> ExecutedBlock:
-            return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block, decoded)
+        attempt = self._attempt(self._store.runtime.parameters().block)
 
-        executed = await self._worker.run(execute, abandon_on_cancel=abandon_on_cancel)
+        def execute() -> ExecutedBlock:
+            return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block, decoded, attempt.begin)
+
+        executed = await self._run(execute, attempt, abandon_on_cancel=abandon_on_cancel)
         self._mempool.remember(executed.transactions)
         self._keep(executed)
         return executed

@@ -36,6 +36,7 @@ PEER_RATE_PER_S: Final = 1_000
 PEER_BURST: Final = 5_000
 REJECTED_REMEMBERED: Final = 8_192
 INCLUDED_REMEMBERED: Final = 65_536
+GIVEN_UP_REMEMBERED: Final = 8_192
 DEFERRED_MAX: Final = 4_096
 _BATCH_OVERHEAD_BYTES: Final = 16
 _FRAME_PAYLOAD_MAX: Final = TX_BATCH_BYTES_MAX - _BATCH_OVERHEAD_BYTES
@@ -77,6 +78,7 @@ class MempoolService:
         self._included = RecentHashes(INCLUDED_REMEMBERED)
         self._known = KnownTransactions()
         self._decoder, self._proposal_decoder = BatchDecoder(chain_id, GOSSIP), BatchDecoder(chain_id, CONSENSUS)
+        self._given_up = RecentHashes(GIVEN_UP_REMEMBERED)
         self._proposed: frozenset[Hash32] = frozenset()
         self._deferred: OrderedDict[Hash32, tuple[bytes, str]] = OrderedDict()
         self._allowances: dict[str, tuple[float, float]] = {}
@@ -129,6 +131,11 @@ class MempoolService:
             self._outgoing_event.set()  # `run` looks at those that the block did not include
         self._executable.set()
 
+    def give_up(self, transaction_hash: Hash32) -> None:
+        """Drop a transaction for good: it kept blocks from being decided, and peers would only bring it again."""
+        self._given_up.add([transaction_hash])
+        self._pool.drop(transaction_hash)
+
     def known(self, hashes: Iterable[Hash32]) -> dict[Hash32, Transaction]:
         """Those of `hashes` whose transactions are decoded already, whether they wait or not."""
         found = ((value, self._pool.get(value) or self._known.get(value)) for value in hashes)
@@ -159,6 +166,8 @@ class MempoolService:
         transaction_hash = keccak256(raw)
         if transaction_hash in self._pool:
             raise InvalidTransaction("already known")
+        if transaction_hash in self._given_up:
+            raise InvalidTransaction("the transaction was dropped: proposals that had it took too long to execute")
         transaction = self._known.get(transaction_hash)
         if transaction is None:
             transaction = decode_transaction(raw, chain_id=self._chain_id)
@@ -191,7 +200,10 @@ class MempoolService:
 
     def _is_settled(self, transaction_hash: Hash32) -> bool:
         return (
-            transaction_hash in self._pool or transaction_hash in self._included or transaction_hash in self._rejected
+            transaction_hash in self._pool
+            or transaction_hash in self._included
+            or transaction_hash in self._rejected
+            or transaction_hash in self._given_up
         )
 
     def _take(self, raw: bytes, transaction_hash: Hash32, peer_id: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -78,7 +79,7 @@ class Parts:
 
 
 @asynccontextmanager
-async def parts(path: Path, spec: ChainSpec, **options: int) -> AsyncIterator[Parts]:
+async def parts(path: Path, spec: ChainSpec, **options: Any) -> AsyncIterator[Parts]:
     chain, feed, worker = LocalChain(path / "chain", spec), Feed(), WorkerThread("execution")
     runtime = chain.store.runtime
     pool = TransactionPool(spec, runtime.state(), runtime.next_base_fee(chain.store.tip().header))
