@@ -38,7 +38,7 @@ class CommittedMethods(AttributionBase):
         "returns (uint64 contributionId)",
         payable=True,
         gas=lambda _datanet, _root, _tokens, ids, _payout: (
-            gas.STORED_BYTE * len(ids) + gas.index_gas(len(ids) // WINDOW_ID_BYTES)
+            gas.STORED_BYTE * len(ids) + gas.index_gas(len(ids) // WINDOW_ID_BYTES, 0)
         ),
     )
     def contribute_committed(
@@ -59,7 +59,7 @@ class CommittedMethods(AttributionBase):
         order = SEGMENT_COUNT.add(slots, 1)
         # No content has the zero hash: the index never finds a text and takes the ids.
         windows_hash = frame.put_blob(window_ids)
-        segment = Segment(contribution_id, order, frame.block_number, tokens, ZERO_HASH, windows_hash)
+        segment = Segment(contribution_id, order, frame.block_number, tokens, 0, ZERO_HASH, windows_hash)
         end = SEGMENTS.append(slots, segment, datanet_id) + 1
         record = Contribution(
             contributor=frame.sender,
@@ -73,6 +73,8 @@ class CommittedMethods(AttributionBase):
             owned_windows=0,
             deadline=frame.timestamp + datanet.review_seconds,
             last_block=frame.block_number,
+            segments=1,
+            further_blocks=0,
             content_root=content_root,
             provenance=ZERO_HASH,
         )

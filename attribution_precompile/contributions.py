@@ -109,6 +109,8 @@ class ContributionMethods(AttributionBase):
             owned_windows=0,
             deadline=0,
             last_block=frame.block_number,
+            segments=1,
+            further_blocks=piece.further_blocks,
             content_root=next_content_root(ZERO_HASH, piece.content_hash),
             provenance=provenance,
         )
@@ -141,6 +143,8 @@ class ContributionMethods(AttributionBase):
         record = replace(
             record,
             tokens=record.tokens + piece.tokens,
+            segments=record.segments + 1,
+            further_blocks=record.further_blocks + piece.further_blocks,
             content_root=next_content_root(record.content_root, piece.content_hash),
         )
         if upload.hidden:
@@ -230,9 +234,10 @@ class ContributionMethods(AttributionBase):
         count = len(tokens)
         if count < datanet.min_span:
             raise d.TOO_SHORT("content (tokens)", count, datanet.min_span)
-        frame.charge(gas.index_gas(count), "indexing")
+        further_blocks = tokens.further_blocks(datanet.min_span)
+        frame.charge(gas.index_gas(count, further_blocks), "indexing")
         windows_hash = keccak256(tokens.window_ids(datanet.min_span))
-        return Segment(contribution_id, 0, 0, count, frame.put_blob(content), windows_hash)
+        return Segment(contribution_id, 0, 0, count, further_blocks, frame.put_blob(content), windows_hash)
 
     @method("withdrawBond(uint64 contributionId) returns (uint256 amount)")
     def withdraw_bond(self, frame: Frame, contribution_id: int) -> int:

@@ -13,9 +13,15 @@ STORED_BYTE: Final = 24
 INDEX_TOKEN: Final = 200
 """Hashing the window that begins at a token; reading and hashing it again for the index, once while it waits and once when a
 version takes it in; its share of merging."""
+WINDOW_BLOCK: Final = 16
+"""Hashing one more block of 128 bytes of a window: its tokens are long (`Tokens.further_blocks`)."""
+INDEX_HASHES: Final = 3
+"""How often a window is hashed on behalf of who brings it in."""
+SEGMENT: Final = 20_000
+"""Reading a segment again: its record, its content, and what splitting and hashing take however short it is."""
 REVIEW_TOKEN: Final = 200
 """Counting the owned windows of a contribution, per token."""
-TRACE: Final = 20_000
+TRACE: Final = 35_000
 """Attributing anything at all, however short the output."""
 TRACE_USE: Final = 26_000
 """A use of the model: its records, and a look-up in each run of its datanet's index, however short the output."""
@@ -25,8 +31,8 @@ TRACE_TOKEN_USE: Final = 80
 """Looking up the owner of the window at an output token, for each use of the model."""
 RUN: Final = 80
 """A run's place among the others, the tokens that it gets, its contribution's score (rules 9 to 11)."""
-OWNER: Final = 300
-"""Asking whether an owner found is still alive, in datanets that have lost contributions."""
+OWNER: Final = 2_400
+"""Asking whether an owner found is still alive, in datanets that have lost contributions: a cold slot."""
 PAYEE: Final = 1_500
 """The share of one contribution: ordering, division, cap."""
 ROYALTY: Final = 600
@@ -56,12 +62,23 @@ def content_gas(length: int) -> int:
     return (TEXT_BYTE + STORED_BYTE) * length
 
 
-def index_gas(tokens: int) -> int:
-    return INDEX_TOKEN * tokens
+def windows_gas(further_blocks: int) -> int:
+    """Hashing windows of long tokens, beyond what the price of a token has of it."""
+    return WINDOW_BLOCK * further_blocks
 
 
-def review_gas(tokens: int) -> int:
-    return REVIEW_TOKEN * tokens
+def index_gas(tokens: int, further_blocks: int) -> int:
+    return INDEX_TOKEN * tokens + INDEX_HASHES * windows_gas(further_blocks)
+
+
+def review_gas(tokens: int, segments: int, further_blocks: int) -> int:
+    """Counting the owned windows of a contribution."""
+    return REVIEW_TOKEN * tokens + SEGMENT * segments + windows_gas(further_blocks)
+
+
+def passage_gas(tokens: int, further_blocks: int) -> int:
+    """Comparing a passage: for each of the two segments."""
+    return SEGMENT + CHALLENGE_TOKEN * tokens + windows_gas(further_blocks)
 
 
 def output_gas(length: int) -> int:

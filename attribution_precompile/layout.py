@@ -67,7 +67,10 @@ class Datanet:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """`accepted_version` is the first version after its acceptance by review (0: not accepted by review)."""
+    """`accepted_version` is the first version after its acceptance by review (0: not accepted by review).
+
+    `segments` and `further_blocks` (see `Segment`) are what reading its windows again costs beside its tokens.
+    """
 
     contributor: Account
     datanet_id: U64
@@ -76,10 +79,12 @@ class Contribution:
     payout: Account
     first_order: U64
     accepted_version: U32
-    tokens: U64
-    owned_windows: U64
+    tokens: U32
+    owned_windows: U32
     deadline: U64
     last_block: U64
+    segments: U32
+    further_blocks: U32
     content_root: Word
     provenance: Word
 
@@ -113,12 +118,15 @@ class Segment:
     """One piece of content. `order` counts all segments and commitments of the chain; windows belong to the smallest.
 
     `windows_hash` is keccak over its window ids, in order: they are what is left of content that a node has erased.
+    `further_blocks` says what hashing its windows takes beyond their number (`Tokens.further_blocks`): the price of doing so
+    again must not depend on whether a node has the content still.
     """
 
     contribution_id: U64
     order: U64
     block_number: U64
-    tokens: U64
+    tokens: U32
+    further_blocks: U32
     content_hash: Word
     windows_hash: Word
 

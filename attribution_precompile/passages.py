@@ -57,7 +57,7 @@ def _segment(frame: Frame, place: Place) -> Segment:
 
 def _windows(frame: Frame, segment: Segment, place: Place, k: int, count: int) -> list[bytes]:
     """From the content, or from the ids that stand in place of what was erased or is off chain: every node has one of them."""
-    frame.charge(gas.CHALLENGE_TOKEN * segment.tokens, "comparing passages")
+    frame.charge(gas.passage_gas(segment.tokens, segment.further_blocks), "comparing passages")
     content = frame.state.get_blob(segment.content_hash)
     if content is None:
         ids = frame.get_blob(segment.windows_hash)

@@ -74,7 +74,7 @@ class ReviewMethods(AttributionBase):
         self, frame: Frame, contribution_id: int, record: Contribution, datanet: Datanet, quality: int
     ) -> Contribution:
         """Count what the contribution brought, for the versions from the next one on."""
-        frame.charge(gas.review_gas(record.tokens), "counting owned windows")
+        frame.charge(gas.review_gas(record.tokens, record.segments, record.further_blocks), "counting owned windows")
         owned = self.index.owned_windows(frame.plain, frame.state, contribution_id, frame.block_number)
         accepted = replace(
             record,

@@ -20,6 +20,8 @@ WORDS_V1: Final = Hash32(b"words-v1".ljust(32, b"\0"))
 WINDOW_ID_BYTES: Final = DIGEST_BYTES
 MIN_SPAN: Final = 8
 MAX_SPAN: Final = 32
+HASH_BLOCK_BYTES: Final = 128
+"""BLAKE2b takes in so many bytes at a time."""
 _WORD_BYTES: Final = 4
 """Of a token of any other tokenizer than words-v1."""
 
@@ -50,6 +52,11 @@ class Tokens:
         """The ids of the windows of k tokens, WINDOW_ID_BYTES each, by their first tokens; none if there are fewer tokens."""
         ends = self.ends[k - 1 :]
         return digests(self.data, self.starts[: len(ends)], ends)
+
+    def further_blocks(self, k: int) -> int:
+        """Blocks that hashing the windows of k tokens takes beyond one for each: none where they are of ordinary words."""
+        ends = self.ends[k - 1 :]
+        return int(((ends - self.starts[: len(ends)] - 1) // HASH_BLOCK_BYTES).sum())
 
 
 def split_ids(joined: bytes) -> list[bytes]:

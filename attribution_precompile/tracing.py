@@ -53,7 +53,9 @@ def trace_tokens(
     """Attribute an output in a block (None: the one after all known). `slots` is not charged: callers pay by formula before,
     and through `charge` for crediting, and for asking whether the owners found are alive, where their datanet has lost any.
     """
-    ids_by_k = {k: tokens.window_ids(k) for k in {loaded.datanet.min_span for loaded in uses}}
+    spans = {loaded.datanet.min_span for loaded in uses}
+    charge(gas.windows_gas(sum(map(tokens.further_blocks, spans))), "windows of long tokens")
+    ids_by_k = {k: tokens.window_ids(k) for k in spans}
     hits: list[UseHits] = []
     for loaded in uses:
         k, datanet_id = loaded.datanet.min_span, loaded.use.datanet_id

@@ -205,13 +205,11 @@ class VectorMethods(AttributionBase):
 
     def _departed(self, frame: Frame, loaded: LoadedUse) -> tuple[set[int], set[int]]:
         """Contributions that had gone before the use's version, and those dead in this block."""
-        datanet_id, version = loaded.use.datanet_id, loaded.use.version
-        count = DEPARTED.length(frame.storage, datanet_id)
-        frame.charge(gas.OWNER * count, "departed contributions")
+        datanet_id, version, slots = loaded.use.datanet_id, loaded.use.version, frame.storage
         gone, dead = set(), set()
-        for i in range(count):
-            contribution = DEPARTED.get(frame.plain, i, datanet_id)
-            departure = DEPARTURES.load(frame.plain, contribution)
+        for i in range(DEPARTED.length(slots, datanet_id)):
+            contribution = DEPARTED.get(slots, i, datanet_id)
+            departure = DEPARTURES.load(slots, contribution)
             if departure.gone and departure.left < version:
                 gone.add(contribution)
             if 0 < departure.died_block < frame.block_number:

@@ -11,8 +11,10 @@ A call is handled in this order, and each step is paid for before it is done:
 1. DELEGATECALL, CALLCODE and delegated code run in another account's name: they do nothing and return nothing.
 2. Gas for dispatch. An unknown selector (plain transfers included) reverts.
 3. A method that writes refuses STATICCALL (`WriteProtection`); one that is not payable refuses wei.
-4. Gas for decoding; arguments that are not canonical ABI revert with `MalformedInput`.
+4. Gas for the arguments' words and, as they are decoded, their values; what is not canonical ABI reverts with
+   `MalformedInput`.
 5. The method's own gas formula, over the decoded arguments; then its body.
+6. Gas for the result's values; then its encoding.
 
 Only py-evm's VMError family leaves `__call__`, so the EVM rolls back what the call did; fatal errors of the node pass through,
 and so does WorkExceeded, which ends the transaction. Anything else would be a bug, on which nodes might disagree: it stops the
@@ -28,7 +30,7 @@ from eth.abc import ComputationAPI
 from eth.exceptions import Revert, VMError, WriteProtection
 
 from evm_runtime.native import gas as gas_costs
-from evm_runtime.native.abi import AbiError, AbiType, Signature, decode, encode, parse_signature
+from evm_runtime.native.abi import AbiError, AbiType, Signature, count_values, decode, encode, parse_signature
 from evm_runtime.native.frame import Event, Frame, NativeState
 from evm_runtime.work import WorkExceeded
 from genesis.errors import FatalError, InvariantError, LocalError
@@ -165,15 +167,15 @@ class NativeContract:
             computation.output = b""
             return computation
         try:
-            computation.output = self._guarded(computation, bytes(message.data))
+            computation.output = self._guarded(computation)
         except ContractRevert as revert:
             computation.output = revert.data
             raise
         return computation
 
-    def _guarded(self, computation: ComputationAPI, data: bytes) -> bytes:
+    def _guarded(self, computation: ComputationAPI) -> bytes:
         try:
-            return self._dispatch(computation, data)
+            return self._dispatch(computation)
         except (VMError, WorkExceeded):
             raise
         except Exception as error:
@@ -183,9 +185,10 @@ class NativeContract:
                 raise
             raise InvariantError(f"native contract {self.address.hex()}: {type(error).__name__}: {error}") from error
 
-    def _dispatch(self, computation: ComputationAPI, data: bytes) -> bytes:
+    def _dispatch(self, computation: ComputationAPI) -> bytes:
         computation.consume_gas(gas_costs.CALL_BASE, "native call")
-        selector = data[:4]
+        data = computation.msg.data
+        selector = bytes(data[:4])
         found = self.methods.get(selector)
         if found is None:
             raise UNKNOWN_METHOD(selector.ljust(4, b"\0"))
@@ -194,8 +197,12 @@ class NativeContract:
         if computation.msg.value and not found.payable:
             raise NOT_PAYABLE(computation.msg.value)
         computation.consume_gas(gas_costs.CALLDATA_WORD * gas_costs.words(len(data)), "native arguments")
+
+        def pay(values: int) -> None:
+            computation.consume_gas(gas_costs.ABI_VALUE * values, "native values")
+
         try:
-            arguments = decode([parameter.type for parameter in found.signature.inputs], data[4:])
+            arguments = decode([parameter.type for parameter in found.signature.inputs], bytes(data[4:]), pay)
         except AbiError as error:
             raise MALFORMED_INPUT(str(error)) from None
         computation.consume_gas(found.gas(*arguments), found.signature.name)
@@ -204,4 +211,6 @@ class NativeContract:
         outputs = [parameter.type for parameter in found.signature.outputs]
         if len(outputs) == 0:
             return b""
-        return encode(outputs, (result,) if len(outputs) == 1 else cast(tuple[Any, ...], result))
+        results = (result,) if len(outputs) == 1 else cast(tuple[Any, ...], result)
+        pay(sum(count_values(kind, value) for kind, value in zip(outputs, results, strict=True)))
+        return encode(outputs, results)

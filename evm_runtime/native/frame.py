@@ -64,35 +64,35 @@ class MeteredSlots:
     """A contract's storage within a call: each access is charged before it is made."""
 
     def __init__(self, computation: ComputationAPI, state: NativeState, address: Address, *, read_only: bool) -> None:
-        self._computation = computation
-        self._state = state
+        self._consume = computation.consume_gas
+        self._is_warm, self._mark_warm = state.is_storage_warm, state.mark_storage_warm
+        self._get, self._set = state.get_storage, state.set_storage
         self._address = address
         self._read_only = read_only
 
     def load(self, slot: int) -> int:
-        touch = self._touch(slot)
-        self._computation.consume_gas(touch or gas.WARM_SLOT, "native storage read")
-        return self._state.get_storage(self._address, slot)
+        self._consume(self._touch(slot) or gas.WARM_SLOT, "native storage read")
+        return self._get(self._address, slot)
 
     def store(self, slot: int, value: int) -> None:
         if self._read_only:
             raise InvariantError("a view method of a native contract writes storage")
         _check_word(slot, value)
         touch = self._touch(slot)
-        current = self._state.get_storage(self._address, slot)
+        current = self._get(self._address, slot)
         if current == value:
             cost = gas.WARM_SLOT
         elif current == 0:
             cost = gas.SET_SLOT
         else:
             cost = gas.RESET_SLOT
-        self._computation.consume_gas(touch + cost, "native storage write")
-        self._state.set_storage(self._address, slot, value)
+        self._consume(touch + cost, "native storage write")
+        self._set(self._address, slot, value)
 
     def _touch(self, slot: int) -> int:
-        if self._state.is_storage_warm(self._address, slot):
+        if self._is_warm(self._address, slot):
             return 0
-        self._state.mark_storage_warm(self._address, slot)
+        self._mark_warm(self._address, slot)
         return gas.COLD_SLOT
 
 

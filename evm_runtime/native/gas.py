@@ -1,6 +1,7 @@
 """What the framework itself charges, in gas. Storage and logs follow EIP-2929 and EIP-2200 in their simplest form:
 
-- the first touch of a slot in a transaction costs `COLD_SLOT`, reading it again `WARM_SLOT`;
+- the first touch of a slot in a transaction costs `COLD_SLOT`, reading it again `WARM_SLOT` (more than the 100 of EIP-2929:
+  each touch is made in Python, with its share of packing a record);
 - writing costs, on top of a cold touch, `WARM_SLOT` if nothing changes, `SET_SLOT` from zero to non-zero, else `RESET_SLOT`;
 - there are no refunds;
 - a log costs as the LOG opcodes do.
@@ -9,11 +10,13 @@
 from typing import Final
 
 CALL_BASE: Final = 2_000
-"""Dispatch, decoding of the selector, set-up of the frame."""
+"""Dispatch, decoding of the selector, set-up of the frame, an error's encoding."""
 CALLDATA_WORD: Final = 12
-"""Decoding one 32-byte word of arguments."""
+"""Copying one 32-byte word of arguments."""
+ABI_VALUE: Final = 200
+"""Reading one value of the arguments, or writing one of the results (`abi.AbiType.values`), in Python."""
 COLD_SLOT: Final = 2_100
-WARM_SLOT: Final = 100
+WARM_SLOT: Final = 800
 SET_SLOT: Final = 20_000
 RESET_SLOT: Final = 2_900
 LOG: Final = 375

@@ -12,6 +12,7 @@ block, read-only for queries), so one layout serves them all.
 
 import dataclasses
 import enum
+import functools
 import typing
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
@@ -34,6 +35,7 @@ Account = Annotated[Address, 160]
 Word = Annotated[Hash32, 256]
 
 _WORD: Final = 32
+_KNOWN_SLOTS: Final = 1 << 14
 
 
 class Slots(Protocol):
@@ -47,6 +49,7 @@ class Slots(Protocol):
 Key = int | bytes
 
 
+@functools.lru_cache(_KNOWN_SLOTS)
 def mapping_slot(slot: int, *keys: Key) -> int:
     """Where a (nested) mapping at `slot` keeps the value for `keys` (ints, 20-byte addresses or 32-byte words)."""
     for key in keys:
@@ -55,6 +58,7 @@ def mapping_slot(slot: int, *keys: Key) -> int:
     return slot
 
 
+@functools.lru_cache(_KNOWN_SLOTS)
 def array_slot(slot: int) -> int:
     """Where the items of an array (or long bytes) declared at `slot` begin."""
     return int.from_bytes(keccak256(slot.to_bytes(_WORD, "big")), "big")
@@ -94,9 +98,10 @@ class _Field:
 
     def unpack(self, word: int) -> Any:
         raw = word >> self.shift & self.mask
-        if self.kind is int:
+        kind = self.kind
+        if kind is int:
             return raw
-        return raw.to_bytes(self.bits // 8, "big") if self.kind is bytes else self.kind(raw)
+        return raw.to_bytes(self.bits // 8, "big") if kind is bytes else kind(raw)
 
     def pack(self, value: Any) -> int:
         raw = int.from_bytes(value, "big") if self.kind is bytes else int(value)

@@ -166,7 +166,7 @@ def _gas(report: Report, net: _Net, rng: random.Random) -> None:
     """Time per token of the methods that are paid by the token, with the index work that their payer causes later."""
     index_ns = (net.wait_s + net.settle_s) / net.tokens * 1e9
     contribute_ns = net.contribute_s / net.tokens * 1e9 + index_ns
-    content_gas = gas.content_gas(1) * net.bytes_per_token + gas.index_gas(1)
+    content_gas = gas.content_gas(1) * net.bytes_per_token + gas.index_gas(1, 0)
     report.add("contribute_ns_per_token", contribute_ns, "ns", "the call, waiting, settling, merging")
     report.add("contribute_gas_margin", content_gas * NS_PER_GAS / contribute_ns, "x", f"{content_gas:.0f} gas a token")
     append_s, appended = _append(net)
@@ -176,7 +176,7 @@ def _gas(report: Report, net: _Net, rng: random.Random) -> None:
     review_s = median_s(lambda: [_count(net, contribution) for contribution in range(1, 11)])
     review_ns = review_s / 10 / CONTRIBUTION_TOKENS * 1e9
     report.add("review_ns_per_token", review_ns, "ns", "counting owned windows")
-    report.add("review_gas_margin", gas.review_gas(1) * NS_PER_GAS / review_ns, "x")
+    report.add("review_gas_margin", gas.REVIEW_TOKEN * NS_PER_GAS / review_ns, "x")
     for tokens in (16, 200, OUTPUT_TOKENS):
         outputs = [b" ".join(net.output(rng).split()[:tokens]) for _ in range(OUTPUTS)]
         charged = sum(gas.output_gas(len(output)) + gas.trace_gas(tokens, 1) for output in outputs)

@@ -58,10 +58,12 @@ def test_there_are_examples() -> None:
 def test_the_gas_table_is_the_codes() -> None:
     table = DOCUMENT[DOCUMENT.index("## Gas") : DOCUMENT.index("## Attacks")].replace(",", "")
     figures = [
-        framework.CALL_BASE, framework.CALLDATA_WORD, framework.COLD_SLOT, framework.WARM_SLOT, framework.SET_SLOT,
-        framework.RESET_SLOT, framework.LOG, framework.LOG_TOPIC, framework.LOG_BYTE, framework.TRANSFER,
-        framework.NEW_ACCOUNT, gas.TEXT_BYTE, gas.STORED_BYTE, gas.INDEX_TOKEN, gas.REVIEW_TOKEN, gas.TRACE_TOKEN,
-        gas.TRACE_USE, gas.TRACE_TOKEN_USE, gas.OWNER, gas.PAYEE, gas.ROYALTY, gas.SIGNATURE, gas.MATCH, gas.VECTOR_BYTE,
-        gas.VECTOR, gas.PRODUCT_VECTOR, gas.PRODUCTS_PER_GAS, gas.PROOF_NODE, gas.OPENING, gas.CHALLENGE_TOKEN,
+        framework.CALL_BASE, framework.CALLDATA_WORD, framework.ABI_VALUE, framework.COLD_SLOT,
+        framework.WARM_SLOT, framework.SET_SLOT, framework.RESET_SLOT, framework.LOG, framework.LOG_TOPIC,
+        framework.LOG_BYTE, framework.TRANSFER, framework.NEW_ACCOUNT, gas.TEXT_BYTE, gas.STORED_BYTE,
+        gas.INDEX_TOKEN, gas.REVIEW_TOKEN, gas.TRACE_TOKEN, gas.TRACE_USE, gas.TRACE_TOKEN_USE, gas.OWNER,
+        gas.PAYEE, gas.ROYALTY, gas.SIGNATURE, gas.MATCH, gas.VECTOR_BYTE, gas.VECTOR, gas.WINDOW_BLOCK,
+        gas.SEGMENT, gas.TRACE, gas.PRODUCT_VECTOR, gas.PRODUCTS_PER_GAS, gas.PROOF_NODE, gas.OPENING,
+        gas.CHALLENGE_TOKEN,
     ]  # fmt: skip
     assert [figure for figure in figures if not re.search(rf"\b{figure}\b", table)] == []

@@ -60,9 +60,9 @@ CASES: list[tuple[str, tuple[Any, ...], bytes, Any, str, int]] = [
     ("infer", ((1, 0, ZERO32, 0, OUTPUT, NONE),), USER, inference, "tokenize", gas.output_gas(len(OUTPUT))),
     ("contribute", (1, TEXT, ZERO32, ALICE, ZERO32), ALICE, contributions, "tokenize", gas.content_gas(len(TEXT))),
     ("contribute", (1, TEXT, ZERO32, ALICE, ZERO32), ALICE, contributions, "keccak256",
-     gas.content_gas(len(TEXT)) + gas.index_gas(400)),
-    ("review", (2, True, 1), OWNER, SpanIndex, "owned_windows", gas.review_gas(100)),
-    ("challengePriority", (2, 1, 0, 1, 0, 0), ALICE, passages, "tokenize", gas.CHALLENGE_TOKEN * 100),
+     gas.content_gas(len(TEXT)) + gas.index_gas(400, 0)),
+    ("review", (2, True, 1), OWNER, SpanIndex, "owned_windows", gas.review_gas(100, 1, 0)),
+    ("challengePriority", (2, 1, 0, 1, 0, 0), ALICE, passages, "tokenize", gas.passage_gas(100, 0)),
     ("traceVector", (2, bytes(4)), USER, VectorIndex, "products", gas.products_gas(100, 4)),
 ]  # fmt: skip
 """Method, arguments, caller; what must not begin before so much gas was taken."""

@@ -7,7 +7,7 @@ import eth_abi
 import pytest
 from eth_abi.exceptions import DecodingError
 
-from evm_runtime.native.abi import AbiError, array, decode, encode, parse_signature, struct
+from evm_runtime.native.abi import AbiError, array, count_values, decode, encode, parse_signature, struct
 
 INNER = struct("Inner", "uint64 id, bytes data", lambda *values: values)
 OUTER = struct("Outer", "address who, Inner inner, uint16[] shares", lambda *values: values, {"Inner": INNER})
@@ -20,6 +20,10 @@ SIGNATURES = [
     "f(Point a, Point[] b, Inner c, Inner[] d)",
     "f(Outer a, uint32 b, Outer[] c)",
 ]
+
+
+def word(number: int) -> bytes:
+    return number.to_bytes(32, "big")
 
 
 def random_value(rng: random.Random, kind: Any) -> Any:
@@ -56,7 +60,34 @@ def test_encoding_equals_eth_abi_and_comes_back(text: str) -> None:
         values = tuple(random_value(rng, kind) for kind in types)
         data = encode(types, values)
         assert data == eth_abi.encode(names, [for_eth_abi(k, v) for k, v in zip(types, values, strict=True)])
-        assert decode(types, data) == values
+        told: list[int] = []
+        assert decode(types, data, told.append) == values
+        assert sum(told) == sum(map(count_values, types, values)), "what is read and what is written count alike"
+
+
+def test_the_items_of_an_array_are_told_before_any_is_read() -> None:
+    """Whoever can't pay for them ends the reading there, whatever the input holds behind."""
+
+    def pay(values: int) -> None:
+        if values > 100:
+            raise ZeroDivisionError
+
+    spoiled = word(32) + word(1_000) + b"\xff" * 64_000
+    for kind in (POINT, INNER.components[0].type):
+        with pytest.raises(ZeroDivisionError):
+            decode([array(kind)], spoiled, pay)
+        with pytest.raises(AbiError):
+            decode([array(kind)], spoiled)
+
+
+def test_values_are_counted_by_what_reading_them_takes() -> None:
+    counts = {"uint64 a": 1, "Point a": 3, "Inner a": 6, "bytes a": 3, "uint64[] a": 3, "Point[] a": 3}
+    for text, count in counts.items():
+        [parameter] = parse_signature(f"f({text})", TYPES).inputs
+        assert parameter.type.values == count, text
+    [outers] = parse_signature("f(Outer[] a)", TYPES).inputs
+    one = (bytes(20), (1, b"x"), (1, 2, 3))
+    assert count_values(outers.type, (one, one)) == 3 + 2 * (2 + 1 + 6 + 3 + 3)
 
 
 @pytest.mark.parametrize("text", SIGNATURES)
@@ -83,7 +114,6 @@ def test_mutated_input_is_refused_or_is_another_canonical_value(text: str) -> No
 
 def test_what_is_not_canonical_is_refused_even_where_others_read_it() -> None:
     two = [parse_signature("f(bytes a, bytes b)").inputs[0].type] * 2
-    word = lambda n: n.to_bytes(32, "big")  # noqa: E731
     shared = word(64) + word(64) + word(1) + b"\x05".ljust(32, b"\0")
     assert eth_abi.decode(["bytes", "bytes"], shared) == (b"\x05", b"\x05")
     with pytest.raises(AbiError, match="not canonical"):
@@ -98,7 +128,6 @@ def test_what_is_not_canonical_is_refused_even_where_others_read_it() -> None:
 
 def test_a_small_input_cannot_unfold_into_a_large_value() -> None:
     """Offsets that all point to one place are how other decoders are made to work; here each must point behind the last."""
-    word = lambda n: n.to_bytes(32, "big")  # noqa: E731
     count = 300
     bomb = word(32) + word(count) + word(32 * count) * count + word(0)
     with pytest.raises(AbiError):

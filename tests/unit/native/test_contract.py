@@ -124,13 +124,15 @@ def test_a_call_returns_writes_and_logs(box: Bound) -> None:
 def test_gas_is_the_sum_of_the_documented_prices(box: Bound) -> None:
     box.add(5)
     log = gas_costs.log_gas(3, 64)
-    arguments = 2 * gas_costs.CALLDATA_WORD
+    arguments = 2 * gas_costs.CALLDATA_WORD + 2 * gas_costs.ABI_VALUE  # the amount, and the total that comes back
     warm_write = gas_costs.COLD_SLOT + gas_costs.SET_SLOT  # the read before it has paid the cold touch
     assert box.last.gas_used == gas_costs.CALL_BASE + arguments + 50 + warm_write + log
     box.add(5)
     assert box.last.gas_used == gas_costs.CALL_BASE + arguments + 50 + gas_costs.COLD_SLOT + gas_costs.RESET_SLOT + log
     box.total()
-    assert box.last.gas_used == gas_costs.CALL_BASE + gas_costs.CALLDATA_WORD + gas_costs.COLD_SLOT
+    assert (
+        box.last.gas_used == gas_costs.CALL_BASE + gas_costs.CALLDATA_WORD + gas_costs.COLD_SLOT + gas_costs.ABI_VALUE
+    )
 
 
 def test_every_shortage_of_gas_undoes_the_call(box: Bound) -> None:
