@@ -15,7 +15,7 @@ from tests.bench.harness import ROOT, Report
 
 HELPERS = {"__main__", "harness", "rivals", "workload", "worst_cases", "worst_natives"}
 ORDER = ("admission", "execution", "evm", "block", "attribution", "settlement", "gas", "devnet", "consensus", "rpc")
-LONG = {"memory", "worst"}
+LONG = {"memory", "worst", "worst_states"}
 """Minutes each: run by name only."""
 
 

@@ -7,6 +7,8 @@ real builder under the real limits, and executed as a validator does that has se
 recovered, roots taken. `worst_block_ms` is the slowest of them; it should be below half of `block_interval_ms`, and so should
 `worst_ns_per_work` times the limit of work.
 
+Last comes a search for states of the attribution contract that make its calls slow (`worst_states.py`).
+
 `make bench-worst`. Figures are the fastest of a few runs: what is asked is what the code takes, not what else the machine does.
 """
 
@@ -28,6 +30,7 @@ from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.chain_spec import GenesisAccount
 from genesis.primitives import Address, Wei
 from node.storage.view import StateView
+from tests.bench import worst_states
 from tests.bench.erc20 import TOKEN, TOKEN_GAS, token, transfer
 from tests.bench.harness import RESULTS, Report, seconds
 from tests.bench.workload import Sender, funded, senders
@@ -90,6 +93,7 @@ def run(report: Report) -> None:
             _blocks(report, bench, measured + natives)
         finally:
             chain.close()
+    worst_states.run(report)
 
 
 def _address(number: int) -> Address:

@@ -1,16 +1,21 @@
-"""States of the attribution contract made to be slow, and what the calls on them take for their gas.
+"""A search for states of the attribution contract in which calls take long for their gas.
 
-A *state* is a few numbers: how many copies came before a text and were rejected, how long its tokens are and its windows, into
-how many segments it is cut, how many versions, departures and uses there are. `States` makes one on a chain in LevelDB, by
-transactions as anybody may send them, and measures the calls that it makes slow. Time and gas are those of the native call
-alone, on a view of the state in which nothing has been read before. Times are processor time, the median of some runs.
+A *state* is a few numbers: how many copies of a text came before it and were rejected, how long its tokens and its windows
+are, into how many segments it is cut, how many versions, departures and uses there are, how many items arguments have. `States`
+makes one on a chain in LevelDB, by transactions as anybody may send them, and measures the calls that it may make slow: gas and
+processor time of the native call alone, on a view of the state in which nothing was read before; of some runs the median.
+
+The search climbs. Each step takes one of the calls in turn, moves a number or two of the state in which that call was slowest
+so far, and keeps what is slower; now and then it starts somewhere else. `make bench-worst_states` runs it alone.
 """
 
 import random
 import statistics
+import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from eth.abc import ComputationAPI
@@ -19,38 +24,60 @@ from attribution_precompile.contract import AttributionContract
 from evm_runtime.block import BlockRun
 from evm_runtime.fork import computation_class
 from evm_runtime.hardforks import OSAKA, TRANSACTION_GAS_MAX
+from evm_runtime.llvm import engine
 from evm_runtime.native import NativePrecompile
 from evm_runtime.source import FlatSource, stored_root
 from evm_runtime.state import AccountDB
 from evm_runtime.tiers import DEFAULT_TIERS
 from evm_runtime.transaction import Transaction, decode_transaction
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, BlockParams
 from genesis.primitives import WEI_PER_OPEN
 from node.storage.view import StateView
-from tests.bench.workload import Sender
+from tests.bench.harness import RESULTS, Report
+from tests.bench.workload import Sender, funded, senders
 from tests.unit.attribution.world import NONE, ZERO32, params
 from tests.unit.native.harness import Bound
-from tests.unit.node.local_chain import LocalChain
+from tests.unit.node.local_chain import LocalChain, make_spec
 
+SEED: Final = 1
+STEPS: Final = 12
+RESTART_IN: Final = 6
+"""Of so many steps one starts somewhere else."""
 REPEATS: Final = 9
-REVIEW_SECONDS: Final = 30 * 24 * 3_600
 CALL_BYTES: Final = 24 * 1024
 SMALL_TOKENS: Final = 40
 """Of contributions that are there for their number."""
 SETUP_GAS: Final = 3_000_000
-CONTRIBUTE_GAS: Final = 8_000_000
+REVIEW_SECONDS: Final = 30 * 24 * 3_600
+BLOCK_CALLS: Final = 64
+BATCH_MAX: Final = 200
+AUTHOR, COPIER = 0, 1
 KINDS: Final[Mapping[str, tuple[int, ...]]] = {
     "copies": (0, 1, 4, 16, 64, 200),
     "tokens": (8, 32, 100, 400, 1_600, 4_000),
     "token_bytes": (1, 2, 5, 15, 60, 390),
     "span": (8, 12, 16, 24, 32),
     "segments": (1, 2, 8, 42),
-    "versions": (1, 4, 16),
+    "versions": (1, 4, 16, 64),
     "departures": (0, 1, 8, 32, 100),
     "uses": (1, 2, 4, 16),
-    "items": (1, 8, 64, 600),
+    "items": (1, 8, 64, 300),
 }
 """The numbers of a state and the values that they may have, neighbours next to each other."""
+CORNERS: Final[Sequence[Mapping[str, int]]] = (
+    {},
+    {"copies": 200, "tokens": 100},
+    {"token_bytes": 390, "span": 32, "segments": 42},
+    {"tokens": 8, "segments": 42},
+    {"departures": 100, "versions": 16},
+    {"uses": 16, "tokens": 8},
+    {"token_bytes": 60, "span": 32, "uses": 16, "items": 300},
+)
+"""Where the search begins: what was found slow once."""
+
+State = Mapping[str, int]
+Call = tuple[Any, ...]
+"""A method's name and its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +85,7 @@ class Found:
     """A call on a state: seconds of processor time, and gas."""
 
     call: str
-    state: Mapping[str, int]
+    state: State
     seconds: float
     gas: int
 
@@ -68,7 +95,7 @@ class Found:
 
 
 class _Timed:
-    """A native contract that notes what its outermost calls take."""
+    """A native contract that notes what its calls take."""
 
     def __init__(self, native: NativePrecompile) -> None:
         self._native = native
@@ -87,13 +114,29 @@ class _Timed:
         return getattr(self._native, name)
 
 
+@dataclass(slots=True)
+class _Made:
+    """What one state consists of, as far as it is made."""
+
+    net: int
+    copy_net: int
+    span: int
+    pieces: list[bytes]
+    mine: int = 0
+    copy: int = 0
+    others: list[int] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
+    model: int = 0
+    uses: list[tuple[int, int, int, int]] = field(default_factory=list)
+
+
 class States:
     """Makes states on one chain, each in datanets of its own, and measures calls on them."""
 
-    def __init__(self, chain: LocalChain, sender: Sender) -> None:
+    def __init__(self, chain: LocalChain, people: Sequence[Sender]) -> None:
         self._chain = chain
-        self._sender = sender
-        self._nonce = chain.store.live_runtime.state().nonce(sender.address)
+        self._people = people
+        self._nonces = [0] * len(people)
         self._bound = Bound(None, AttributionContract, b"")  # type: ignore[arg-type]  # it is asked to encode, no more
         natives = dict(chain.store.live_runtime._natives)
         self._timed = natives[ATTRIBUTION_ADDRESS] = _Timed(natives[ATTRIBUTION_ADDRESS])
@@ -103,29 +146,29 @@ class States:
 
     # ---------------------------------------------------------------- transactions
 
-    def _sign(self, nonce: int, gas: int, name: str, arguments: tuple[Any, ...], value: int) -> Transaction:
-        chain_id, data = self._chain.spec.chain_id, self._bound.data(name, *arguments)
-        raw = self._sender.sign(chain_id, nonce, ATTRIBUTION_ADDRESS, data=data, gas=gas, value=value)
+    def _sign(self, who: int, nonce: int, gas: int, call: Call, value: int) -> Transaction:
+        chain_id, (name, *arguments) = self._chain.spec.chain_id, call
+        data = self._bound.data(name, *arguments)
+        raw = self._people[who].sign(chain_id, nonce, ATTRIBUTION_ADDRESS, data=data, gas=gas, value=value)
         return decode_transaction(raw, chain_id=chain_id)
 
-    def _send(self, calls: Iterable[tuple[Any, ...]], gas: int = SETUP_GAS) -> None:
+    def _send(self, calls: Iterable[Call], gas: int = SETUP_GAS, who: int = AUTHOR) -> None:
         """Put calls into blocks, in order. Raises RuntimeError if one fails: nothing could be said of such a state."""
         waiting = []
-        for name, *arguments in calls:
-            waiting.append(self._sign(self._nonce, gas, name, tuple(arguments), 0))
-            self._nonce += 1
+        for call in calls:
+            waiting.append(self._sign(who, self._nonces[who], gas, call, 0))
+            self._nonces[who] += 1
         while waiting:
-            executed = self._chain.build(*waiting[:64])
+            executed = self._chain.build(*waiting[:BLOCK_CALLS])
             if not executed.transactions or not all(receipt.status for receipt in executed.receipts):
                 raise RuntimeError(f"a state can't be made: {executed.skipped[:1]}")
             self._chain.store.append(executed, self._chain.commit_for(executed.block))
             waiting = waiting[len(executed.transactions) :]
 
-    def measure(self, state: Mapping[str, int], name: str, *arguments: Any, value: int = 0) -> Found:
+    def _measure(self, label: str, state: State, call: Call, *, value: int = 0, who: int = AUTHOR) -> Found:
         """One call, in a transaction on the tip that is thrown away."""
-        store = StateView(self._chain.database)
-        header = self._chain.build().header
-        tx = self._sign(self._nonce, TRANSACTION_GAS_MAX, name, arguments, value)
+        store, header = StateView(self._chain.database), self._chain.build().header
+        tx = self._sign(who, self._nonces[who], TRANSACTION_GAS_MAX, call, value)
         taken, timed = [], self._timed
         for _ in range(REPEATS):
             db = AccountDB(FlatSource(store), stored_root(store))
@@ -133,85 +176,103 @@ class States:
             timed.seconds, timed.gas = 0.0, 0
             block.apply(tx)
             taken.append(timed.seconds)
-        gas = timed.gas
-        return Found(name, dict(state), statistics.median(taken), gas)
+        return Found(label, state, statistics.median(taken), timed.gas)
 
     # ---------------------------------------------------------------- states
 
-    def found(self, state: Mapping[str, int]) -> Iterator[Found]:
-        """Make a state, and measure what it may make slow on the way."""
+    def found(self, state: State) -> Iterator[Found]:
+        """Make a state, and measure on the way what it may make slow."""
         self._made += 1
-        rng = random.Random(self._made)
-        span = state["span"]
+        rng, span = random.Random(self._made), state["span"]
         tokens = max(span, min(state["tokens"], (CALL_BYTES + 1) // (state["token_bytes"] + 1)))
         if tokens * (state["token_bytes"] + 1) > CALL_BYTES:
             return
         pieces = [_text(rng, tokens, state["token_bytes"]) for _ in range(state["segments"])]
-        net = self._datanet(span)
-        copies = self._contribute(net, [pieces[0]] * state["copies"])
+        made = _Made(self._datanet(span), self._datanet(span), span, pieces)
+        yield from self._reviewed(state, made)
+        yield from self._published(state, made, rng)
+        yield from self._inferred(state, made, rng)
+        yield from self._arrays(state, made)
+
+    def _reviewed(self, state: State, made: _Made) -> Iterator[Found]:
+        copies = self._contribute(made.net, made.pieces[:1] * state["copies"])
         self._send(("review", copy, False, 0) for copy in copies)
-        [mine] = self._contribute(net, pieces[:1])
-        self._send((("appendContent", mine, piece) for piece in pieces[1:]), TRANSACTION_GAS_MAX)
-        yield self.measure(state, "review", mine, True, 10_000)
-        other = self._datanet(span)
-        [later] = self._contribute(other, pieces[-1:])
-        last = (mine, state["copies"] + state["segments"] - 1, 0)
-        yield self.measure(state, "challengePriority", later, 0, 0, *last)
-        self._send([("review", mine, True, 10_000), ("review", later, True, 10_000)], TRANSACTION_GAS_MAX)
-        leaving = self._contribute(net, [_text(rng, SMALL_TOKENS, 5) for _ in range(state["departures"])])
-        self._send(("review", one, True, 10_000) for one in leaving)
-        yield self.measure(state, "publishVersion", net)
-        self._send(("publishVersion", net) for _ in range(state["versions"]))
-        self._send((("publishVersion", other),))
-        yield from self._uses(state, rng, net, leaving, pieces)
+        [made.mine] = self._contribute(made.net, made.pieces[:1])
+        self._send((("appendContent", made.mine, piece) for piece in made.pieces[1:]), TRANSACTION_GAS_MAX)
+        yield self._measure("review", state, ("review", made.mine, True, 10_000))
+        [made.copy] = self._contribute(made.copy_net, made.pieces[-1:], COPIER)
+        where = (made.mine, state["copies"] + state["segments"] - 1, 0)
+        yield self._measure("challengePriority", state, ("challengePriority", made.copy, 0, 0, *where))
+        self._send((("review", one, True, 10_000) for one in (made.mine, made.copy)), TRANSACTION_GAS_MAX)
 
-    def _uses(
-        self, state: Mapping[str, int], rng: random.Random, net: int, leaving: list[int], pieces: list[bytes]
-    ) -> Iterator[Found]:
-        nets = [net]
+    def _published(self, state: State, made: _Made, rng: random.Random) -> Iterator[Found]:
+        """Versions, and those who leave after the first."""
+        made.texts = [_text(rng, SMALL_TOKENS, 5) for _ in range(state["departures"])]
+        made.others = self._contribute(made.net, made.texts)
+        self._send(("review", one, True, 10_000) for one in made.others)
+        yield self._measure("publishVersion", state, ("publishVersion", made.net))
+        self._send(("publishVersion", made.net) for _ in range(state["versions"]))
+        made.uses = [(made.net, 1, 0, 0)]
         for place in range(1, state["uses"]):
-            nets.append(self._datanet(8 + (state["span"] - 8 + place) % 25))
-            self._contribute(nets[-1], [_text(rng, SMALL_TOKENS, 5)])
-        self._send(("publishVersion", one) for one in nets[1:])
-        uses = [(one, 1, 0, 10_000 // len(nets)) for one in nets]
-        model = self._model(uses, [])
-        self._send(
-            (
-                ("erase" if place % 2 else "withdrawConsent", one, *(() if place % 2 else (31,)))
-                for place, one in enumerate(leaving)
-            )
-        )
-        output = pieces[-1]
-        yield self.measure(state, "trace", model, output)
-        yield self.measure(state, "infer", (model, 0, ZERO32, 0, output, NONE), value=WEI_PER_OPEN)
-        least = b" ".join(output.split()[: state["span"]])
-        yield self.measure(state, "trace", model, least)
-        few = min(state["items"], 200)
-        yield self.measure(state, "inferBatch", [(model, 0, ZERO32, 0, b"a", NONE)] * few, value=few * WEI_PER_OPEN)
-        yield from self._arrays(state, uses)
+            net = self._datanet(8 + (made.span - 8 + place) % 25)
+            self._contribute(net, [_text(rng, SMALL_TOKENS, 5)])
+            made.uses.append((net, 1, 0, 0))
+        self._send(("publishVersion", use[0]) for use in made.uses[1:])
+        share = 10_000 // len(made.uses)
+        made.uses = [(net, 1, 0, share) for net, *_ in made.uses]
+        made.uses[0] = (made.net, 1, 0, 10_000 - share * (len(made.uses) - 1))
+        made.model = self._model(made.uses)
+        if made.others:
+            yield self._measure("erase", state, ("erase", made.others[0]))
+            yield self._measure("withdrawConsent", state, ("withdrawConsent", made.others[0], 31))
+        self._send(("erase", one) for one in made.others[::3])
+        self._send(("withdrawConsent", one, 31) for one in made.others[1::3])
 
-    def _arrays(self, state: Mapping[str, int], uses: list[tuple[int, int, int, int]]) -> Iterator[Found]:
-        """Arguments of many items; most are refused, after they were read."""
-        count = state["items"]
-        model = ("m", ZERO32, 0, bytes(20), 0, 0, 0)
-        yield self.measure(state, "registerModel", *model, [(1, 1)] * count, uses)
-        yield self.measure(state, "registerModel", *model, [], [(1, 1, 1, 1)] * count)
-        yield self.measure(state, "claimPool", [1] * count)
-        yield self.measure(state, "inferBatch", [(0, 0, ZERO32, 0, b"", NONE)] * count)
+    def _inferred(self, state: State, made: _Made, rng: random.Random) -> Iterator[Found]:
+        output, model = made.pieces[-1], made.model
+        windows = [
+            b" ".join(text.split()[at : at + made.span]) for text in made.texts for at in range(0, 32, made.span)
+        ]
+        rng.shuffle(windows)
+        torn = b" ".join(windows)[:CALL_BYTES] or output
+        least = b" ".join(output.split()[: made.span])
+        for label, text in (("whole", output), ("torn", torn), ("least", least)):
+            yield self._measure(f"trace {label}", state, ("trace", model, text))
+            call = (model, 0, ZERO32, 0, text, NONE)
+            yield self._measure(f"infer {label}", state, ("infer", call), value=WEI_PER_OPEN)
+        few = min(state["items"], BATCH_MAX)
+        calls = [(model, 0, ZERO32, 0, b"a", NONE)] * few
+        yield self._measure("inferBatch", state, ("inferBatch", calls), value=few * WEI_PER_OPEN)
+
+    def _arrays(self, state: State, made: _Made) -> Iterator[Found]:
+        """Arguments of many items, most of which are refused once they were read; and results."""
+        count, model = state["items"], ("m", ZERO32, 0, bytes(20), 0, 0, 0)
+        calls: dict[str, Call] = {
+            "registerModel with parents": ("registerModel", *model, [(1, 1)] * count, made.uses),
+            "registerModel with uses": ("registerModel", *model, [], [(1, 1, 1, 1)] * count),
+            "registerModel": ("registerModel", *model, [], made.uses),
+            "claimPool of one": ("claimPool", [made.mine] * count),
+            "claimPool": ("claimPool", [made.mine, made.copy, *made.others]),
+            "inferBatch refused": ("inferBatch", [(0, 0, ZERO32, 0, b"", NONE)] * count),
+            "trainingSummary": ("trainingSummary", made.model, 0),
+            "forgetSet": ("forgetSet", made.model, 0),
+            "getDatanet": ("getDatanet", made.net),
+        }
+        for label, call in calls.items():
+            yield self._measure(label, state, call)
 
     def _datanet(self, span: int) -> int:
-        self._send((("createDatanet", params(min_span=span, review_seconds=REVIEW_SECONDS)),))
+        self._send([("createDatanet", params(min_span=span, review_seconds=REVIEW_SECONDS))])
         return self._next("datanets")
 
-    def _contribute(self, net: int, contents: Iterable[bytes]) -> list[int]:
-        calls = [("contribute", net, content, ZERO32, self._sender.address, ZERO32) for content in contents]
-        self._send(calls, CONTRIBUTE_GAS)
+    def _contribute(self, net: int, contents: Iterable[bytes], who: int = AUTHOR) -> list[int]:
+        payout = self._people[who].address
+        calls = [("contribute", net, content, ZERO32, payout, ZERO32) for content in contents]
+        self._send(calls, TRANSACTION_GAS_MAX, who)
         return [self._next("contributions") for _ in calls]
 
-    def _model(self, uses: list[tuple[int, int, int, int]], parents: list[tuple[int, int]]) -> int:
-        short = 10_000 - sum(use[3] for use in uses)
-        uses = [(*uses[0][:3], uses[0][3] + short), *uses[1:]]
-        self._send((("registerModel", "m", ZERO32, 0, bytes(20), 0, 10**6, 0, parents, uses),))
+    def _model(self, uses: list[tuple[int, int, int, int]]) -> int:
+        self._send([("registerModel", "m", ZERO32, 0, bytes(20), 0, 10**6, 0, [], uses)])
         return self._next("models")
 
     def _next(self, kind: str) -> int:
@@ -219,8 +280,27 @@ class States:
         return self._counts[kind]
 
 
-def neighbour(state: Mapping[str, int], rng: random.Random) -> dict[str, int]:
-    """The state with one or two of its numbers moved to a value nearby."""
+def search(states: States, rng: random.Random, steps: int) -> dict[str, Found]:
+    """The slowest that was found of each call."""
+    worst: dict[str, Found] = {}
+
+    def look(state: State) -> None:
+        for found in states.found(state):
+            if found.call not in worst or found.ns_per_gas > worst[found.call].ns_per_gas:
+                worst[found.call] = found
+
+    middle = {name: values[len(values) // 2] for name, values in KINDS.items()}
+    for corner in CORNERS:
+        look(middle | {"copies": 0, "segments": 1, "versions": 1, "departures": 0, "uses": 1} | corner)
+    for step in range(steps):
+        calls = sorted(worst)
+        slowest = worst[calls[step % len(calls)]].state
+        look(_random_state(rng) if rng.randrange(RESTART_IN) == 0 else _neighbour(slowest, rng))
+    return worst
+
+
+def _neighbour(state: State, rng: random.Random) -> State:
+    """The state with a number or two moved to values nearby."""
     moved = dict(state)
     for name in rng.sample(sorted(KINDS), rng.choice((1, 1, 2))):
         values = KINDS[name]
@@ -229,10 +309,29 @@ def neighbour(state: Mapping[str, int], rng: random.Random) -> dict[str, int]:
     return moved
 
 
-def random_state(rng: random.Random) -> dict[str, int]:
+def _random_state(rng: random.Random) -> State:
     return {name: rng.choice(values) for name, values in KINDS.items()}
 
 
 def _text(rng: random.Random, tokens: int, token_bytes: int) -> bytes:
     letters = b"abcdefghijklmnopqrstuvwxyz0123456789"
     return b" ".join(bytes(rng.choices(letters, k=token_bytes)) for _ in range(tokens))
+
+
+def run(report: Report) -> None:
+    engine.load()
+    people, spec, block = senders(2), make_spec(), BlockParams()
+    spec = replace(spec, alloc=(*spec.alloc, *funded(people, 10**6)))
+    floor = block.gas_limit / (block.interval_ms / 2 / 1_000) / 1e6
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=RESULTS) as folder:
+        chain = LocalChain(Path(folder) / "chain", spec)
+        try:
+            worst = search(States(chain, people), random.Random(SEED), STEPS)
+        finally:
+            chain.close()
+    for found in sorted(worst.values(), key=lambda item: -item.ns_per_gas):
+        mgas_s = 1e3 / found.ns_per_gas
+        numbers = ", ".join(f"{name} {number}" for name, number in found.state.items())
+        note = f"{mgas_s / floor:.1f} x the floor; {found.gas:,} gas in {found.seconds * 1e3:.2f} ms; {numbers}"
+        report.add(f"state_{found.call.replace(' ', '_')}_mgas_s", mgas_s, "Mgas/s", note)

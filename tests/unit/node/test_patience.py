@@ -55,6 +55,7 @@ async def test_what_no_proposal_gets_decided_with_is_dropped_and_slows_nobody_an
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Round 0 of each height comes too late with it; round 1 leaves it out, whatever it would pay."""
+    caplog.set_level(logging.WARNING, "node.application")
     clock, slow = FakeClock(), transfer(1, 0, tip=5 * GWEI)
     make_slow(monkeypatch, clock, {slow.hash})
     async with parts(tmp_path, make_spec(), patience=Patience(clock)) as these:
@@ -87,6 +88,7 @@ def bytes_of(transaction: Transaction) -> bytes:
 async def test_a_slow_one_that_is_decided_pays_and_is_forgiven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "node.application")
     clock, slow = FakeClock(), [transfer(1, nonce) for nonce in range(TRIES_MAX + 1)]
     make_slow(monkeypatch, clock, {transaction.hash for transaction in slow})
     async with parts(tmp_path, make_spec(), patience=Patience(clock)) as these:
