@@ -53,10 +53,8 @@ class AbiType:
     """The names, for an enum."""
     item: "AbiType | None" = None
     """What an array is made of."""
-
-    @property
-    def has_array(self) -> bool:
-        return self.item is not None or any(component.type.has_array for component in self.components)
+    has_array: bool = False
+    """Whether it is one, or a struct with one: then it has more values than its type tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +272,9 @@ def array(item: AbiType) -> AbiType:
     def write(value: Sequence[Any]) -> bytes:
         return len(value).to_bytes(WORD, "big") + encode((item,) * len(value), value)
 
-    return AbiType(f"{item.canonical}[]", f"{item.declared}[]", True, WORD, 3, read, write, item.components, (), item)
+    return AbiType(
+        f"{item.canonical}[]", f"{item.declared}[]", True, WORD, 3, read, write, item.components, (), item, True
+    )
 
 
 def struct(name: str, fields: str, build: Callable[..., Any], types: Mapping[str, AbiType] | None = None) -> AbiType:
@@ -295,7 +295,8 @@ def struct(name: str, fields: str, build: Callable[..., Any], types: Mapping[str
     def write(value: Sequence[Any]) -> bytes:
         return encode(members, tuple(value))
 
-    return AbiType(canonical, name, dynamic, size, steps, read, write, components)
+    has_array = any(member.has_array for member in members)
+    return AbiType(canonical, name, dynamic, size, steps, read, write, components, has_array=has_array)
 
 
 def enumeration(name: str, members: type[enum.IntEnum]) -> AbiType:

@@ -92,6 +92,8 @@ class Method:
     gas: GasFormula
     handler: Callable[..., Any]
     notice: str
+    inputs: tuple[AbiType, ...]
+    outputs: tuple[AbiType, ...]
 
 
 def method(
@@ -143,7 +145,14 @@ class NativeContract:
                     raise ValueError(f"{declaration.text}: the selector is taken")
                 notice = " ".join((handler.__doc__ or "").split())
                 table[signature.selector] = Method(
-                    signature, declaration.payable, declaration.view, declaration.gas, handler, notice
+                    signature,
+                    declaration.payable,
+                    declaration.view,
+                    declaration.gas,
+                    handler,
+                    notice,
+                    tuple(parameter.type for parameter in signature.inputs),
+                    tuple(parameter.type for parameter in signature.outputs),
                 )
         cls.methods = table
 
@@ -202,15 +211,14 @@ class NativeContract:
             computation.consume_gas(gas_costs.ABI_VALUE * values, "native values")
 
         try:
-            arguments = decode([parameter.type for parameter in found.signature.inputs], bytes(data[4:]), pay)
+            arguments = decode(found.inputs, bytes(data[4:]), pay)
         except AbiError as error:
             raise MALFORMED_INPUT(str(error)) from None
         computation.consume_gas(found.gas(*arguments), found.signature.name)
         frame = Frame(computation, self.address, read_only=found.view)
         result = found.handler(self, frame, *arguments)
-        outputs = [parameter.type for parameter in found.signature.outputs]
-        if len(outputs) == 0:
+        if not found.outputs:
             return b""
-        results = (result,) if len(outputs) == 1 else cast(tuple[Any, ...], result)
-        pay(sum(count_values(kind, value) for kind, value in zip(outputs, results, strict=True)))
-        return encode(outputs, results)
+        results = (result,) if len(found.outputs) == 1 else cast(tuple[Any, ...], result)
+        pay(sum(map(count_values, found.outputs, results)))
+        return encode(found.outputs, results)

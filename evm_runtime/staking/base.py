@@ -17,8 +17,6 @@ SET_CHANGE_GAS: Final = 40_000
 UNBONDING_GAS: Final = 40_000
 """For stake that begins to unbond: releasing and paying it when it matures."""
 SIGNATURE_GAS: Final = 9_000
-PARAMETERS_GAS: Final = 5_000
-"""For reading the parameters in force."""
 
 
 class StakingBase:
@@ -31,8 +29,7 @@ class StakingBase:
 
     def params(self, frame: Frame) -> StakingParams:
         """What is in force now."""
-        frame.charge(PARAMETERS_GAS, "parameters")
-        return self.in_force.at(frame.plain).staking
+        return self.in_force.at(frame.storage).staking
 
 
 def require_validator(slots: Slots, validator: Address) -> ValidatorRecord:

@@ -33,7 +33,7 @@ class GovernanceMethods(StakingBase):
     def propose(self, frame: Frame, validator: Address, parameter: str, value: int) -> int:
         """Propose a value for a parameter, by the owner of a validator in the set. It must be possible as things are."""
         require_owned(frame, validator)
-        check(validator in sets.read_validators(frame.plain).current, "validator", "it is not in the set")
+        check(validator in sets.read_current(frame.plain), "validator", "it is not in the set")
         self._check_change(frame, parameter, value)
         slots = frame.storage
         number = PROPOSAL_COUNT.add(slots, 1)
@@ -116,7 +116,7 @@ class GovernanceMethods(StakingBase):
     def _tally(self, frame: Frame, number: int) -> tuple[int, int, int]:
         """(power for it, power against it, all power) of the set that votes on this block."""
         frame.charge(TALLY_GAS, "validator set")
-        members = sets.read_validators(frame.plain).current
+        members = sets.read_current(frame.plain)
         frame.charge(TALLY_MEMBER_GAS * len(members), "counting votes")
         votes = [(VOTES.get(frame.plain, number, member.address), member.power) for member in members.members]
         yes = sum(power for vote, power in votes if vote == _YES)

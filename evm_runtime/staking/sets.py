@@ -45,10 +45,18 @@ class ValidatorsState:
     """Who signs the commit that the next block carries; None in genesis."""
 
 
-def read_validators(slots: Slots) -> ValidatorsState:
+def read_current(slots: Slots) -> ValidatorSet:
+    """Who votes on the next block. Once the set is known, that reads one slot."""
     current = _read_set(slots, CURRENT_SET)
-    following = _read_set(slots, NEXT_SET)
-    if current is None or following is None:
+    if current is None:
+        raise InvariantError("the state names no validator set")
+    return current
+
+
+def read_validators(slots: Slots) -> ValidatorsState:
+    """All sets, and a slot for each member of the current one."""
+    current, following = read_current(slots), _read_set(slots, NEXT_SET)
+    if following is None:
         raise InvariantError("the state names no validator set")
     return ValidatorsState(current, following, read_priorities(slots, len(current)), _read_set(slots, LAST_SET))
 

@@ -166,6 +166,20 @@ def test_block_parameters_act_from_the_next_block() -> None:
     world.block(step_ms=1_400)
 
 
+def test_reading_parameters_that_were_changed_is_paid_for_slot_by_slot() -> None:
+    """One slot says that nothing was ever changed; after that there is one for each that can be."""
+    paid = []
+    for parameter in ("block.gas_limit", None):
+        world = World(VOTED)
+        world.act(3, "delegate", OLD[0], value=OPEN)
+        if parameter:
+            voted(world, parameter, 20_000_000)
+        world.act(3, "claimRewards", OLD[0])
+        world.act(3, "delegate", OLD[0], value=OPEN)
+        paid.append(world.act(3, "delegate", OLD[0], value=OPEN).receipts[0].cumulative_gas_used)
+    assert paid[0] - paid[1] == len(GOVERNED) * gas.COLD_SLOT
+
+
 def test_staking_parameters_act_on_the_set() -> None:
     world = World(VOTED)
     voted(world, "staking.min_self_stake", 12 * OPEN)
