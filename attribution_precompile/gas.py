@@ -21,9 +21,9 @@ SEGMENT: Final = 20_000
 """Reading a segment again: its record, its content, and what splitting and hashing take however short it is."""
 REVIEW_TOKEN: Final = 200
 """Counting the owned windows of a contribution, per token."""
-TRACE: Final = 35_000
+TRACE: Final = 45_000
 """Attributing anything at all, however short the output."""
-TRACE_USE: Final = 26_000
+TRACE_USE: Final = 28_000
 """A use of the model: its records, and a look-up in each run of its datanet's index, however short the output."""
 TRACE_TOKEN: Final = 20
 """Hashing the window at an output token, and finding the runs that cover the token (rules 3, 8, 9)."""

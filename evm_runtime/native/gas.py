@@ -9,7 +9,7 @@
 
 from typing import Final
 
-CALL_BASE: Final = 6_000
+CALL_BASE: Final = 4_000
 """Dispatch, decoding of the selector, set-up of the frame, an error's encoding."""
 CALLDATA_WORD: Final = 12
 """Copying one 32-byte word of arguments."""

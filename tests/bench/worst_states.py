@@ -40,7 +40,7 @@ from tests.unit.native.harness import Bound
 from tests.unit.node.local_chain import LocalChain, make_spec
 
 SEED: Final = 1
-STEPS: Final = 12
+STEPS: Final = 100
 RESTART_IN: Final = 6
 """Of so many steps one starts somewhere else."""
 REPEATS: Final = 9
