@@ -5,6 +5,10 @@ are, into how many segments it is cut, how many versions, departures and uses th
 makes one on a chain in LevelDB, by transactions as anybody may send them, and measures the calls that it may make slow: gas and
 processor time of the native call alone, on a view of the state in which nothing was read before; of some runs the median.
 
+Machines do other work, which slows caches and clock, so a fixed piece of Python is timed beside each call, and the call's time
+is divided by how much slower that was than it can be. What was found slowest is made and measured once more at the end, and the
+smaller figure counts: else the slowest of hundreds would be the unluckiest.
+
 The search climbs. Each step takes one of the calls in turn, moves a number or two of the state in which that call was slowest
 so far, and keeps what is slower; now and then it starts somewhere else. `make bench-worst_states` runs it alone.
 """
@@ -40,7 +44,7 @@ from tests.unit.native.harness import Bound
 from tests.unit.node.local_chain import LocalChain, make_spec
 
 SEED: Final = 1
-STEPS: Final = 100
+STEPS: Final = 60
 RESTART_IN: Final = 6
 """Of so many steps one starts somewhere else."""
 REPEATS: Final = 9
@@ -141,6 +145,7 @@ class States:
         natives = dict(chain.store.live_runtime._natives)
         self._timed = natives[ATTRIBUTION_ADDRESS] = _Timed(natives[ATTRIBUTION_ADDRESS])
         self._computation = computation_class(natives, DEFAULT_TIERS.make(), OSAKA)
+        self._yardstick_s = min(_yardstick() for _ in range(100))
         self._made = 0
         self._counts = {"datanets": 0, "contributions": 0, "models": 0}
 
@@ -174,8 +179,11 @@ class States:
             db = AccountDB(FlatSource(store), stored_root(store))
             block = BlockRun(self._chain.spec, db, self._computation, header, metered=False)
             timed.seconds, timed.gas = 0.0, 0
+            before = _yardstick()
             block.apply(tx)
-            taken.append(timed.seconds)
+            beside = min(before, _yardstick())
+            self._yardstick_s = min(self._yardstick_s, beside)
+            taken.append(timed.seconds * self._yardstick_s / beside)
         return Found(label, state, statistics.median(taken), timed.gas)
 
     # ---------------------------------------------------------------- states
@@ -299,6 +307,26 @@ def search(states: States, rng: random.Random, steps: int) -> dict[str, Found]:
     return worst
 
 
+def confirmed(states: States, worst: Mapping[str, Found]) -> list[Found]:
+    """The same calls measured once more, each on its worst state, made anew; the faster of the two counts."""
+    again: dict[str, Found] = {}
+    for place in {tuple(found.state.items()) for found in worst.values()}:
+        for found in states.found(dict(place)):
+            first = worst[found.call]
+            if first.state == found.state:
+                again[found.call] = min(first, found, key=lambda item: item.ns_per_gas)
+    return sorted(again.values(), key=lambda item: -item.ns_per_gas)
+
+
+def _yardstick() -> float:
+    """Seconds of processor time of a bit of Python that does what native methods do: calls, dictionaries, large numbers."""
+    began, slots = time.thread_time(), {}
+    for place in range(400):
+        word = (place * 0x9E3779B97F4A7C15).to_bytes(32, "big")
+        slots[word] = int.from_bytes(word, "big") >> 64
+    return time.thread_time() - began
+
+
 def _neighbour(state: State, rng: random.Random) -> State:
     """The state with a number or two moved to values nearby."""
     moved = dict(state)
@@ -327,10 +355,11 @@ def run(report: Report) -> None:
     with tempfile.TemporaryDirectory(dir=RESULTS) as folder:
         chain = LocalChain(Path(folder) / "chain", spec)
         try:
-            worst = search(States(chain, people), random.Random(SEED), STEPS)
+            states = States(chain, people)
+            found_again = confirmed(states, search(states, random.Random(SEED), STEPS))
         finally:
             chain.close()
-    for found in sorted(worst.values(), key=lambda item: -item.ns_per_gas):
+    for found in found_again:
         mgas_s = 1e3 / found.ns_per_gas
         numbers = ", ".join(f"{name} {number}" for name, number in found.state.items())
         note = f"{mgas_s / floor:.1f} x the floor; {found.gas:,} gas in {found.seconds * 1e3:.2f} ms; {numbers}"
