@@ -66,6 +66,7 @@ class NodeApplication:
         self._worker = worker
         self._halt_height = halt_height
         self._patience = patience or Patience()
+        self._building: Attempt | None = None
         self._executed: OrderedDict[Hash32, ExecutedBlock] = OrderedDict()
         self.halted = trio.Event()
         """Set once the block at `halt_height` is final; consensus then waits for ever."""
@@ -165,7 +166,7 @@ class NodeApplication:
         in_force = self._store.runtime.parameters()
         target = gas_target(in_force.block, request.round)
         candidates = self._candidates(2 * (target // TRANSFER_GAS))
-        attempt = self._attempt(in_force.block)
+        attempt = self._building = self._attempt(in_force.block)
         seconds_max = in_force.consensus.propose_timeout_ms / 1000 / BUILDING_SHARE
 
         def build() -> ExecutedBlock:
@@ -205,7 +206,10 @@ class NodeApplication:
         return [transaction for transaction in executable if transaction.hash not in suspects]
 
     def _attempt(self, params: BlockParams) -> Attempt:
-        """Slow is what alone takes as long as a whole block may: half of the interval."""
+        """Slow is what alone takes as long as a whole block may: half of the interval. Whatever is built still was for a round
+        that has passed, and keeps what comes next from the thread."""
+        if self._building is not None:
+            self._building.abandon()
         return self._patience.attempt(params.interval_ms / 2 / 1000)
 
     async def _run(
@@ -266,12 +270,11 @@ class NodeApplication:
         known = self._executed.get(block.hash)
         if known is not None and known.block == block:  # the hash covers the header alone
             return known
+        attempt = self._attempt(self._store.runtime.parameters().block)
         tip = self._store.tip()
         raws = {keccak256(raw): raw for raw in block.transactions}
         self._mempool.executing(raws)
         decoded = await self._mempool.decode_ahead(raws, proposed=True)
-
-        attempt = self._attempt(self._store.runtime.parameters().block)
 
         def execute() -> ExecutedBlock:
             return self._store.live_runtime.execute_block(tip.header, tip.time_ms, block, decoded, attempt.begin)

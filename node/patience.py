@@ -39,7 +39,7 @@ class Attempt:
         self._is_abandoned = False
 
     def abandon(self) -> None:
-        """Nobody waits for the result: the next transaction isn't begun."""
+        """Nobody waits for the result any more: the next transaction isn't begun."""
         self._is_abandoned = True
 
     def begin(self, transaction: Transaction) -> None:
@@ -58,10 +58,10 @@ class Attempt:
             self._current = None
 
     def paced(self, candidates: Iterable[Transaction], seconds_max: float) -> Iterator[Transaction]:
-        """The candidates, each begun as it is taken, until they have taken so long together. Raises Abandoned."""
+        """The candidates, each begun as it is taken, until they have taken so long together, or the attempt is abandoned."""
         began = self._clock()
         for transaction in candidates:
-            if self._clock() - began >= seconds_max:
+            if self._is_abandoned or self._clock() - began >= seconds_max:
                 break
             self.begin(transaction)
             yield transaction

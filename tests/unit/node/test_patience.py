@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from evm_runtime.block import BlockRun
 from evm_runtime.transaction import Transaction
@@ -171,3 +172,32 @@ async def test_what_is_cancelled_goes_no_further_than_the_transaction_it_is_at(
         assert len(applied) == 1
         block = await these.app.prepare_proposal(these.request())
         assert len(block.transactions) == len(waiting)
+
+
+async def test_a_build_that_its_round_did_not_wait_for_makes_way_for_the_next_proposal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Consensus cancels it only with the height; the proposal of the next round would wait behind it on the one thread."""
+    applied: list[Transaction] = []
+    began, may_end = threading.Event(), threading.Event()
+    apply = BlockRun.apply
+
+    def held(run: BlockRun, tx: Transaction) -> Any:
+        applied.append(tx)
+        began.set()
+        assert may_end.wait(60)
+        return apply(run, tx)
+
+    async with parts(tmp_path, make_spec()) as these:
+        for key in range(4):
+            await these.mempool.add(transfer(key, 0).raw)
+        next_proposal = await these.app.prepare_proposal(these.request(round_=1))
+        these.app._executed.clear()
+        monkeypatch.setattr(BlockRun, "apply", held)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(these.app.prepare_proposal, these.request())
+            assert await trio.to_thread.run_sync(began.wait, 60)
+            nursery.start_soon(these.app.process_proposal, next_proposal)
+            await trio.testing.wait_all_tasks_blocked()
+            may_end.set()
+        assert len(applied) == 1 + len(next_proposal.transactions)
