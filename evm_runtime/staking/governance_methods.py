@@ -104,7 +104,7 @@ class GovernanceMethods(StakingBase):
         return found
 
     def _check_change(self, frame: Frame, parameter: str, value: int) -> None:
-        changed = self.in_force.changed(frame.plain, parameter, value)
+        changed = self.in_force.changed(frame.storage, parameter, value)
         if isinstance(changed, str):
             raise d.INVALID_PARAMETER(parameter[:64], changed[:256])
 

@@ -259,7 +259,7 @@ def test_fewer_owned_windows_cut_each_weight_in_proportion_in_all_versions_from_
     slots, claims = DictSlots(), list[tuple[object, ...]]()
     frame: Any = SimpleNamespace(storage=slots, emit=lambda *event: claims.append(event))
     record = layout.Contribution(
-        address(1), NET, 8_000, Status.ACCEPTED, address(2), 1, 1, 2_000, 2_000, 0, 1, ZERO_HASH, ZERO_HASH
+        address(1), NET, 8_000, Status.ACCEPTED, address(2), 1, 1, 2_000, 2_000, 0, 1, 1, 0, ZERO_HASH, ZERO_HASH
     )
     net = layout.Datanet(
         address(3),

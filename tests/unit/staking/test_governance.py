@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evm_runtime.native import gas
 from evm_runtime.native.storage import Value
 from evm_runtime.staking import parameters
 from genesis.chain_spec import STAKING_ADDRESS, check_parameters
