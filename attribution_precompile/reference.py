@@ -281,7 +281,7 @@ class Pool:
         if amount == 0 or total == 0:
             return amount
         there = self.waiting[version - 1] + amount
-        for_each = Fraction(int(there * 2**64 / total), 2**64)
+        for_each = Fraction(there * 2**64 // total, 2**64)
         for contribution, weight in weights.items():
             self.owed[contribution] = self.owed.get(contribution, Fraction(0)) + for_each * weight
         self.waiting[version - 1] = there - for_each * total
