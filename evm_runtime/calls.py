@@ -38,8 +38,8 @@ from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address
 
 INTERRUPT_POLLS: Final = 256
-"""Polls (opcodes in the reference loop, frames and rounds of loops where code is compiled, slices of gas where
-it runs natively) between two questions to `interrupt`; a power of two."""
+"""Polls (opcodes in the reference loop, frames and rounds of loops where code is compiled, opcodes that Python runs and
+slices of gas where it runs natively) between two questions to `interrupt`; a power of two."""
 ACCESS_LIST_ROUNDS_MAX: Final = 16
 
 

@@ -186,6 +186,8 @@ class Computation(PragueComputation):
 
     def run_counted(self, function: Callable[[ComputationAPI], Any]) -> None:
         """Run a precompile or native; what it charges counts as work at its rate (what its failure burns does not)."""
+        if self.state.poll is not None:
+            self.state.poll()
         charge, do_work = self._gas_meter.consume_gas, self.state.account_db.do_work
         do_work(work.PRECOMPILE_WORK)
         rate = work.PRECOMPILE_GAS_WORK.get(Address(self.msg.code_address), work.NATIVE_GAS_WORK)
@@ -236,6 +238,8 @@ def _run(computation: Computation) -> None:
             interpret(computation)
         elif computation.msg.code:
             tier.run(computation)
+        elif computation.state.poll is not None:
+            computation.state.poll()  # a tier asks for each frame with code
     except Halt:
         pass
 

@@ -65,12 +65,15 @@ class NativeTier:
 def _run(frame: Frame, exits: dict[int, Exit], ready: engine.Engine) -> None:
     """In and out until the frame ends. Short runs keep the interpreter's lock, which is quick; long ones let others have it."""
     address, fields, resume = frame.address, frame.fields, ready.resume
+    poll = frame.computation.state.poll
     enter = resume
     while True:
         left = enter(address)
         if fields[Field.WORK]:
             frame.count_work()
         if left < _ENDS:
+            if poll is not None:
+                poll()  # an exit begins a slice anew: code that leaves all the time never comes to the end of one
             exits[left](frame)
             enter = resume
         elif left == _OUT_OF_GAS and fields[Field.RESERVE]:

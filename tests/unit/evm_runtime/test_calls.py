@@ -8,10 +8,12 @@ from trie import HexaryTrie
 
 from evm_runtime.calls import AccountOverride, BlockOverrides, CallRequest, ExecutionInterrupted
 from evm_runtime.estimate import ExecutionReverted
+from evm_runtime.runtime import Runtime
 from evm_runtime.source import encode_account
 from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvalidTransaction, InvariantError
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, keccak256
+from tests.fuzz.machines import TIERS
 from tests.unit.evm_runtime.chain import ADDRESSES, Chain, contract, make_spec, signed
 from tests.unit.evm_runtime.programs import asm, deployer
 
@@ -135,6 +137,26 @@ def test_an_endless_call_is_interrupted_from_outside() -> None:
     with pytest.raises(ExecutionInterrupted):
         chain.runtime.estimate_gas(chain.tip, CallRequest(to=CODE), gas_cap=CAP, interrupt=lambda: True)
     assert value(call(chain_of(COUNTER), interrupt=lambda: False)) == 1
+
+
+LEAVING = {
+    "a precompile": asm(0, 0, 0, 0, 4, "GAS", "STATICCALL", "POP"),
+    "nobody": asm(0, 0, 0, 0, FRESH, "GAS", "STATICCALL", "POP"),
+    "a balance": asm("ADDRESS", "BALANCE", "POP"),
+    "a slot": asm(0, "SLOAD", "POP"),
+    "a log": asm(0, 0, "LOG0"),
+    "a hash": asm("NUMBER", "BLOCKHASH", "POP"),
+}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("leaves", LEAVING)
+def test_code_that_leaves_its_tier_all_the_time_is_interrupted_too(leaves: str, tier: str) -> None:
+    """Such a loop never comes to the end of a slice of gas: 50 million would last for most of a minute."""
+    chain = chain_of(asm("JUMPDEST") + LEAVING[leaves] + asm(0, "JUMP"))
+    runtime = Runtime(chain.spec, chain.identity, chain.store, tiers=TIERS[tier])
+    with pytest.raises(ExecutionInterrupted):
+        runtime.call(chain.tip, CallRequest(to=CODE), gas_cap=1_000_000, interrupt=lambda: True)
 
 
 def brief(chain: Chain, polls: int = 10, **options: Any) -> Any:
