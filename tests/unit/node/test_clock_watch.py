@@ -28,6 +28,12 @@ class Watch:
         return self.registry.get_sample_value(f"openledger_consensus_{name}")
 
 
+@pytest.fixture(autouse=True)
+def every_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Other tests set up logging for the whole process."""
+    caplog.set_level(logging.DEBUG)
+
+
 def test_untimely_proposals_are_told_once_a_minute_with_the_difference(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     watch = Watch()

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import plyvel
 import pytest
 
+from consensus.signer import SigningDelayed
 from genesis.errors import FatalError, LocalError, StorageCorrupt, StorageUnavailable
 from node import keystore
 from node.config import resolve
@@ -61,6 +62,8 @@ def test_what_has_no_number_is_still_said() -> None:
 
 # ---------------------------------------------------------------- injected at the system call
 
+os_open = os.open
+
 
 def failing(number: int) -> Callable[..., int]:
     def fail(*_arguments: object, **_named: object) -> int:
@@ -78,11 +81,16 @@ def test_a_sign_record_that_cannot_be_kept_stops_the_node_and_is_not_called_dama
     record.save(b"first")
     with monkeypatch.context() as patch:
         patch.setattr(os, call, failing(number))
+        if call == "open" and number == errno.EMFILE:
+            with pytest.raises(SigningDelayed, match=REFUSALS[number]):  # it passes: whoever holds them lets go
+                record.save(b"second")
+            patch.setattr(os, "write", failing(number))
+            patch.setattr(os, "open", os_open)
         with pytest.raises(StorageUnavailable, match=REFUSALS[number]) as caught:
             record.save(b"second")
-        if call == "open":
-            with pytest.raises(StorageUnavailable, match="cannot read the sign record"):
-                record.load()
+        patch.setattr(Path, "read_bytes", failing(number))
+        with pytest.raises(StorageUnavailable, match="cannot read the sign record"):
+            record.load()
     assert isinstance(caught.value, LocalError) and isinstance(caught.value, FatalError)
     assert not isinstance(caught.value, StorageCorrupt)
     assert record.load() == b"first"
