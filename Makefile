@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: help setup devnet demo test test-hardhat test-exports check docs lint types imports format bench lock clean
-.PHONY: conformance conformance-rpc fuzz fuzz-blocks fuzz-rpc fuzz-span money sim sim-campaign mutants model chaos crash soak
+.PHONY: conformance conformance-rpc fuzz fuzz-blocks fuzz-index fuzz-rpc fuzz-span money sim sim-campaign mutants model chaos crash soak
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -86,6 +86,9 @@ money: setup ## random walks over the attribution contract, its books balanced a
 
 fuzz-rpc: setup ## mutated JSON-RPC requests over real sockets: SEED=… SECONDS=… or REQUESTS=…
 	@$(BIN)/python -m tests.fuzz_rpc --seed $(or $(SEED),1) $(if $(REQUESTS),--requests $(REQUESTS),--seconds $(or $(SECONDS),600))
+
+fuzz-index: setup ## four nodes' indexes, asked different things, beside one built anew after every block: SEED=… BLOCKS=…
+	@$(BIN)/python -m tests.index_fuzz --seed $(or $(SEED),1) --blocks $(or $(BLOCKS),100000)
 
 fuzz-span: setup ## attribution beside its slow reference: SEED=… CASES=…
 	@$(BIN)/python -m tests.reference --seed $(or $(SEED),1) --cases $(or $(CASES),100000)

@@ -14,6 +14,7 @@ from attribution_precompile.base import (
 )
 from attribution_precompile.declarations import Status, Use
 from attribution_precompile.departures import depart, kill
+from attribution_precompile.endings import note_ending
 from attribution_precompile.layout import (
     CONTRIBUTIONS,
     DEPARTED,
@@ -51,6 +52,7 @@ class ConsentMethods(AttributionBase):
         departure = DEPARTURES.load(slots, contribution_id)
         departure = replace(departure, withdrawn_mask=departure.withdrawn_mask | use_mask)
         if not departure.gone and use_mask & (datanet.use_mask or ALL_USES):
+            note_ending(slots, self.params, contribution_id, record, frame.block_number, datanet.versions, died=False)
             departure = replace(departure, gone=True, left=datanet.versions)
             record = replace(record, quality=0, status=Status.WITHDRAWN)
             set_weight_next(frame, contribution_id, record, self.params)
@@ -69,7 +71,7 @@ class ConsentMethods(AttributionBase):
             raise d.NOT_ALLOWED(frame.sender, "the contributor or the council")
         if DEPARTURES.load_field(slots, "died_block", contribution_id):
             raise d.WRONG_STATUS(contribution_id, Status.ERASED)
-        kill(frame, contribution_id, record, Status.ERASED)
+        kill(frame, self.params, contribution_id, record, Status.ERASED)
         frame.emit(d.ERASED, contribution_id)
 
     # ---------------------------------------------------------------- audit

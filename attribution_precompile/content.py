@@ -1,9 +1,10 @@
-"""Content as nodes keep it: blobs by hash, and the windows of a stored segment."""
+"""What the index reads: final states, content as nodes keep it, and the windows of a stored segment."""
 
 from typing import Protocol
 
 from attribution_precompile.layout import Segment
 from attribution_precompile.tokens import TextError, tokenize
+from evm_runtime.native import Slots
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32
 
@@ -12,6 +13,29 @@ class BlobReader(Protocol):
     """Content by its keccak, or None where this node doesn't hold it."""
 
     def get_blob(self, blob_hash: Hash32) -> bytes | None: ...
+
+
+class FinalState(Slots, BlobReader, Protocol):
+    """The contract's storage and content after block `number`, which nothing changes any more."""
+
+    @property
+    def number(self) -> int: ...
+
+
+class FinalStates(Protocol):
+    """The final blocks of a chain, whose states can be opened."""
+
+    def tip(self) -> Hash32:
+        """The newest block."""
+        ...
+
+    def number_of(self, block_hash: Hash32) -> int | None:
+        """A block's height; None if the chain doesn't have it, or has it no more."""
+        ...
+
+    def open(self, block_hash: Hash32) -> FinalState:
+        """The state after a block of the chain."""
+        ...
 
 
 def stored_window_ids(blobs: BlobReader, segment: Segment, tokenizer: Hash32, k: int) -> bytes:

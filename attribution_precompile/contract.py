@@ -1,11 +1,8 @@
 """The native attribution contract at 0x…0A00: its method groups put together.
 
-State lives in the contract's own storage (`layout.py`), content in blobs, and the span index is local. The contract holds no
+State lives in the contract's own storage (`layout.py`), content in blobs, and the indexes are local. The contract holds no
 other state, so one instance serves every thread.
 """
-
-from contextlib import nullcontext
-from typing import Final
 
 from attribution_precompile.agents import AgentMethods
 from attribution_precompile.attested import AttestedMethods
@@ -24,7 +21,7 @@ from attribution_precompile.reviews import ReviewMethods
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.vector_index import VectorIndex
 from attribution_precompile.vectors import VectorMethods
-from evm_runtime.native import NativeContract, NativePrecompile, NativeState
+from evm_runtime.native import NativeContract, NativeState
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, ChainSpec
 from genesis.primitives import Wei
 
@@ -52,26 +49,14 @@ class AttributionContract(
     events = EVENTS
     errors = ERRORS
 
-    def __init__(self, spec: ChainSpec, chain_id: int, index: SpanIndex, vectors: VectorIndex | None = None) -> None:
-        """`index` and `vectors` may be shared by threads if their locks allow it. Without `vectors` one thread may call."""
+    def __init__(self, spec: ChainSpec, chain_id: int, index: SpanIndex, vectors: VectorIndex) -> None:
+        """`index` and `vectors` may be shared by threads if their locks allow it."""
         self.address = ATTRIBUTION_ADDRESS
         self.params = spec.attribution
         self.treasury = spec.treasury
         self.chain_id = chain_id
         self.index = index
-        self.vectors = vectors or VectorIndex(nullcontext())
-        self._spec: Final = spec
-
-    def isolated(self, *, own_account: bool) -> NativePrecompile:
-        """The same contract for calls with overrides; with an index of its own if this contract's account is overridden.
-
-        The shared index must never see storage that was never final, nor simulations of several blocks.
-        """
-        index = SpanIndex(nullcontext()) if own_account else self.index
-        vectors = VectorIndex(nullcontext()) if own_account else self.vectors
-        twin = AttributionContract(self._spec, self.chain_id, index, vectors)
-        twin.hypothetical = True
-        return twin
+        self.vectors = vectors
 
     def end_block(self, state: NativeState) -> Wei:
         """Give up the stakers' part of the block's fees, in whole gwei.

@@ -1,384 +1,397 @@
-"""One datanet's part of the span index: who holds a window, and who owns it in a version (rules 3 to 5).
+"""One datanet's part of the span index: who has a window, and who owns it in a version (rules 3 to 5).
 
-Segments are known by their position in the datanet. Three tables of windows (`window_runs.py`) have its windows, each once:
+Segments are known by their position in the datanet. Two tables of windows (`window_runs.py`) have an entry for each segment
+with a window, in the chain's order: `pending` those of contributions that no version has had, `members` the others. Who joined
+which version, who left and who died, stands in columns (`segment_log.py`). The owner of a window in a version, in a block, is
+found by walking over its entries in `members`: the first that the version has and that isn't dead, unless one has lost it to a
+challenge before (`walks.py`). So nothing is to be done about owners when a version is published or somebody leaves.
 
-- `waiting`: of segments that no version has yet. Its keys are positions, ranked by the segments' order.
-- `owners`: changes of ownership. Its keys are *tickets*, handed out in the order of versions; a ticket names the position of
-  the segment that owns the window from then on, or NO_SEGMENT. The owner in version v is the last entry whose ticket is below
-  v's limit, whatever versions came later.
-- `followers`: of segments that a version has, where another owned the window already. Keys as in `waiting`.
+The index is fed with final states, one after the other. What a state adds can be told from it by block numbers: answers for
+older states stay as they were. Only what is taken out (`endings.py`) or lost is missing afterwards; then the tables of before
+are kept for a while, as an *epoch* of their own.
 
-When a version is ingested, its new segments are *settled*: their windows go to `owners` or `followers`, and what `waiting` has
-of them is left out of its next merge. They are sifted out of `waiting`, where they lie ready, or if they aren't there or few,
-hashed from content. Then the windows of those that have left pass to the next member.
-
-Ingesting is cut into steps of bounded work. Each step reads first and changes the index afterwards, so a step that fails
-(content is missing) leaves the index as it was. Steps, and `finish`, need the caller's lock; what reads ready tables does not:
-tables are replaced as a whole, and columns grow at their end only.
+Reading a state is cut into steps of bounded work. Each reads first and changes the index afterwards, so a step that fails
+(content is missing) leaves it as it was. Steps need the caller's lock; look-ups don't: tables are replaced as a whole.
 """
 
+import copy
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from heapq import heappop
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from attribution_precompile.content import BlobReader, stored_window_ids
-from attribution_precompile.layout import Segment
-from attribution_precompile.roster import STEP_RECORDS, Changes, Roster
-from attribution_precompile.segment_log import Column, SegmentLog
+from attribution_precompile.content import FinalState, stored_window_ids
+from attribution_precompile.endings import NEVER, STAYS
+from attribution_precompile.layout import DATANETS, SEGMENTS
+from attribution_precompile.losses import Lost
+from attribution_precompile.roster import STEP_RECORDS, Roster
+from attribution_precompile.segment_log import SegmentLog, in_version
 from attribution_precompile.span import NOBODY
 from attribution_precompile.tokens import WINDOW_ID_BYTES
-from attribution_precompile.window_runs import Bools, Places, Rank, Run, Table, U32s, U64s, Windows, merge
-from evm_runtime.native import Slots
+from attribution_precompile.walks import NO_KEY, Told, first_that_ends
+from attribution_precompile.window_runs import Bools, Places, Run, Table, U32s, U64s, Windows, merge
 from genesis.primitives import Hash32
 
 STEP_TOKENS: Final = 1 << 14
 """Content that one step takes in: about 20 ms of work. A segment is never cut."""
 STEP_ENTRIES: Final = 1 << 17
-"""Entries of `waiting` that one step looks through."""
+"""Entries that one step looks through."""
 SIFTING_PAYS: Final = 32
 """Looking through so many entries takes less time than hashing one token again."""
-NO_SEGMENT: Final = (1 << 32) - 1
-_ORDER_MAX: Final = (1 << 64) - 1
-"""Stands behind every segment: of a window that nobody owns any more."""
+EPOCHS_KEPT: Final = 2
+"""Of before: questions about the block before the last are common, older ones are few."""
+
+TableName = Literal["pending", "members"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    waiting: Table = field(default_factory=Table)
-    followers: Table = field(default_factory=Table)
-    owners: Table = field(default_factory=Table)
+    """What there is to know of the blocks `since` to `until`."""
+
+    since: int = 0
+    until: int = NEVER
+    pending: Table = field(default_factory=Table)
+    members: Table = field(default_factory=Table)
+    lost: Lost = field(default_factory=Lost)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergeJob:
     """Runs to be made one. `run` may take seconds and needs no lock, `DatanetIndex.finish` puts the result in."""
 
-    table: Literal["waiting", "followers", "owners"]
+    table: TableName
     old: tuple[Run, ...]
-    rank: Rank
-    settled: Bools | None = None
-    """Positions whose entries are elsewhere by now and left out."""
+    rank: U64s
 
     def run(self) -> Run:
-        merged, *others = sorted((self._kept(run) for run in self.old), key=len)
+        merged, *others = self.old
         for other in others:
             merged = merge(merged, other, self.rank)
-        return merged.with_directory()
-
-    def _kept(self, run: Run) -> Run:
-        return run if self.settled is None else run.take(~self.settled[run.keys])
-
-
-@dataclass(slots=True)
-class _Ingest:
-    """A version on its way into the index. The queues, of pieces of `waiting` and of positions, are known once the changes are
-    complete."""
-
-    changes: Changes
-    complete: bool = False
-    joining: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
-    """Positions of the segments that are sifted out of `waiting`."""
-    to_sift: deque[Run] = field(default_factory=deque)
-    to_settle: deque[int] = field(default_factory=deque)
-    to_pass_on: deque[int] = field(default_factory=deque)
+        return merged.packed().with_directory()
 
 
 class DatanetIndex:
     """One datanet's tables."""
 
-    def __init__(self, datanet: int, k: int, tokenizer: Hash32) -> None:
-        self._k: Final = k
-        self._tokenizer: Final = tokenizer
-        self.tables = Tables()
-        self._log: Final = SegmentLog(datanet)
-        self._roster: Final = Roster(datanet, self._log)
-        self._tickets: Final = Column(np.uint32)
-        self._limits = [0]
-        """By version: how many tickets had been handed out when it was complete."""
-        self._ingest: _Ingest | None = None
+    def __init__(self, datanet: int, state: FinalState) -> None:
+        record = DATANETS.load(state, datanet)
+        self._datanet: Final = datanet
+        self._k: Final = record.min_span
+        self._tokenizer: Final[Hash32] = record.tokenizer
+        self.known = -1
+        """The newest block whose state is known."""
+        self.changed = -1
+        """A block after which nothing has changed."""
+        self._log = SegmentLog()
+        self._roster = Roster(datanet, self._log)
+        self._epochs = [Tables()]
+        """The newest last."""
+        self._reading: FinalState | None = None
+        self._failed = False
+        """Whether the last step raised."""
         self._placed = 0
-        """Segments below this position are in one of the tables."""
-        self._swept = 0
-        """The version at which `waiting` was last seen to be worth its memory."""
+        """Segments below this position have been put where they belong."""
+        self._taking: _Taking | None = None
+        self._leaving: list[int] = []
+        """Positions that are to leave the tables."""
+
+    def forked(self) -> "DatanetIndex":
+        """A copy that goes its own way."""
+        twin = copy.copy(self)
+        twin._log = self._log.forked()
+        twin._roster = self._roster.forked(twin._log)
+        twin._epochs, twin._leaving = list(self._epochs), list(self._leaving)
+        twin._taking, twin._reading = copy.deepcopy(self._taking), None
+        return twin
 
     @property
-    def versions(self) -> int:
-        """Versions that can be asked for."""
-        return len(self._limits) - 1
+    def tables(self) -> Tables:
+        return self._epochs[-1]
+
+    def answers(self, block: int) -> bool:
+        """Whether it can tell about the state after a known block."""
+        return self.tables_for(block) is not None
+
+    def tables_for(self, block: int) -> Tables | None:
+        """What can tell about the state after a known block; None if that was taken out since."""
+        return next((tables for tables in self._epochs if tables.since <= block <= tables.until), None)
 
     # ---------------------------------------------------------------- look-ups, without a lock
 
-    def owners_of(self, version: int, windows: Windows) -> tuple[U64s, U64s]:
-        """The owner of each window in an ingested version, or NOBODY; and the order of its first segment."""
-        limit, table, tickets = self._limits[version], self.tables.owners, self._named
-        contributions, first_orders = self._log.contributions, self._log.first_orders
-        owners = np.full(len(windows), NOBODY, np.uint64)
-        orders = np.zeros(len(windows), np.uint64)
-        for places, found in _latest(table, windows, limit):
-            places, positions = _held(places, tickets[found])
-            owners[places] = contributions[positions]
-            orders[places] = first_orders[positions]
-        return owners, orders
+    def owners_of(self, tables: Tables, block: int, version: int, windows: Windows, told: Told) -> tuple[U64s, U64s]:
+        """The owner of each window in a version, after a block, or NOBODY; and the order of its first segment."""
+        log, orders, contribution_places = self._log, self._log.orders, self._log.contribution_places
+        joined, died, purged = log.joined, log.died, log.purged
+        versions = self._versions_at(block)
 
-    def count_owned(
-        self, slots: Slots, blobs: BlobReader, contribution: int, block_number: int, is_rejected: Callable[[int], bool]
-    ) -> int:
-        """How many of a contribution's windows no earlier segment of another holds (see `SpanIndex.owned_windows`)."""
-        blocks = self._log.blocks
-        mine = [position for position in self._log.positions(contribution) if blocks[position] < block_number]
+        def judge(places: Places, keys: U32s) -> tuple[Bools, Bools]:
+            who = contribution_places[keys]
+            lost = tables.lost.has(windows.take(places), keys, orders) if len(tables.lost.positions) else False
+            there = (joined[who] <= versions) & ((purged[who] > block) | lost)
+            return there, in_version(log, who, version) & ((died[who] > block) | lost)
+
+        found = first_that_ends(tables.members.runs, orders, windows, judge, told)
+        owners, first_orders = np.full(len(windows), NOBODY, np.uint64), np.zeros(len(windows), np.uint64)
+        held = np.flatnonzero(found != NO_KEY)
+        held = held[~tables.lost.has(windows.take(held), found[held], orders)]
+        who = contribution_places[found[held]]
+        owners[held], first_orders[held] = log.ids[who], log.first_orders[who]
+        return owners, first_orders
+
+    def count_owned(self, tables: Tables, state: FinalState, contribution: int, told: Told) -> int:
+        """How many of a contribution's windows no earlier segment of another holds (see `IndexView.owned_windows`)."""
+        log, orders, block = self._log, self._log.orders, state.number
+        me = log.place_of(contribution)
+        mine = [] if me is None else [p for p in log.positions(me) if log.blocks[p] <= block]
         if not mine:
             return 0
-        own = self._read(slots, blobs, [(position, self._log.read(slots, position)) for position in mine])
-        own = own.take(own.first_of_each())
-        windows, my_orders = own.windows, self._log.orders[own.keys]
-        tables, tickets = self.tables, self._named
-        orders, contributions, blocks = self._log.orders, self._log.contributions, self._log.blocks
-        unclaimed = np.ones(len(own), np.bool_)
+        own = self._windows_of(state, mine)
+        own = own.pick(~tables.lost.has(own.windows, own.keys, orders))
+        own = own.pick(own.first_of_each())
+        windows, before = own.windows, own.keys
+        contribution_places, blocks, versions = log.contribution_places, log.blocks, self._versions_at(block)
+        joined, left, ended, purged = log.joined, log.left, log.ended, log.purged
 
-        def claimed(positions: U32s, before: U64s) -> Bools:
-            """Committed content revealed in this block has an early number too, but this block doesn't know it yet."""
-            others = contributions[positions]
-            counts: Bools = (orders[positions] < before) & (blocks[positions] < block_number) & (others != contribution)
-            counts[counts] = ~_each(others[counts], is_rejected)
-            return counts
+        def judge(places: Places, keys: U32s) -> tuple[Bools, Bools]:
+            who = contribution_places[keys]
+            lost, claims = tables.lost.has(windows.take(places), keys, orders), ended[who] > block
+            barrier = lost & (joined[who] <= versions)
+            there = (blocks[keys] <= block) & ((purged[who] > block) | barrier)
+            holds = (claims & ((who != me) | lost)) | (barrier & (left[who] > versions))
+            return there, holds | (orders[keys] >= orders[before[places]])
 
-        # A follower has an earlier segment in `owners` before it, which only a state older than the index may not know.
-        followers = tables.followers.runs if blocks[-1] >= block_number else ()
-        for run in (*tables.waiting.runs, *followers):
-            looking = unclaimed.copy()
-            for places, positions in run.rounds(windows, looking):
-                taken = claimed(positions, my_orders[places])
-                unclaimed[places[taken]] = False
-                looking[places[taken | (orders[positions] >= my_orders[places])]] = False
-        for run in tables.owners.runs:
-            for places, found in run.rounds(windows, unclaimed):
-                places, positions = _held(places, tickets[found])
-                unclaimed[places[claimed(positions, my_orders[places])]] = False
-        return int(np.count_nonzero(unclaimed))
+        runs = (*tables.pending.runs, *tables.members.runs)
+        found = first_that_ends(runs, orders, windows, judge, told)
+        held = np.flatnonzero(found != NO_KEY)
+        return len(windows) - int(np.count_nonzero(orders[found[held]] < orders[before[held]]))
 
-    # ---------------------------------------------------------------- segments
+    def _versions_at(self, block: int) -> int:
+        """Versions that were published by a block."""
+        return bisect_right(self._roster.version_blocks, block)
 
-    def step_segments(self, slots: Slots, blobs: BlobReader, before_block: int) -> bool:
-        """Take in some segments of blocks before `before_block`; False if all are in a table."""
-        log, position, tokens = self._log, self._placed, 0
-        end = min(log.stored(slots), position + STEP_RECORDS)
-        fresh: list[tuple[int, Segment]] = []
-        while position < end and tokens < STEP_TOKENS:
-            if position >= len(log) or not log.settled[position]:
-                record = log.read(slots, position)
-                if record.block_number >= before_block:
-                    break
-                log.remember(position, record)
-                fresh.append((position, record))
-                tokens += record.tokens
-            position += 1
-        if fresh:
-            waiting = self.tables.waiting.add(self._read(slots, blobs, fresh), log.orders)
-            self.tables = replace(self.tables, waiting=waiting)
-        moved, self._placed = position > self._placed, position
-        return moved
+    # ---------------------------------------------------------------- steps
 
-    def _read(self, slots: Slots, blobs: BlobReader, segments: Sequence[tuple[int, Segment]]) -> Run:
-        """The windows of known segments: positions and records."""
-        ids = [stored_window_ids(blobs, segment, self._tokenizer, self._k) for _, segment in segments]
-        keys = np.array([position for position, _ in segments], np.uint32)
-        counts = [len(joined) // WINDOW_ID_BYTES for joined in ids]
-        return Run.sort(Windows.of(b"".join(ids)), np.repeat(keys, counts), self._log.orders)
+    def step(self, state: FinalState) -> bool:
+        """Take in some of a final state, or of one that was begun before; False if the state is known.
 
-    # ---------------------------------------------------------------- versions
-
-    def step_versions(self, slots: Slots, blobs: BlobReader, up_to: int) -> bool:
-        """Do some of the work towards version `up_to`; False if it is ingested."""
-        if self.versions >= up_to:
+        What was begun is brought to its end, whoever began it. Only a later state may take its place, and only where it failed.
+        """
+        if self.known >= state.number:
             return False
-        ingest = self._ingest
-        if ingest is None:
-            self._ingest = _Ingest(self._roster.begin(slots, self.versions + 1))
-        elif not ingest.complete:
-            if not self._roster.step(slots, ingest.changes):
-                self._queue(ingest)
-                ingest.complete = True
-        elif ingest.to_sift:
-            self._sift(ingest)
-        elif ingest.to_settle:
-            self._settle(slots, blobs, ingest.to_settle)
-        elif ingest.to_pass_on:
-            self._pass_on(slots, blobs, ingest.to_pass_on)
-        else:
-            self._limits.append(len(self._tickets))
-            self._ingest = None
+        if self._reading is None or (self._failed and state.number > self._reading.number):
+            self._reading = state
+        self._failed = True
+        if not self._step(self._reading):
+            self.known, self._reading = self._reading.number, None
+        self._failed = False
         return True
 
-    def _queue(self, ingest: _Ingest) -> None:
-        """The earliest first: then few windows change hands twice."""
-        joined = sorted(ingest.changes.joined, key=self._log.first_order)
-        positions = [position for contribution in joined for position in self._log.positions(contribution)]
-        joining = np.zeros(len(self._log), np.bool_)
-        joining[positions] = True
-        joining[self._placed :] = False
-        waiting = self.tables.waiting
-        if int(self._log.tokens[joining].sum()) * SIFTING_PAYS >= len(waiting):
-            ingest.joining = joining
-            for run in waiting.runs:
-                ingest.to_sift.extend(run.parts(STEP_ENTRIES))
-            positions = [position for position in positions if not joining[position]]
-        ingest.to_settle.extend(positions)
-        for contribution in ingest.changes.left:
-            ingest.to_pass_on.extend(self._log.positions(contribution))
+    def _step(self, state: FinalState) -> bool:
+        """False if nothing is left. What comes in is placed before anything is taken out, so that the epoch before has it."""
+        if self._taking is not None:
+            self._take(state, self._taking)
+        elif self._roster.step(state):
+            self.changed = state.number
+        elif self.known < 0 and self._read_losses(state):
+            pass
+        elif self._placed < len(self._log):
+            self._place(state)
+        elif moving := self._joined():
+            self._taking = _Taking.of("pending", SegmentLog.MEMBER, moving, self.tables.pending, self._log)
+        elif not (self._read_losses(state) or self._begin_purge(state)):
+            return False
+        return True
 
-    def _sift(self, ingest: _Ingest) -> None:
-        """Settle what a piece of `waiting` has of the joining segments; with the last piece they are done with."""
-        piece, joining = ingest.to_sift[0], ingest.joining
-        self._give(piece.take(joining[piece.keys]))
-        ingest.to_sift.popleft()
-        if not ingest.to_sift:
-            self._log.settled[: len(joining)][joining] = True
+    def _place(self, state: FinalState) -> None:
+        """Put the next segments into their tables. What was to be taken out before it was ever put in is left out."""
+        log, lost, position, tokens = self._log, self.tables.lost, self._placed, 0
+        end = min(len(log), position + STEP_RECORDS)
+        wanted: list[int] = []
+        since = self.tables.since
+        while position < end and tokens < STEP_TOKENS:
+            place = int(log.contribution_places[position])
+            purged, joined = int(log.purged[place]), bool(log.joined[place] != STAYS)
+            log.tables[position] = SegmentLog.MEMBER if joined else SegmentLog.PENDING
+            if self.known < 0 and purged <= state.number:
+                since = max(since, purged)
+                log.tables[position] = SegmentLog.GONE
+            if log.tables[position] != SegmentLog.GONE or (joined and position in lost.positions):
+                wanted.append(position)
+                tokens += int(log.tokens[position])
+            position += 1
+        run = self._windows_of(state, wanted)
+        tables = log.tables[run.keys]
+        members = (tables == SegmentLog.MEMBER) | lost.has(run.windows, run.keys, log.orders)
+        members &= tables != SegmentLog.PENDING
+        self._replace(
+            since=since,
+            pending=self.tables.pending.add(run.pick(tables == SegmentLog.PENDING), log.orders),
+            members=self.tables.members.add(run.pick(members), log.orders),
+        )
+        self._placed = position
 
-    def _settle(self, slots: Slots, blobs: BlobReader, queue: deque[int]) -> None:
-        """Settle some joining segments from their content."""
-        positions, run = self._read_some(slots, blobs, queue)
-        self._give(run)
-        self._log.settled[positions] = True
-        _drop(queue, len(positions))
+    def _joined(self) -> list[int]:
+        """Positions of segments in `pending` whose contributions have joined."""
+        log, places = self._log, self._roster.joined
+        self._roster.joined = []
+        positions = [position for place in places for position in log.positions(place)]
+        return [position for position in positions if log.tables[position] == SegmentLog.PENDING]
 
-    def _give(self, run: Run) -> None:
-        """Give windows of joining segments to the earliest that has them: these, or who owns them already."""
-        orders, tables = self._log.orders, self.tables
-        wins = run.first_of_each()
-        heads = run.take(wins)
-        wins[wins] = orders[heads.keys] < self._owner_orders(heads.windows)
-        events, named = self._events(run.windows.take(wins), run.keys[wins])
-        owners = tables.owners.add(events, None)
-        followers = tables.followers.add(run.take(~wins), orders)
-        self._tickets.extend(named)
-        self.tables = replace(tables, owners=owners, followers=followers)
+    def _begin_purge(self, state: FinalState) -> bool:
+        """Begin to take out of one table what is to leave it; False if there is nothing."""
+        log, purges = self._log, self._roster.purges
+        while purges and purges[0][0] <= state.number:
+            self._leaving += log.positions(heappop(purges)[1])
+        names: tuple[tuple[int, TableName], ...] = ((SegmentLog.PENDING, "pending"), (SegmentLog.MEMBER, "members"))
+        for number, name in names:
+            positions = [position for position in self._leaving if log.tables[position] == number]
+            if positions:
+                self._begin_epoch(state)
+                self._taking = _Taking.of(name, SegmentLog.GONE, positions, getattr(self.tables, name), log)
+                return True
+        self._leaving = []
+        return False
 
-    def _pass_on(self, slots: Slots, blobs: BlobReader, queue: deque[int]) -> None:
-        """Where the owner of a window is no member any more, the next member that has the window owns it, or nobody does."""
-        positions, run = self._read_some(slots, blobs, queue)
-        windows = run.windows.take(run.first_of_each())
-        places, owners = _held(np.arange(len(windows)), self._owner_positions(windows))
-        windows = windows.take(places[~self._are_members(owners)])
-        events, named = self._events(windows, self._next_members(windows))
-        changed = self.tables.owners.add(events, None)
-        self._tickets.extend(named)
-        self.tables = replace(self.tables, owners=changed)
-        _drop(queue, len(positions))
+    def _take(self, state: FinalState, taking: "_Taking") -> None:
+        """Take some entries out of a table, and put them where they belong."""
+        log, table = self._log, getattr(self.tables, taking.name)
+        if taking.sift is not None:
+            if taking.sift.step():
+                return
+            done, places = list(taking.queue), taking.sift.places
+        else:
+            done = self._some(taking.queue)
+            run = self._windows_of(state, done)
+            places = [each.find(run.windows, run.keys, log.orders)[1] for each in table.runs]
+        self._replace(**{taking.name: table.without(places)})
+        members, lost = self.tables.members, self.tables.lost
+        for old, found in zip(table.runs, places, strict=True):
+            entries = old.pick(found)
+            if taking.to != SegmentLog.MEMBER:  # what was lost ends walks for ever
+                kept = lost.has(entries.windows, entries.keys, log.orders)
+                entries = entries.pick(kept if taking.name == "members" else np.zeros(len(kept), np.bool_))
+            members = members.add(entries, log.orders)
+        self._replace(members=members)
+        log.tables[done] = taking.to
+        for _ in done:
+            taking.queue.popleft()
+        if not taking.queue:
+            self._taking = None
 
-    def _read_some(self, slots: Slots, blobs: BlobReader, queue: Sequence[int]) -> tuple[list[int], Run]:
-        """The windows of the first segments of a queue, as many as a step may take."""
-        segments: list[tuple[int, Segment]] = []
+    def _some(self, queue: Sequence[int]) -> list[int]:
+        """The first segments of a queue, as many as a step may read."""
+        done: list[int] = []
         tokens = 0
         for position in queue:
-            if tokens >= STEP_TOKENS or len(segments) == STEP_RECORDS:
+            if tokens >= STEP_TOKENS or len(done) == STEP_RECORDS:
                 break
-            record = self._log.read(slots, position)
-            segments.append((position, record))
-            tokens += record.tokens
-        return [position for position, _ in segments], self._read(slots, blobs, segments)
+            done.append(position)
+            tokens += int(self._log.tokens[position])
+        return done
 
-    def _events(self, windows: Windows, positions: U32s) -> tuple[Run, U32s]:
-        """Entries of `owners` for windows (each once, sorted) that change hands, and the positions that their tickets name."""
-        named, which = np.unique(positions, return_inverse=True)
-        return Run(windows, (which + len(self._tickets)).astype(np.uint32)), named
+    def _windows_of(self, state: FinalState, positions: Sequence[int]) -> Run:
+        """The windows of some segments, read and hashed."""
+        segments = [SEGMENTS.get(state, position, self._datanet) for position in positions]
+        ids = [stored_window_ids(state, segment, self._tokenizer, self._k) for segment in segments]
+        counts = [len(joined) // WINDOW_ID_BYTES for joined in ids]
+        keys = np.repeat(np.array(positions, np.uint32), counts)
+        return Run.sort(Windows.of(b"".join(ids)), keys, self._log.orders)
 
-    @property
-    def _named(self) -> U32s:
-        """By ticket: the position of the segment it gives a window to. Take it after the tables it is for."""
-        return self._tickets.view  # type: ignore[return-value]  # of the column's dtype
+    def _read_losses(self, state: FinalState) -> bool:
+        """Learn some of what was lost; False if nothing is new."""
+        lost = self.tables.lost.updated(state, self._datanet, self._tokenizer, self._k, self._log.orders)
+        if lost is self.tables.lost:
+            return False
+        self._begin_epoch(state)
+        self._replace(lost=lost)
+        return True
 
-    def _owner_positions(self, windows: Windows) -> U32s:
-        """Who owns each window after all tickets so far, or NO_SEGMENT."""
-        result = np.full(len(windows), NO_SEGMENT, np.uint32)
-        for places, found in _latest(self.tables.owners, windows, len(self._tickets)):
-            result[places] = self._named[found]
-        return result
+    def _begin_epoch(self, state: FinalState) -> None:
+        """What changes from now on, no older state may see."""
+        self.changed = state.number
+        if self.tables.since >= state.number:
+            return
+        if self.known < 0:
+            self._replace(since=state.number)
+        else:
+            before = [*self._epochs[:-1], replace(self.tables, until=self.known)]
+            self._epochs = [*before[len(before) - EPOCHS_KEPT :], replace(self.tables, since=state.number)]
 
-    def _owner_orders(self, windows: Windows) -> U64s:
-        result = np.full(len(windows), _ORDER_MAX, np.uint64)
-        places, positions = _held(np.arange(len(windows)), self._owner_positions(windows))
-        result[places] = self._log.orders[positions]
-        return result
-
-    def _next_members(self, windows: Windows) -> U32s:
-        """The earliest segment of a member that has each window, or NO_SEGMENT."""
-        orders = self._log.orders
-        best = np.full(len(windows), NO_SEGMENT, np.uint32)
-        best_orders = np.full(len(windows), _ORDER_MAX, np.uint64)
-
-        def offer(places: Places, positions: U32s) -> Bools:
-            members = self._are_members(positions)
-            better = members & (orders[positions] < best_orders[places])
-            best[places[better]] = positions[better]
-            best_orders[places[better]] = orders[positions[better]]
-            return members
-
-        for run in self.tables.followers.runs:
-            looking = np.ones(len(windows), np.bool_)
-            for places, positions in run.rounds(windows, looking):
-                looking[places[offer(places, positions)]] = False
-        everywhere = np.ones(len(windows), np.bool_)
-        for run in self.tables.owners.runs:
-            for places, found in run.rounds(windows, everywhere):
-                offer(*_held(places, self._named[found]))
-        return best
-
-    def _are_members(self, positions: U32s) -> Bools:
-        return _each(self._log.contributions[positions], self._roster.members.__contains__)
+    def _replace(self, **changes: Any) -> None:
+        self._epochs = [*self._epochs[:-1], replace(self.tables, **changes)]
 
     # ---------------------------------------------------------------- merging
 
     def next_merge(self) -> MergeJob | None:
         """The most useful merge there is to do, if any."""
-        versions, tables, orders, settled = self.versions, self.tables, self._log.orders, self._log.settled
-        if self._swept != versions:
-            stale = sum(int(np.count_nonzero(settled[run.keys])) for run in tables.waiting.runs)
-            if stale * 2 > len(tables.waiting):
-                return MergeJob("waiting", tables.waiting.runs, orders, settled)
-            self._swept = versions
-        if pair := tables.waiting.overdue():
-            return MergeJob("waiting", pair, orders, settled)
-        if pair := tables.followers.overdue():
-            return MergeJob("followers", pair, orders)
-        if pair := tables.owners.overdue():
-            return MergeJob("owners", pair, None)
+        orders = self._log.orders
+        names: tuple[TableName, ...] = ("pending", "members")
+        for name in names:
+            table: Table = getattr(self.tables, name)
+            wasteful = next((run for run in table.runs if run.is_wasteful), None)
+            if wasteful is not None:
+                return MergeJob(name, (wasteful,), orders)
+            if pair := table.overdue():
+                return MergeJob(name, pair, orders)
         return None
 
     def finish(self, job: MergeJob, merged: Run) -> None:
-        """Put a merged run in place of those it was made from, if they are still there."""
-        table: Table = getattr(self.tables, job.table)
-        self.tables = replace(self.tables, **{job.table: table.replace(job.old, merged)})
+        """Put a merged run in place of those it was made from, if they are still there and nobody is looking through them."""
+        if self._taking is None or self._taking.name != job.table:
+            self._epochs = [
+                replace(tables, **{job.table: getattr(tables, job.table).replace(job.old, merged)})
+                for tables in self._epochs
+            ]
 
 
-def _latest(owners: Table, windows: Windows, limit: int) -> Iterator[tuple[Places, U32s]]:
-    """Of each window that has any, the last ticket below `limit`: places in `windows`, and tickets. The newest run decides."""
-    places: Places = np.arange(len(windows))
-    for run in reversed(owners.runs):
-        if not places.size:
-            return
-        found, tickets = run.last_below(windows, limit)
-        if found.size:
-            yield places[found], tickets
-            missing = np.ones(len(places), np.bool_)
-            missing[found] = False
-            places, windows = places[missing], windows.take(missing)
+@dataclass(slots=True)
+class _Taking:
+    """Segments on their way out of a table: `to` says where they are then."""
+
+    name: TableName
+    to: int
+    queue: deque[int]
+    sift: "_Sift | None"
+    """How they are found, where looking through the table takes less than reading them again."""
+
+    @classmethod
+    def of(cls, name: TableName, to: int, positions: list[int], table: Table, log: SegmentLog) -> "_Taking":
+        tokens = int(log.tokens[positions].sum())
+        sift = _Sift.through(table, positions, len(log)) if tokens * SIFTING_PAYS >= len(table) else None
+        return cls(name, to, deque(positions), sift)
 
 
-def _held(places: Places, positions: U32s) -> tuple[Places, U32s]:
-    """Only where there is a segment."""
-    held = positions != NO_SEGMENT
-    return places[held], positions[held]
+@dataclass(slots=True)
+class _Sift:
+    """Looking through a table, piece by piece, for the entries of some segments."""
 
+    runs: tuple[Run, ...]
+    wanted: Bools
+    places: list[Places]
+    """Of the runs that have been looked through."""
+    pieces: list[Places]
+    """Of the next one, as far as it has been."""
+    at: int = 0
 
-def _each(values: U64s, holds: Callable[[int], bool]) -> Bools:
-    """`holds` for each of many values, asked once for each distinct one."""
-    distinct, which = np.unique(values, return_inverse=True)
-    return np.array([holds(value) for value in distinct.tolist()], np.bool_)[which]
+    @classmethod
+    def through(cls, table: Table, positions: list[int], count: int) -> "_Sift":
+        wanted = np.zeros(count, np.bool_)
+        wanted[positions] = True
+        return cls(table.runs, wanted, [], [])
 
-
-def _drop(queue: deque[int], count: int) -> None:
-    for _ in range(count):
-        queue.popleft()
+    def step(self) -> bool:
+        """Look through a piece; False once all is done."""
+        if len(self.places) == len(self.runs):
+            return False
+        run = self.runs[len(self.places)]
+        end = min(self.at + STEP_ENTRIES, len(run.keys))
+        self.pieces.append(np.flatnonzero(self.wanted[run.keys[self.at : end]]) + self.at)
+        self.at = end
+        if end == len(run.keys):
+            self.places.append(run.only_left(np.concatenate(self.pieces)))
+            self.pieces, self.at = [], 0
+        return True

@@ -5,14 +5,16 @@ from dataclasses import replace
 from attribution_precompile import declarations as d
 from attribution_precompile.base import CHAIN_STATUS, extend_chain, require_datanet
 from attribution_precompile.declarations import Status
+from attribution_precompile.endings import note_ending
 from attribution_precompile.layout import CONTRIBUTIONS, DEPARTED, DEPARTURES, UPLOADS, Contribution
 from attribution_precompile.membership import is_in
 from attribution_precompile.money import drop_weight
 from evm_runtime.native import Frame
+from genesis.chain_spec import AttributionParams
 
 
-def kill(frame: Frame, contribution_id: int, record: Contribution, status: Status) -> None:
-    """From the next block on the contribution's windows are nobody's, and it has no weight from now on.
+def kill(frame: Frame, params: AttributionParams, contribution_id: int, record: Contribution, status: Status) -> None:
+    """From the next block on the contribution owns nothing, and it has no weight from now on.
 
     Where no version has it yet it also goes: it was never anybody's. Refuses what is dead already.
     """
@@ -21,6 +23,7 @@ def kill(frame: Frame, contribution_id: int, record: Contribution, status: Statu
     if departure.died_block:
         raise d.WRONG_STATUS(contribution_id, record.status)
     versions = require_datanet(slots, record.datanet_id).versions
+    note_ending(slots, params, contribution_id, record, frame.block_number, versions, died=True)
     departed_before = departure.gone
     if not departed_before:
         upload = UPLOADS.load(slots, contribution_id)

@@ -267,7 +267,7 @@ class DisputeMethods(AttributionBase):
             UPLOADS.store(slots, replace(upload, bond=0), contribution_id)
             credit(slots, {dispute.challenger: upload.bond})
         if record.status not in (Status.REJECTED, Status.ERASED, Status.SLASHED):
-            kill(frame, contribution_id, record, Status.SLASHED)
+            kill(frame, self.params, contribution_id, record, Status.SLASHED)
         frame.emit(d.SLASHED, record.contributor, upload.bond, dispute.kind)
         return record.contributor
 

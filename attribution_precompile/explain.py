@@ -4,11 +4,11 @@ import enum
 from collections import Counter
 from dataclasses import dataclass
 
+from attribution_precompile.content import FinalState, stored_window_ids
 from attribution_precompile.declarations import Method
 from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, DEPARTURES, MODELS, SEGMENTS, UPLOADS, Datanet
 from attribution_precompile.membership import is_in
-from attribution_precompile.queries import ReaderSlots, StorageReader
-from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.span_index import Charge, IndexView, free
 from attribution_precompile.tokens import split_ids, token_offsets, tokenize
 from attribution_precompile.tracing import LoadedUse, load_uses, trace_tokens
 from genesis.primitives import ZERO_ADDRESS
@@ -75,9 +75,10 @@ class TraceReport:
     unmatched: int
 
 
-def explain(reader: StorageReader, index: SpanIndex, model_id: int, output: bytes, *, tokens_max: int) -> TraceReport:
-    """Trace an output as the chain would. Raises TraceError, or TextError for content that isn't text."""
-    slots = ReaderSlots(reader)
+def explain(index: IndexView, model_id: int, output: bytes, *, tokens_max: int, charge: Charge = free) -> TraceReport:
+    """Trace an output as the block after the index's state would. Raises TraceError, TextError for content that isn't text, or
+    ErasedContent for a state of before a death that is deep by now. `charge` may raise to bound the work."""
+    slots = index.state
     model = MODELS.load(slots, model_id)
     if model.owner == ZERO_ADDRESS:
         raise TraceError(f"there is no model {model_id}")
@@ -87,7 +88,7 @@ def explain(reader: StorageReader, index: SpanIndex, model_id: int, output: byte
     if not 1 <= len(tokens) <= tokens_max:
         raise TraceError(f"the output has {len(tokens)} tokens; 1 to {tokens_max} can be traced")
     uses = load_uses(slots, model_id) if model.method == Method.SPAN else []
-    traced = trace_tokens(slots, reader, index, uses, tokens)
+    traced = trace_tokens(index, uses, tokens, charge)
     found = traced.attribution
     offsets = token_offsets(output, model.tokenizer)
     spans = tuple(
@@ -106,25 +107,25 @@ def explain(reader: StorageReader, index: SpanIndex, model_id: int, output: byte
 
 
 def why(
-    reader: StorageReader,
-    index: SpanIndex,
+    index: IndexView,
     model_id: int,
     output: bytes,
     contribution_id: int,
     *,
     tokens_max: int,
     payees_max: int,
+    charge: Charge = free,
 ) -> Explanation:
-    """Why a contribution is or isn't paid by score for an output. Raises TraceError, or TextError for what isn't text."""
-    slots = ReaderSlots(reader)
+    """Why a contribution is or isn't paid by score for an output. Raises as `explain` does."""
+    slots = index.state
     record = CONTRIBUTIONS.load(slots, contribution_id)
     if record.contributor == ZERO_ADDRESS:
         raise TraceError(f"there is no contribution {contribution_id}")
-    report = explain(reader, index, model_id, output, tokens_max=tokens_max)
+    report = explain(index, model_id, output, tokens_max=tokens_max, charge=charge)
     mine = tuple(span for span in report.spans if span.contribution == contribution_id)
     credited = sum(span.length for span in mine)
     uses = [loaded for loaded in load_uses(slots, model_id) if loaded.use.datanet_id == record.datanet_id]
-    windows, owners = _shared_windows(slots, reader, index, uses, output, contribution_id)
+    windows, owners = _shared_windows(index, uses, output, contribution_id, charge)
 
     def verdict() -> Verdict:
         if MODELS.load_field(slots, "method", model_id) != Method.SPAN:
@@ -154,47 +155,39 @@ class WindowCount:
     owned: int
 
 
-def count_windows(reader: StorageReader, index: SpanIndex, contribution_id: int, block_number: int) -> WindowCount:
-    """What a review in block `block_number` would find on this state. Raises TraceError for an unknown contribution."""
-    slots = ReaderSlots(reader)
+def count_windows(index: IndexView, contribution_id: int, *, charge: Charge = free) -> WindowCount:
+    """What a review in the block after the index's state would find. Raises TraceError for an unknown contribution."""
+    slots = index.state
     record = CONTRIBUTIONS.load(slots, contribution_id)
     if record.contributor == ZERO_ADDRESS:
         raise TraceError(f"there is no contribution {contribution_id}")
     datanet = DATANETS.load(slots, record.datanet_id)
-    windows = _windows_of(slots, reader, datanet, record.datanet_id, contribution_id)
-    return WindowCount(len(windows), index.owned_windows(slots, reader, contribution_id, block_number))
+    windows = _windows_of(slots, datanet, record.datanet_id, contribution_id)
+    return WindowCount(len(windows), index.owned_windows(contribution_id, charge))
 
 
 def _shared_windows(
-    slots: ReaderSlots,
-    reader: StorageReader,
-    index: SpanIndex,
+    index: IndexView,
     uses: list[LoadedUse],
     output: bytes,
     contribution_id: int,
+    charge: Charge,
 ) -> tuple[int, tuple[tuple[int, int], ...]]:
     """How many distinct windows of the output the contribution has, and who owns them in the first use of its datanet."""
     if not uses:
         return 0, ()
     use, datanet = uses[0].use, uses[0].datanet
     in_output = set(split_ids(tokenize(output, datanet.tokenizer).window_ids(datanet.min_span)))
-    shared = sorted(in_output & _windows_of(slots, reader, datanet, use.datanet_id, contribution_id))
-    owners = Counter(index.owners(slots, reader, use.datanet_id, use.version, b"".join(shared))[0].tolist())
+    shared = sorted(in_output & _windows_of(index.state, datanet, use.datanet_id, contribution_id))
+    owners = Counter(index.owners(use.datanet_id, use.version, b"".join(shared), charge)[0].tolist())
     return len(shared), tuple(sorted(owners.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _windows_of(
-    slots: ReaderSlots, reader: StorageReader, datanet: Datanet, datanet_id: int, contribution_id: int
-) -> set[bytes]:
+def _windows_of(state: FinalState, datanet: Datanet, datanet_id: int, contribution_id: int) -> set[bytes]:
     """The window ids of a contribution's segments, from its text or from what is kept in place of it."""
     found: set[bytes] = set()
-    for i in range(SEGMENTS.length(slots, datanet_id)):
-        segment = SEGMENTS.get(slots, i, datanet_id)
-        if segment.contribution_id != contribution_id:
-            continue
-        content = reader.get_blob(segment.content_hash)
-        if content is not None:
-            found.update(split_ids(tokenize(content, datanet.tokenizer).window_ids(datanet.min_span)))
-        else:
-            found.update(split_ids(reader.get_blob(segment.windows_hash) or b""))
+    for i in range(SEGMENTS.length(state, datanet_id)):
+        segment = SEGMENTS.get(state, i, datanet_id)
+        if segment.contribution_id == contribution_id:
+            found.update(split_ids(stored_window_ids(state, segment, datanet.tokenizer, datanet.min_span)))
     return found

@@ -11,11 +11,11 @@ TEXT_BYTE: Final = 8
 STORED_BYTE: Final = 24
 """Keeping a byte of content for good, as a blob beside the state."""
 INDEX_TOKEN: Final = 200
-"""Hashing the window that begins at a token; reading and hashing it again for the index, once while it waits and once when a
-version takes it in; its share of merging."""
+"""Hashing the window that begins at a token; reading and hashing it again for the index, once while it waits, once when a
+version takes it in and once when it leaves; its share of merging."""
 WINDOW_BLOCK: Final = 16
 """Hashing one more block of 128 bytes of a window: its tokens are long (`Tokens.further_blocks`)."""
-INDEX_HASHES: Final = 3
+INDEX_HASHES: Final = 4
 """How often a window is hashed on behalf of who brings it in."""
 SEGMENT: Final = 20_000
 """Reading a segment again: its record, its content, and what splitting and hashing take however short it is."""
@@ -31,8 +31,8 @@ TRACE_TOKEN_USE: Final = 80
 """Looking up the owner of the window at an output token, for each use of the model."""
 RUN: Final = 80
 """A run's place among the others, the tokens that it gets, its contribution's score (rules 9 to 11)."""
-OWNER: Final = 2_400
-"""Asking whether an owner found is still alive, in datanets that have lost contributions: a cold slot."""
+PASSED_OVER: Final = 100
+"""Looking at a further one of those that have a window, after the first: `trace`, `infer` and `review`."""
 PAYEE: Final = 1_500
 """The share of one contribution: ordering, division, cap."""
 ROYALTY: Final = 600

@@ -140,13 +140,5 @@ class InferenceMethods(AttributionBase):
         if kind == Method.POOL:
             return Attribution(len(tokens), ()), {}
         frame.charge(gas.trace_gas(len(tokens), len(uses)), "attribution")
-        traced = trace_tokens(
-            frame.plain,
-            frame.state,
-            self.index,
-            uses,
-            tokens,
-            block_number=frame.block_number,
-            charge=frame.charge,
-        )
+        traced = trace_tokens(self.index.at(frame.state.base), uses, tokens, frame.charge)
         return traced.attribution, traced.use_of

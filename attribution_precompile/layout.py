@@ -14,8 +14,9 @@
    41 datanet -> vectored[]    42 account -> bond          43 receipt id -> attestation
    44 receipt id -> contribution -> claimed                45 disputes created
    46 dispute -> record        47 contribution -> openings 48 contribution -> open disputes
+   50 datanet -> segment -> losses[]                       51 datanet -> segments that lost any
    60 hash of uses -> uses[]   61 datanet -> node of its pool                         62 datanet -> version -> remainder
-   63 contribution -> residue
+   63 contribution -> residue  70 datanet -> endings[]     71 datanet -> death blocks  72 queue -> its last purge
 
 Slot 5 belongs to the supply (`genesis + minted - burned`), slot 6 is drained at the end of each block.
 """
@@ -302,6 +303,34 @@ class PoolStep:
     settled: U160
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Window places [start, end) of a segment that a challenge took. Those of one segment are disjoint, sorted, and apart."""
+
+    start: U32
+    end: U32
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What ended of a contribution at the end of a block (`endings.py`): its claim, its membership in versions after number
+    `left`, its life. From the end of block `purge_block` on the index has it no more."""
+
+    contribution_id: U64
+    block_number: U64
+    purge_block: U64
+    left: U32
+    died: Flag
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeQueue:
+    """The last block that something is to leave the index in, and how many tokens do."""
+
+    block: U64
+    tokens: U64
+
+
 DATANET_COUNT: Final = Value(0)
 CONTRIBUTION_COUNT: Final = Value(1)
 MODEL_COUNT: Final = Value(2)
@@ -351,7 +380,12 @@ DISPUTE_COUNT: Final = Value(45)
 DISPUTES: Final = Records(46, Dispute)
 OPENINGS: Final = Value(47)
 OPEN_DISPUTES: Final = Value(48)
+LOSSES: Final = RecordLists(50, Loss)
+LOSING: Final = Uint64Lists(51)
 ATTESTED_USES: Final = RecordLists(60, ModelUse)
 POOL_NODES: Final = Records(61, PoolNode)
 POOL_REMAINDERS: Final = Value(62)
 POOL_RESIDUES: Final = Value(63)
+ENDINGS: Final = RecordLists(70, Ending)
+DEATHS: Final = Uint64Lists(71)
+PURGES: Final = Records(72, PurgeQueue)

@@ -2,8 +2,8 @@
 
 A contribution is in version v if its last segment is below v's watermark, it isn't rejected, v was published after its
 acceptance by review or at or after its deadline, and it had not gone before. It goes when consent is withdrawn: versions
-published later don't have it. It dies when it is erased: from the next block on its windows are owned by nobody, in every
-version that had it and in all later ones, so nobody inherits them. What dies before any version has it simply goes.
+published later don't have it. It dies when it is erased or slashed: from the next block on it owns nothing, in every version
+that had it and in all later ones; its windows are the next living member's. What dies before any version has it simply goes.
 """
 
 from attribution_precompile.declarations import Status
@@ -21,13 +21,7 @@ def is_in(slots: Slots, version: int, record: Contribution, upload: Upload, depa
     return sealed.segments >= upload.end and sealed.time >= record.deadline
 
 
-def gone_before(slots: Slots, contribution_id: int, version: int) -> bool:
-    """Whether the contribution had gone when a version was published."""
-    departure = DEPARTURES.load(slots, contribution_id)
-    return departure.gone and departure.left < version
-
-
-def is_dead(slots: Slots, contribution_id: int, block_number: int | None) -> bool:
-    """Whether a block's attribution finds the contribution dead; None stands for the block after all known ones."""
-    died = DEPARTURES.load_field(slots, "died_block", contribution_id)
-    return bool(died) and (block_number is None or died < block_number)
+def is_dead(slots: Slots, contribution_id: int, block_number: int) -> bool:
+    """Whether a block's attribution finds the contribution dead."""
+    died: int = DEPARTURES.load_field(slots, "died_block", contribution_id)
+    return 0 < died < block_number

@@ -15,6 +15,7 @@ All of this goes over every contribution there is: upkeep of a node, not work of
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from attribution_precompile.content import BlobReader
 from attribution_precompile.layout import (
     CONTRIBUTION_COUNT,
     DATANET_COUNT,
@@ -26,7 +27,6 @@ from attribution_precompile.layout import (
     Segment,
     VectorChunk,
 )
-from attribution_precompile.span_index import BlobReader
 from attribution_precompile.tokens import tokenize
 from attribution_precompile.vector_index import digests_of
 from evm_runtime.native import Slots

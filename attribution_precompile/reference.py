@@ -15,8 +15,9 @@ from functools import lru_cache
 @dataclass(frozen=True)
 class Contribution:
     """Content in segments: (order, bytes), orders counting all segments of the chain. `accepted_in` is the first version
-    that includes it, None if none does yet; `left_after` the last one, if its consent was withdrawn. The windows of one that is
-    `dead` are nobody's. `weight` is its weight in the pool."""
+    that includes it, None if none does yet; `left_after` the last one, if its consent was withdrawn. One that is `dead` owns
+    nothing. `lost` are the places [start, end) of windows, by number of the segment, that challenges took from it. `weight` is
+    its weight in the pool."""
 
     id: int
     segments: tuple[tuple[int, bytes], ...]
@@ -24,6 +25,7 @@ class Contribution:
     weight: int = 0
     left_after: int | None = None
     dead: bool = False
+    lost: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def priority(self) -> int:
@@ -114,34 +116,58 @@ def windows_in(content: bytes, datanet: tuple[bool, int]) -> frozenset[tuple[obj
 # ---------------------------------------------------------------- rules 4 and 5
 
 
-def owner_of(datanet: Datanet, version: int, window: tuple[object, ...]) -> Contribution | None:
-    """Rule 5: of the contributions in the version, the one whose earliest segment with the window is earliest."""
-    best: tuple[int, Contribution] | None = None
-    for contribution in datanet.contributions:
-        if contribution.accepted_in is None or contribution.accepted_in > version:
-            continue
-        if contribution.left_after is not None and version > contribution.left_after:
-            continue
-        for order, content in contribution.segments:
-            has_it = window in windows_in(content, (datanet.uint32, datanet.k))
-            if has_it and (best is None or order < best[0]):
-                best = order, contribution
-    return None if best is None or best[1].dead else best[1]
+def has_lost(contribution: Contribution, number: int, window: tuple[object, ...], datanet: Datanet) -> bool:
+    """Whether every place at which a segment has the window was taken from it."""
+    windows = windows_of(tokens_of(contribution.segments[number][1], datanet.uint32), datanet.k)
+    taken = {place for segment, start, end in contribution.lost if segment == number for place in range(start, end)}
+    return all(place in taken for place, each in enumerate(windows) if each == window)
 
 
-def owned_windows(datanet: Datanet, contribution: Contribution, rejected: frozenset[int] = frozenset()) -> int:
-    """What a review counts: distinct windows that no earlier segment of another, not rejected, contribution holds."""
+def holders_of(
+    contributions: Sequence[Contribution], window: tuple[object, ...], datanet: Datanet
+) -> list[tuple[int, int, Contribution]]:
+    """(order, number of the segment, contribution) of all segments with the window, the earliest first."""
     mode = (datanet.uint32, datanet.k)
+    found = [
+        (order, number, contribution)
+        for contribution in contributions
+        for number, (order, content) in enumerate(contribution.segments)
+        if window in windows_in(content, mode)
+    ]
+    return sorted(found, key=lambda holder: holder[:2])
+
+
+def is_member(contribution: Contribution, version: int) -> bool:
+    joined = contribution.accepted_in is not None and contribution.accepted_in <= version
+    return joined and (contribution.left_after is None or version <= contribution.left_after)
+
+
+def owner_of(datanet: Datanet, version: int, window: tuple[object, ...]) -> Contribution | None:
+    """Rule 5: of the version's contributions that have the window, the earliest that lives; nobody, if an earlier one has lost
+    it."""
+    members = [contribution for contribution in datanet.contributions if is_member(contribution, version)]
+    for _, number, contribution in holders_of(members, window, datanet):
+        if has_lost(contribution, number, window, datanet):
+            return None
+        if not contribution.dead:
+            return contribution
+    return None
+
+
+def owned_windows(datanet: Datanet, contribution: Contribution, claiming: frozenset[int], versions: int) -> int:
+    """What a review counts: distinct windows that the contribution hasn't lost and that no earlier segment of another one holds
+    which claims; nor has one lost it that claims or is in later versions than the `versions` there are."""
     owned = 0
-    for window in frozenset().union(*(windows_in(content, mode) for _, content in contribution.segments)):
-        mine = min(order for order, content in contribution.segments if window in windows_in(content, mode))
-        taken = any(
-            order < mine and window in windows_in(content, mode)
-            for other in datanet.contributions
-            if other.id != contribution.id and other.id not in rejected
-            for order, content in other.segments
-        )
-        owned += not taken
+    windows = [windows_of(tokens_of(content, datanet.uint32), datanet.k) for _, content in contribution.segments]
+    for window in {window for segment in windows for window in segment}:
+        for _, number, holder in holders_of(datanet.contributions, window, datanet):
+            lost = has_lost(holder, number, window, datanet)
+            if holder.id == contribution.id:
+                owned += not lost
+                break
+            stays = is_member(holder, versions) and is_member(holder, versions + 1)
+            if holder.id in claiming or (lost and stays):
+                break
     return owned
 
 

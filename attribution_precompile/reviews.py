@@ -14,6 +14,7 @@ from attribution_precompile.base import (
     require_role,
 )
 from attribution_precompile.declarations import Role, Status
+from attribution_precompile.endings import note_ending
 from attribution_precompile.layout import (
     CHAINS,
     CONTRIBUTIONS,
@@ -63,6 +64,7 @@ class ReviewMethods(AttributionBase):
         elif accept:
             record = self._accept(frame, contribution_id, record, datanet, quality)
         else:
+            note_ending(slots, self.params, contribution_id, record, frame.block_number, datanet.versions, died=False)
             record = replace(record, status=Status.REJECTED)
         if accept:
             set_weight_next(frame, contribution_id, record, self.params)
@@ -75,7 +77,7 @@ class ReviewMethods(AttributionBase):
     ) -> Contribution:
         """Count what the contribution brought, for the versions from the next one on."""
         frame.charge(gas.review_gas(record.tokens, record.segments, record.further_blocks), "counting owned windows")
-        owned = self.index.owned_windows(frame.plain, frame.state, contribution_id, frame.block_number)
+        owned = self.index.at(frame.state.base).owned_windows(contribution_id, frame.charge)
         accepted = replace(
             record,
             status=Status.ACCEPTED,

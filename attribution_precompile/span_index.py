@@ -1,99 +1,124 @@
-"""The local index over contributions' windows: who holds a window, and who owns it in a version (rules 3 to 5).
+"""The local index over contributions' windows: who has a window, and who owns it in a version (rules 3 to 5).
 
-It is never hashed and can be thrown away at any time: all of it follows from the contract's storage and blobs. It ingests what
-a call needs and it lacks, and only what can't change any more: segments of earlier blocks, and versions published in earlier
-blocks. `warm` does that ahead of the calls.
+It is never hashed and can be thrown away at any time: all of it follows from the contract's final states. Nobody hands it
+anything to learn from. It is asked `at(base)`, where `base` says which final block an execution stands on, and opens the state
+of that block itself; if it is behind, the thread that asks takes that state in. So what a proposal, a call that is undone, or
+a simulation writes never reaches it, and when it learns of a block changes no answer. What it gives out, an `IndexView`, has
+no method that changes anything.
 
-Answers depend on the storage they are asked over and on nothing past its watermarks, so an index that has seen more gives the
-same answers on older states. It must not be shown states that never were: a call on made-up storage needs an index of its own
-(`AttributionContract.isolated`).
+- Made-up states (`native/base.py`) have an overlay of their own: a copy of what is known of the block that they are made up
+  from, or an index from nothing where the contract's own storage is overridden. It goes when they go.
+- States of older blocks are answered from the same tables, by block numbers; from an index built for the occasion where too
+  much has been taken out since; and not at all once a death after them is `death_blocks` deep. That rule reads the newest
+  state alone, so every node refuses the same.
+- If a block that it knows is taken back, it starts again.
 
-Block execution, calls and traces share one index. Looking up in what is ingested takes no lock. Ingesting takes it for one
-step of bounded work at a time. Large merges are computed without it (`maintain`). See `datanet_index.py` for one datanet,
-docs/attribution.md for layout and cost.
+Looking up in what is known takes no lock. Taking in holds it for one step of bounded work at a time. Large merges are computed
+without it (`maintain`). See `datanet_index.py` for one datanet, docs/attribution.md for layout and cost.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Final
 
-from attribution_precompile.content import BlobReader
-from attribution_precompile.datanet_index import DatanetIndex
-from attribution_precompile.declarations import Status
-from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, VERSIONS
+from attribution_precompile import gas
+from attribution_precompile.content import FinalState, FinalStates
+from attribution_precompile.datanet_index import DatanetIndex, Tables
+from attribution_precompile.gateway import Gateway, Standing
+from attribution_precompile.layout import CONTRIBUTIONS
+from attribution_precompile.walks import Told
 from attribution_precompile.window_runs import U64s, Windows
-from evm_runtime.native import Slots
+from evm_runtime.native import Base
+from genesis.chain_spec import AttributionParams
+from genesis.errors import InvariantError
+from genesis.primitives import ZERO_ADDRESS, Hash32
 
-__all__ = ["BlobReader", "SpanIndex"]
+Charge = Callable[[int, str], None]
+
+
+def free(_amount: int, _reason: str) -> None:
+    """For people, who pay nothing."""
 
 
 class SpanIndex:
     """The index of one chain. Several threads may use it; the lock should let those who wait have their turn."""
 
-    def __init__(self, lock: AbstractContextManager[object]) -> None:
+    def __init__(
+        self,
+        lock: AbstractContextManager[object],
+        states: FinalStates,
+        death_blocks: int = AttributionParams().death_blocks,
+    ) -> None:
+        self._gateway: Final[Gateway[DatanetIndex]] = Gateway(lock, states, death_blocks, DatanetIndex)
         self._lock = lock
-        self._datanets: dict[int, DatanetIndex] = {}
 
     def clear(self) -> None:
-        """Forget everything; the next calls build it again."""
-        self._datanets = {}
+        """Forget everything; the next questions build it again."""
+        self._gateway.clear()
 
-    def owners(
-        self, slots: Slots, blobs: BlobReader, datanet: int, version: int, window_ids: bytes
-    ) -> tuple[U64s, U64s]:
-        """The owner of each window in a version published in an earlier block, or NOBODY (rule 7), and its priority: the order
-        of its first segment (rule 4)."""
-        index = self._datanet(slots, datanet)
-        self._advance(lambda: index.step_versions(slots, blobs, version), ready=index.versions >= version)
-        return index.owners_of(version, Windows.of(window_ids))
+    def at(self, base: Base) -> "IndexView":
+        """What an execution that stands on `base` may know. Raises LocalError for a block that the chain doesn't have."""
+        return IndexView(self._gateway.at(base))
 
-    def owned_windows(self, slots: Slots, blobs: BlobReader, contribution: int, block_number: int) -> int:
-        """Distinct windows of a contribution that no earlier segment of another contribution of its datanet holds.
-
-        Contributions that are rejected, or revealed in this block, don't count. All segments of `contribution` must stand in
-        blocks before `block_number`, the block of the call.
-        """
-        record = CONTRIBUTIONS.load(slots, contribution)
-        index = self._datanet(slots, record.datanet_id)
-        self._advance(lambda: index.step_segments(slots, blobs, block_number))
-
-        def is_rejected(other: int) -> bool:
-            return bool(CONTRIBUTIONS.load_field(slots, "status", other) == Status.REJECTED)
-
-        return index.count_owned(slots, blobs, contribution, block_number, is_rejected)
-
-    def warm(self, slots: Slots, blobs: BlobReader, datanet: int, block_number: int) -> bool:
-        """Do one step towards all that is final for a block `block_number`, off the critical path; False if nothing is left."""
-        newest = DATANETS.load(slots, datanet).versions
-        while newest and VERSIONS.load(slots, datanet, newest).block_number >= block_number:
-            newest -= 1
-        index = self._datanet(slots, datanet)
-        with self._lock:
-            # versions first: what they settle need not wait
-            return index.step_versions(slots, blobs, newest) or index.step_segments(slots, blobs, block_number)
+    def warm(self, block_hash: Hash32, datanet: int) -> bool:
+        """Do one step towards a final block, off the critical path; False if nothing is left."""
+        return self._gateway.warm(block_hash, datanet)
 
     def maintain(self) -> bool:
-        """Merge what should be merged next, which may take seconds, while others look up and ingest; False if nothing is left.
+        """Merge what should be merged next, which may take seconds, while others look up and take in; False if nothing is left.
 
         For one thread at a time.
         """
-        for index in list(self._datanets.values()):
-            job = index.next_merge()
+        while (untended := self._gateway.untended()) is not None:
+            datanet, part = untended
+            with self._lock:
+                job = part.next_merge()
             if job is not None:
                 merged = job.run()
                 with self._lock:
-                    index.finish(job, merged)
+                    part.finish(job, merged)
+                self._gateway.tend(datanet)
                 return True
         return False
 
-    def _datanet(self, slots: Slots, datanet: int) -> DatanetIndex:
-        found = self._datanets.get(datanet)
-        if found is None:
-            record = DATANETS.load(slots, datanet)
-            found = self._datanets.setdefault(datanet, DatanetIndex(datanet, record.min_span, record.tokenizer))
-        return found
 
-    def _advance(self, step: Callable[[], bool], *, ready: bool = False) -> None:
-        """Take steps until there is none left, and give others a turn in between."""
-        while not ready:
-            with self._lock:
-                ready = not step()
+class IndexView:
+    """The index as it is seen from one base. Each method may raise ErasedContent: see `Gateway.check_reach`."""
+
+    def __init__(self, standing: Standing[DatanetIndex]) -> None:
+        self._standing = standing
+
+    @property
+    def state(self) -> FinalState:
+        """What all answers are about."""
+        return self._standing.state
+
+    def owners(self, datanet: int, version: int, window_ids: bytes, charge: Charge = free) -> tuple[U64s, U64s]:
+        """The owner of each window in a version of the state, or NOBODY (rules 5 and 7), and its priority: the order of its
+        first segment (rule 4). Entries beyond the first of each window are charged for."""
+        part, tables = self._part(datanet)
+        return part.owners_of(tables, self.state.number, version, Windows.of(window_ids), _paying(charge))
+
+    def owned_windows(self, contribution: int, charge: Charge = free) -> int:
+        """Distinct windows of a contribution, but those it has lost, that no earlier segment of another one of its datanet
+        holds which is or can become a member. Entries beyond the first of each window are charged for."""
+        record = CONTRIBUTIONS.load(self.state, contribution)
+        if record.contributor == ZERO_ADDRESS:
+            return 0
+        part, tables = self._part(record.datanet_id)
+        return part.count_owned(tables, self.state, contribution, _paying(charge))
+
+    def _part(self, datanet: int) -> tuple[DatanetIndex, Tables]:
+        part = self._standing.part(datanet)
+        tables = part.tables_for(self.state.number)
+        if tables is None:
+            # Taken out between the look and this one: as old as that nobody has asked yet.
+            part = self._standing.part(datanet)
+            tables = part.tables_for(self.state.number)
+        if tables is None:
+            raise InvariantError(f"datanet {datanet} has no tables for block {self.state.number}")
+        return part, tables
+
+
+def _paying(charge: Charge) -> Told:
+    return lambda entries: charge(gas.PASSED_OVER * entries, "entries passed over")

@@ -3,16 +3,15 @@
 Used by `trace` and `infer` on chain and by `explain` for people, so all of them agree by construction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from attribution_precompile import gas
-from attribution_precompile.layout import DATANETS, DEPARTED, USES, Datanet, ModelUse
-from attribution_precompile.membership import is_dead
-from attribution_precompile.span import NOBODY, Attribution, Runs, UseHits, credit, score
-from attribution_precompile.span_index import BlobReader, SpanIndex
+from attribution_precompile.layout import DATANETS, USES, Datanet, ModelUse
+from attribution_precompile.span import Attribution, Runs, UseHits, credit, score
+from attribution_precompile.span_index import Charge, IndexView, free
 from attribution_precompile.tokens import Tokens
 from evm_runtime.native import Slots
 
@@ -41,30 +40,20 @@ class Traced:
 
 
 def trace_tokens(
-    slots: Slots,
-    blobs: BlobReader,
-    index: SpanIndex,
+    index: IndexView,
     uses: Sequence[LoadedUse],
     tokens: Tokens,
-    *,
-    block_number: int | None = None,
-    charge: Callable[[int, str], None] = lambda _amount, _reason: None,
+    charge: Charge = free,
 ) -> Traced:
-    """Attribute an output in a block (None: the one after all known). `slots` is not charged: callers pay by formula before,
-    and through `charge` for crediting, and for asking whether the owners found are alive, where their datanet has lost any.
-    """
+    """Attribute an output in the block after the index's state. Callers pay by formula before, and through `charge` for
+    crediting and for windows that many have. Raises ErasedContent as the index does."""
     spans = {loaded.datanet.min_span for loaded in uses}
     charge(gas.windows_gas(sum(map(tokens.further_blocks, spans))), "windows of long tokens")
     ids_by_k = {k: tokens.window_ids(k) for k in spans}
     hits: list[UseHits] = []
     for loaded in uses:
         k, datanet_id = loaded.datanet.min_span, loaded.use.datanet_id
-        owners, priorities = index.owners(slots, blobs, datanet_id, loaded.use.version, ids_by_k[k])
-        if DEPARTED.length(slots, datanet_id):
-            found = np.unique(owners[owners != NOBODY])
-            charge(gas.OWNER * len(found), "owners")
-            dead = [owner for owner in found.tolist() if is_dead(slots, owner, block_number)]
-            owners = np.where(np.isin(owners, dead), NOBODY, owners) if dead else owners
+        owners, priorities = index.owners(datanet_id, loaded.use.version, ids_by_k[k], charge)
         hits.append(UseHits(k, owners, priorities))
     runs = [Runs.of(number, found) for number, found in enumerate(hits)]
     charge(gas.RUN * sum(map(len, runs)), "runs")

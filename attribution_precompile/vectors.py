@@ -27,8 +27,6 @@ from attribution_precompile.declarations import Method, Signed, Status
 from attribution_precompile.inference import scores_hash
 from attribution_precompile.layout import (
     CONTRIBUTIONS,
-    DEPARTED,
-    DEPARTURES,
     SEGMENT_COUNT,
     UPLOADS,
     VECTOR_CHUNKS,
@@ -196,22 +194,7 @@ class VectorMethods(AttributionBase):
         dim = VECTOR_SPACES.load_field(slots, "dim", use.datanet_id)
         check(len(query) == dim, "query", f"datanet {use.datanet_id} has vectors of {dim} components")
         frame.charge(gas.products_gas(sealed.vectors, dim), "products")
-        gone, dead = self._departed(frame, loaded)
-        plain = frame.plain
-        found = self.vectors.products(plain, frame.state, use.datanet_id, sealed.vectored, query, left=gone, dead=dead)
+        found = self.vectors.at(frame.state.base).products(use.datanet_id, use.version, query)
         ids, scores, priorities = found.contributions, found.scores, found.priorities
         order = np.lexsort((priorities, -scores))[: self.params.payees_max]
         return [(int(ids[i]), int(scores[i]), int(priorities[i])) for i in order]
-
-    def _departed(self, frame: Frame, loaded: LoadedUse) -> tuple[set[int], set[int]]:
-        """Contributions that had gone before the use's version, and those dead in this block."""
-        datanet_id, version, slots = loaded.use.datanet_id, loaded.use.version, frame.storage
-        gone, dead = set(), set()
-        for i in range(DEPARTED.length(slots, datanet_id)):
-            contribution = DEPARTED.get(slots, i, datanet_id)
-            departure = DEPARTURES.load(slots, contribution)
-            if departure.gone and departure.left < version:
-                gone.add(contribution)
-            if 0 < departure.died_block < frame.block_number:
-                dead.add(contribution)
-        return gone, dead

@@ -13,7 +13,7 @@ from evm_runtime import rewards, transition, work
 from evm_runtime.fork import Computation, State
 from evm_runtime.header import Header
 from evm_runtime.kv import WriteSet
-from evm_runtime.native import NativePrecompile
+from evm_runtime.native import Base, NativePrecompile
 from evm_runtime.receipt import ExecutedTransaction, Receipt, bloom_of, bloom_union
 from evm_runtime.state import AccountDB
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
@@ -69,7 +69,8 @@ class BlockRun:
         self._spec: Final = spec
         self._draft: Final = draft
         self._metered: Final = metered
-        self.state: Final = State(db, execution_context(draft, spec.chain_id), computation)
+        base = Base(draft.parent_hash)
+        self.state: Final = State(db, execution_context(draft, spec.chain_id), computation, base)
         self.gas_used = 0
         self.work_done = 0
         self.transactions: Final[list[Transaction]] = []

@@ -18,7 +18,8 @@ from evm_runtime.block import begin_block, execution_context
 from evm_runtime.fork import Computation, Poll, State
 from evm_runtime.header import Header, NextHeader
 from evm_runtime.kv import KeyValueReader
-from evm_runtime.overrides import AccountOverride, BlockOverrides, override_accounts
+from evm_runtime.native import Base
+from evm_runtime.overrides import AccountOverride, BlockOverrides, override_accounts, override_storage
 from evm_runtime.receipt import Log
 from evm_runtime.source import FlatSource, StateSource, TrieSource, stored_root
 from evm_runtime.state import AccountDB
@@ -32,6 +33,7 @@ from evm_runtime.transaction import (
     Transaction,
     check_gas,
 )
+from evm_runtime.views import StateReader
 from evm_runtime.vm_errors import OutOfWork, error_text
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, LocalError
@@ -165,17 +167,24 @@ class CallEnvironment:
         source: StateSource = FlatSource(self.store) if is_tip else TrieSource(self.store, header.state_root)
         db = AccountDB(source, header.state_root)
         if isinstance(header, NextHeader):
-            begin_block(State(db, execution_context(header, self.spec.chain_id), self.computation), header)
-        return self.state_on(db, header, request)
+            base = Base(header.parent_hash)
+            begin_block(State(db, execution_context(header, self.spec.chain_id), self.computation, base), header)
+            return self.state_within(db, header, request)
+        return self._state_on(db, header, request, header)
 
-    def state_on(self, db: AccountDB, header: Header, request: CallRequest) -> State:
-        """`db` in the surroundings of `header`, with the overrides, and the poll that interrupts."""
+    def state_within(self, db: AccountDB, header: Header, request: CallRequest) -> State:
+        """`db`, a state within the block `header` that began on the one before it, with the overrides, and the poll."""
+        return self._state_on(db, header, request, None)
+
+    def _state_on(self, db: AccountDB, header: Header, request: CallRequest, after: Header | None) -> State:
+        """`db` in the surroundings of `header`: the state after that block, or within it (None)."""
+        base = self._base(db, header, after)
         override_accounts(db, self.state_overrides)
         db.begin_transaction()  # nothing of this is undone with what the message does
         around = self.block_overrides.apply(header)
         if request.is_free and self.block_overrides.base_fee is None:
             around = around.replace(base_fee_per_gas=0)
-        state = State(db, execution_context(around, self.spec.chain_id), self.computation)
+        state = State(db, execution_context(around, self.spec.chain_id), self.computation, base)
         state.made_up_blob_base_fee = self.block_overrides.blob_base_fee
         if self.block_overrides.number is None:
             state.made_up_hashes = self.block_overrides.block_hashes
@@ -190,6 +199,12 @@ class CallEnvironment:
         known = {} if isinstance(header, NextHeader) else {int(header.number): header.hash}
         state.made_up_hashes = {**known, **self.block_overrides.block_hashes}
         state.newest_ancestor = header.number - 1
+
+    def _base(self, db: AccountDB, header: Header, after: Header | None) -> Base:
+        """The state of the final block that `db` began on, as natives may learn from it."""
+        block_hash, number = (header.parent_hash, header.number - 1) if after is None else (after.hash, after.number)
+        natives = self.computation.natives
+        return Base(block_hash, override_storage(StateReader(*db.begun_on), int(number), self.state_overrides, natives))
 
     def _gas(self, request: CallRequest, gas_cap: int) -> int:
         return gas_cap if request.gas is None else min(request.gas, gas_cap)

@@ -17,6 +17,7 @@ Stack: a message at depth 1024 needs about 10,000 Python frames, which py-evm's 
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Final, Protocol, cast
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
@@ -36,6 +37,7 @@ from evm_runtime.blobs import blob_base_fee
 from evm_runtime.code import Code
 from evm_runtime.gas import CODE_BYTES_MAX, INITCODE_BYTES_MAX
 from evm_runtime.hardforks import PRAGUE, BlobSchedule, Fork
+from evm_runtime.native.base import Base
 from evm_runtime.precompiles import Precompile
 from evm_runtime.receipt import Log
 from evm_runtime.state import AccountDB
@@ -295,7 +297,9 @@ def computation_class(
 class State(PragueState):
     """py-evm's view of the state within one block: the account database and the block's context."""
 
-    def __init__(self, db: AccountDB, context: ExecutionContext, computation: type[Computation]) -> None:
+    def __init__(self, db: AccountDB, context: ExecutionContext, computation: type[Computation], base: Base) -> None:
+        """`base` is what the state stood on before anything was executed in it."""
+        self._base: Final = base
         self._account_db = db
         self.account_db: Final = db
         self.execution_context = context
@@ -310,6 +314,11 @@ class State(PragueState):
         self.newest_ancestor: int | None = None
         """The last block whose hash the ring holds, where that is not the one before this: for calls with a height made up."""
         self.made_up_blob_base_fee: int | None = None
+
+    @property
+    def base(self) -> Base:
+        """What natives may learn from."""
+        return replace(self._base, poll=self.poll)
 
     @property
     def blob_base_fee(self) -> int:

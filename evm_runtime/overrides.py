@@ -2,11 +2,13 @@
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from evm_runtime.header import Header
+from evm_runtime.native.base import MadeUp
 from evm_runtime.precompiles import Precompile
 from evm_runtime.state import AccountDB
+from evm_runtime.views import StateReader
 from genesis.errors import InvalidTransaction
 from genesis.primitives import Address, Hash32
 
@@ -73,6 +75,34 @@ def _override_account(db: AccountDB, address: Address, override: AccountOverride
         db.delete_storage(address)
     for slot, value in {**(override.state or {}), **(override.state_diff or {})}.items():
         db.set_storage(address, slot, value)
+
+
+class OverriddenState:
+    """A state with overridden storage, for natives to learn from (`native/base.py`)."""
+
+    def __init__(self, state: StateReader, overrides: StateOverrides) -> None:
+        self._state: Final = state
+        self._overrides: Final = overrides
+
+    def storage(self, address: Address, slot: int) -> int:
+        override = self._overrides.get(address)
+        if override is not None:
+            if override.state_diff is not None and slot in override.state_diff:
+                return override.state_diff[slot]
+            if override.state is not None:
+                return override.state.get(slot, 0)
+        return self._state.storage(address, slot)
+
+    def get_blob(self, blob_hash: Hash32) -> bytes | None:
+        return self._state.blob(blob_hash)
+
+
+def override_storage(
+    state: StateReader, number: int, overrides: StateOverrides, natives: Container[Address]
+) -> MadeUp | None:
+    """The state after block `number` as natives may learn from it: made up if the storage of one is overridden."""
+    own = {at: each for at, each in overrides.items() if at in natives and (each.state is not None or each.state_diff)}
+    return MadeUp(number, OverriddenState(state, own), anew=True) if own else None
 
 
 class MovedOntoItself(InvalidTransaction):

@@ -1,8 +1,8 @@
 """The runtime: the one object through which the node executes blocks, builds them, and reads states.
 
 It holds no state of its own: everything is read from the key-value port and returned as values. (What it caches is named by
-its hash: compiled code, trie nodes.) Several threads may use one runtime at once, as long as the store is safe to read from
-them.
+its hash: compiled code, trie nodes. Natives keep what they learn from final blocks: `native/base.py`.) Several threads may use
+one runtime at once, as long as the store is safe to read from them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ class Runtime:
         self, parent: Header, parent_time_ms: int, header: Header, block: Block, transactions: Sequence[Transaction]
     ) -> WriteSet:
         """The state writes that take the last block back; see `rollback.undo_writes`. Raises StorageCorrupt."""
-        twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
+        twins = {at: native.isolated() for at, native in self._natives.items()}
         computation = self._computation_with(twins, header.number)
         return undo_writes(
             self.spec, self._store, computation, twins, parent, parent_time_ms, header, block, transactions
@@ -212,8 +212,7 @@ class Runtime:
     ) -> list[SimulatedBlock]:
         """eth_simulateV1: made-up blocks on the state after `base`. Raises SimulationRefused, InvalidTransaction for overrides
         that can't be, ExecutionInterrupted."""
-        accounts = {address: override for each in blocks for address, override in each.accounts.items()}
-        twins = {at: native.isolated(own_account=at in accounts) for at, native in self._natives.items()}
+        twins = {at: native.isolated() for at, native in self._natives.items()}
 
         def computation(height: int, overrides: StateOverrides) -> type[Computation]:
             return self._computation_with(twins, height, overrides)
@@ -266,15 +265,15 @@ class Runtime:
     ) -> Any:
         """debug_traceCall: the trace of a message on the state after `header`, or in `next_block`.
 
-        `behind` (the header's parent, and the first transactions of the header's block) puts it behind these within that block,
-        on natives of its own. Raises as `call` does, and TraceTooLong.
+        `behind` (the header's parent, and the first transactions of the header's block) puts it behind these within that block.
+        Raises as `call` does, and TraceTooLong.
         """
         environment = self._environment(
             header, state_overrides, block_overrides, interrupt, isolated=behind is not None
         )
         within = None
         if behind is not None:
-            twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
+            twins = {at: native.isolated() for at, native in self._natives.items()}
             computation = self._computation_with(twins, header.number)
             within = tracing.state_within(self.spec, self._store, computation, behind[0], header, behind[1], interrupt)
         return tracing.trace_call(environment, header, request, options, gas_cap, within)
@@ -290,8 +289,7 @@ class Runtime:
         options: TraceOptions,
         interrupt: Callable[[], bool] | None,
     ) -> Iterator[Any]:
-        """On natives of its own: what is local to the chain's must not see an old state."""
-        twins = {at: native.isolated(own_account=True) for at, native in self._natives.items()}
+        twins = {at: native.isolated() for at, native in self._natives.items()}
         computation = self._computation_with(twins, header.number)
         return tracing.replay(
             self.spec, self._store, computation, parent, header, transactions, wanted, options, interrupt
@@ -308,9 +306,7 @@ class Runtime:
         """The chain's own. Where something is made up, natives keep nothing of it and revert instead of stopping the node."""
         if not isolated and not state_overrides and block_overrides == BlockOverrides():
             return self._executor.computation_at(height)
-        twins = {
-            at: native.isolated(own_account=isolated or at in state_overrides) for at, native in self._natives.items()
-        }
+        twins = {at: native.isolated() for at, native in self._natives.items()}
         number = height if block_overrides.number is None else block_overrides.number
         return self._computation_with(twins, number, state_overrides)
 

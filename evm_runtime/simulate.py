@@ -25,12 +25,15 @@ from evm_runtime.fields import UINT64_MAX
 from evm_runtime.fork import Computation, State
 from evm_runtime.header import Header
 from evm_runtime.kv import KeyValueReader, WriteSet
+from evm_runtime.native import Base, MadeUp
 from evm_runtime.overrides import (
     BlockOverrides,
     MovedOntoItself,
     MovedTogether,
+    OverriddenState,
     StateOverrides,
     override_accounts,
+    override_storage,
 )
 from evm_runtime.receipt import Log, Receipt, bloom_of, bloom_union
 from evm_runtime.signing import encoded
@@ -39,6 +42,7 @@ from evm_runtime.state import AccountDB
 from evm_runtime.tracing.transfers import Movement, telling
 from evm_runtime.transaction import GasTooLow, Transaction, check_gas
 from evm_runtime.trie import root_of_list
+from evm_runtime.views import StateReader
 from evm_runtime.vm_errors import error_text
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, LocalError
@@ -153,6 +157,7 @@ class _Simulation:
         self._interrupt = environment.interrupt
         self._gas_left = options.gas_cap
         self._last = base
+        self._base: Base = Base(base.hash)
         self._made: WriteSet = {}
         """What the blocks so far wrote: contents and trie nodes by hash, and flat entries that nobody reads here."""
 
@@ -163,9 +168,11 @@ class _Simulation:
         if self._interrupt is not None and self._interrupt():
             raise ExecutionInterrupted("execution aborted: the simulation took too long")
         draft, root = self._draft(wanted.block), self._last.state_root
-        db = AccountDB(_MadeUpSource(self._store, root, self._made), root)
+        source = _MadeUpSource(self._store, root, self._made)
+        db = AccountDB(source, root)
         computation = self._computation_of(draft.number, wanted.accounts)
-        state = State(db, execution_context(draft, self._spec.chain_id), computation)
+        self._base = self._next_base(StateReader(source, root), wanted.accounts, computation)
+        state = State(db, execution_context(draft, self._spec.chain_id), computation, self._base)
         if self._interrupt is not None:
             state.poll = interrupter(self._interrupt)
         override_accounts(db, wanted.accounts)
@@ -181,6 +188,16 @@ class _Simulation:
         block = run.finish(state_root)
         self._last = block.header
         return block
+
+    def _next_base(self, before: StateReader, accounts: StateOverrides, computation: type[Computation]) -> Base:
+        """What the next block stands on: the real one at first, then always what was made up."""
+        last, known = self._base, self._base.made_up
+        number = int(self._last.number)
+        made_up = override_storage(before, number, accounts, computation.natives)
+        if made_up is None and self._made:
+            anew, kept = (known.anew, known.kept) if known else (False, {})
+            made_up = MadeUp(number, OverriddenState(before, {}), anew, kept)
+        return replace(last, made_up=made_up)
 
     def _computation_of(self, height: int, accounts: StateOverrides) -> type[Computation]:
         try:

@@ -114,6 +114,11 @@ class AccountDB(AccountDatabaseAPI):
         """The storage slots written since the transaction began (reverted or not), as they were then."""
         return dict(self._original)
 
+    @property
+    def begun_on(self) -> tuple[StateSource, Hash32]:
+        """The state that all changes are made on, and its root."""
+        return self._source, self._root
+
     def code_by_hash(self, code_hash: Hash32) -> bytes:
         """Code that an account of this state has or had."""
         code = self._codes.get(code_hash)

@@ -177,6 +177,10 @@ class AttributionParams:
     """Of a datanet. The pool's tree has a level for each factor of 16, which a payment, a claim and a death touch."""
     pool_steps_max: int = 8
     """Weights that a contribution may have one after the other in its datanet's versions; the last can only be none."""
+    death_blocks: int = 64
+    """For so many blocks after a death, states before it can still be asked about its datanet."""
+    purge_tokens: int = 1 << 16
+    """Of contributions that have ended: about so many leave the span index in one block."""
 
 
 VECTOR_DIM_MAX: Final = 65_535

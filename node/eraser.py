@@ -3,8 +3,8 @@
 It never takes part in a block: what it leaves in the content's place gives every answer that blocks ask for, so nodes that have
 dropped something, those that have not yet, and those that never do compute the same. It runs on a thread of its own, slowly.
 
-A death counts once it is `DELAY_BLOCKS` deep. Blocks are final, so no rule of the chain needs the delay: it leaves room for
-`openledger rollback`, which refuses to bring to life somebody whose content was dropped.
+A death counts once it is `death_blocks` deep: from then on the chain's rules refuse questions about states before it, and until
+then there is room for `openledger rollback`, which refuses to bring to life somebody whose content was dropped.
 
 What is dropped leaves in one batch with what stands in its place and the height of the death, so a crash leaves all of
 it or nothing. After a start the search begins at the last such height again; content that is gone is not found a second time.
@@ -30,8 +30,6 @@ from node.storage.chain_store import ChainStore
 
 logger = logging.getLogger(__name__)
 
-DELAY_BLOCKS: Final = 64
-"""Half a minute of full blocks, five minutes of empty ones: longer than it takes to see that a node's last blocks are wrong."""
 PAUSE_S: Final = 5.0
 """Between two searches."""
 CONTRIBUTIONS_MAX: Final = 256
@@ -47,10 +45,11 @@ class Eraser:
     """Finds deaths that are deep enough, and drops what they allow. Blocking; one `sweep` at a time."""
 
     def __init__(
-        self, store: ChainStore, *, delay: int = DELAY_BLOCKS, sleep: Callable[[float], object] = time.sleep
+        self, store: ChainStore, *, delay: int | None = None, sleep: Callable[[float], object] = time.sleep
     ) -> None:
+        """`delay` in blocks, where it isn't the chain's own."""
         self._store = store
-        self._delay = delay
+        self._delay = store.spec.attribution.death_blocks if delay is None else delay
         self._sleep = sleep
         self._next = store.redacted
         self._dropped: list[Hash32] = []

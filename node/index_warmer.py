@@ -1,27 +1,38 @@
-"""Keeps the span and vector indexes warm: new content is read into them after each block, and merged, not when an inference
+"""Keeps the span and vector indexes warm: final blocks are read into them when they come, and merged, not when an inference
 waits for it.
 
-Only speed depends on this: an index ingests whatever it lacks when it is asked.
+Only speed depends on this: an index takes in whatever it lacks when it is asked, and the same.
 """
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from attribution_precompile import declarations
-from attribution_precompile.queries import Queries, ReaderSlots
+from attribution_precompile.queries import Queries
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.vector_index import VectorIndex
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.primitives import Hash32
 from node.contract_reader import ContractReader
 from node.interfaces import StoredBlock
 from node.storage.chain_store import ChainStore
 
-_BY_DATANET: Final = (declarations.CONTRIBUTED.topic, declarations.VERSION_PUBLISHED.topic)
-_BY_CONTRIBUTION: Final = (declarations.APPENDED.topic, declarations.COMPLETED.topic)
+_BY_DATANET: Final = (declarations.CONTRIBUTED.topic_word, declarations.VERSION_PUBLISHED.topic_word)
+_BY_CONTRIBUTION: Final = tuple(
+    event.topic_word
+    for event in (
+        declarations.APPENDED,
+        declarations.COMPLETED,
+        declarations.REVIEWED,
+        declarations.CONSENT_WITHDRAWN,
+        declarations.ERASED,
+    )
+)
 
 
 class IndexWarmer:
-    """Reads finalized content into the indexes. Blocking; for a thread of its own. Uses each block's own state, by its root.
+    """Tells the indexes of final blocks. Blocking; for a thread of its own.
 
     Works in steps of bounded size, so that a block that needs the index waits for one step at most, and so does `stop`.
     """
@@ -35,27 +46,25 @@ class IndexWarmer:
 
     def warm_all(self) -> None:
         """Every datanet, as of the tip: after a start."""
-        reader, height = self._tip()
-        for datanet in range(1, Queries(reader, self._store.spec.chain_id).counts().datanets + 1):
-            self._warm(reader, datanet, height)
+        tip = self._store.tip()
+        for datanet in range(1, self._queries(tip).counts().datanets + 1):
+            self._warm(tip.hash, datanet)
 
     def warm_after(self, stored: StoredBlock) -> None:
-        """The datanets that a block put content into or published versions of."""
+        """The datanets that a block put content into, published versions of or took something from."""
         touched: set[int] = set()
-        reader = ContractReader(self._store.runtime.state(stored.header))
+        queries = self._queries(stored)
         for receipt in stored.receipts:
             for log in receipt.logs:
                 if log.address != ATTRIBUTION_ADDRESS or len(log.topics) < 2:
                     continue
-                topic, subject = int.from_bytes(log.topics[0], "big"), int.from_bytes(log.topics[1], "big")
-                if topic in _BY_DATANET:
+                subject = int.from_bytes(log.topics[1], "big")
+                if log.topics[0] in _BY_DATANET:
                     touched.add(subject)
-                elif topic in _BY_CONTRIBUTION:
-                    record = Queries(reader, self._store.spec.chain_id).contribution(subject)
-                    if record is not None:
-                        touched.add(record.datanet_id)
+                elif log.topics[0] in _BY_CONTRIBUTION and (record := queries.contribution(subject)) is not None:
+                    touched.add(record.datanet_id)
         for datanet in sorted(touched):
-            self._warm(reader, datanet, stored.height)
+            self._warm(stored.hash, datanet)
 
     def stop(self) -> None:
         """Let the thread that is warming end after its step; nothing is read from the store when this returns."""
@@ -63,18 +72,15 @@ class IndexWarmer:
         with self._reading:
             pass
 
-    def _tip(self) -> tuple[ContractReader, int]:
-        tip = self._store.tip()
-        return ContractReader(self._store.runtime.state(tip.header)), tip.height
+    def _queries(self, stored: StoredBlock) -> Queries:
+        return Queries(ContractReader(self._store.runtime.state(stored.header)), self._store.spec.chain_id)
 
-    def _warm(self, reader: ContractReader, datanet: int, height: int) -> None:
-        while self._step(reader, datanet, height):
-            while not self._stopped.is_set() and self._index.maintain():
-                pass
-        with self._reading:
-            if not self._stopped.is_set():
-                self._vectors.warm(ReaderSlots(reader), reader, datanet, height + 1)
+    def _warm(self, block_hash: Hash32, datanet: int) -> None:
+        for warm in (self._index.warm, self._vectors.warm):
+            while self._step(warm, block_hash, datanet):
+                while not self._stopped.is_set() and self._index.maintain():
+                    pass
 
-    def _step(self, reader: ContractReader, datanet: int, height: int) -> bool:
+    def _step(self, warm: Callable[[Hash32, int], bool], block_hash: Hash32, datanet: int) -> bool:
         with self._reading:
-            return not self._stopped.is_set() and self._index.warm(ReaderSlots(reader), reader, datanet, height + 1)
+            return not self._stopped.is_set() and warm(block_hash, datanet)

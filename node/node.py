@@ -6,7 +6,6 @@ the execution thread finishes the batch it is writing, and the database is close
 
 import logging
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +35,7 @@ from node.duty import Duty
 from node.eraser import PAUSE_S, Eraser
 from node.fair_lock import FairLock
 from node.feed import Feed
+from node.final_states import StoreStates
 from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
 from node.index_warmer import IndexWarmer
 from node.mempool import TransactionPool
@@ -51,7 +51,7 @@ from node.rpc.server import serve
 from node.sign_record import SignRecordFile
 from node.signer.client import RemoteSigner
 from node.status import LiveStatus
-from node.storage.chain_store import ChainStore, RuntimeFactory, open_chain
+from node.storage.chain_store import ChainStore, open_chain
 from node.storage.database import LevelDatabase
 from node.sync import BlockSync, SyncServer
 from node.threads import UPKEEP
@@ -81,14 +81,19 @@ class WallClock:
         return time.time_ns() // 1_000_000
 
 
-def runtime_factory(index: SpanIndex | None = None, vector_index: VectorIndex | None = None) -> RuntimeFactory:
-    """Runtimes with the chain's native contracts; all share two indexes, which are rebuilt from state when needed."""
-    shared, vectors = index or SpanIndex(FairLock()), vector_index or VectorIndex(threading.RLock())
+class Indexes:
+    """The attribution indexes of one chain, and the runtimes that share them (`RuntimeFactory`)."""
 
-    def make(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
-        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, shared, vectors),))
+    def __init__(self) -> None:
+        self._states: Final = StoreStates()
+        self.spans: Final = SpanIndex(FairLock(), self._states)
+        self.vectors: Final = VectorIndex(FairLock(), self._states)
 
-    return make
+    def attach(self, store: ChainStore) -> None:
+        self._states.attach(store)
+
+    def __call__(self, spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
+        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, self.spans, self.vectors),))
 
 
 class Node:
@@ -99,10 +104,10 @@ class Node:
         self._settings = settings
         connections_max = descriptors.connections_for(descriptors.limit(), RpcLimits().connections_max)
         self._rpc_limits = RpcLimits(connections_max=connections_max)
-        self._index = index = SpanIndex(FairLock())
-        vectors = VectorIndex(threading.RLock())
-        self.store = open_store(settings.datadir, spec, index, vectors)
-        self._warmer = IndexWarmer(self.store, index, vectors)
+        indexes = Indexes()
+        self._index = indexes.spans
+        self.store = open_store(settings.datadir, spec, indexes)
+        self._warmer = IndexWarmer(self.store, indexes.spans, indexes.vectors)
         self._eraser = Eraser(self.store)
         self._wal_file = WalFile(_consensus_file(settings.datadir, "wal"))
         self._metrics = NodeMetrics()
@@ -312,13 +317,11 @@ class Node:
         self._wal_file.close()
 
 
-def open_store(
-    directory: Path, spec: ChainSpec, index: SpanIndex | None = None, vectors: VectorIndex | None = None
-) -> ChainStore:
+def open_store(directory: Path, spec: ChainSpec, indexes: Indexes | None = None) -> ChainStore:
     """The chain in a data directory, begun if there is none. Raises LocalError or StorageCorrupt."""
     database = LevelDatabase(directory / datadir.CHAIN_FOLDER, create=True)
     try:
-        return open_chain(database, spec, runtime_factory(index, vectors))
+        return open_chain(database, spec, indexes or Indexes())
     except BaseException:
         database.close()
         raise

@@ -1,12 +1,13 @@
 """A small framework for native contracts: ABI methods by decorator, gas before work, typed storage, events, end-of-block hook.
 
-`contract.py` has the rules of a call, `frame.py` what a method may do, `storage.py` the layout of state, `abi.py` the codec,
-`gas.py` the framework's own prices, `hashing.py` digests of many things at once, `interface.py` the generated ABI JSON and
-Solidity interface.
+`contract.py` has the rules of a call, `frame.py` what a method may do, `base.py` what it stands on, `storage.py` the layout of
+state, `abi.py` the codec, `gas.py` the framework's own prices, `hashing.py` digests of many things at once, `interface.py` the
+generated ABI JSON and Solidity interface.
 """
 
 from evm_runtime.llvm.layout import DIGEST_BYTES, Offsets
 from evm_runtime.native.abi import AbiError, AbiType, array, enumeration, struct
+from evm_runtime.native.base import AccountsReader, Base, MadeUp
 from evm_runtime.native.contract import (
     ContractError,
     ContractRevert,
@@ -54,11 +55,14 @@ __all__ = [
     "AbiError",
     "AbiType",
     "Account",
+    "AccountsReader",
+    "Base",
     "ContractError",
     "ContractRevert",
     "Event",
     "Flag",
     "Frame",
+    "MadeUp",
     "Method",
     "NativeContract",
     "NativePrecompile",

@@ -118,7 +118,7 @@ class NativePrecompile(Protocol):
 
     def end_block(self, state: NativeState) -> Wei: ...
 
-    def isolated(self, *, own_account: bool) -> "NativePrecompile": ...
+    def isolated(self) -> "NativePrecompile": ...
 
 
 class NativeContract:
@@ -160,11 +160,8 @@ class NativeContract:
         """Run the contract's end-of-block operations; the wei it gives up (already out of its balance) go to the caller."""
         return Wei(0)
 
-    def isolated(self, *, own_account: bool) -> NativePrecompile:
-        """An instance for made-up state or blocks (calls with overrides): it reverts where this one would stop the node.
-
-        `own_account` says that the contract's own account is made up; then nothing local may be shared with this instance.
-        """
+    def isolated(self) -> NativePrecompile:
+        """An instance for made-up state or blocks (calls with overrides): it reverts where this one would stop the node."""
         twin = copy.copy(self)
         twin.hypothetical = True
         return twin
@@ -185,12 +182,12 @@ class NativeContract:
     def _guarded(self, computation: ComputationAPI) -> bytes:
         try:
             return self._dispatch(computation)
-        except (VMError, WorkExceeded):
+        except (VMError, WorkExceeded, LocalError):
             raise
         except Exception as error:
             if self.hypothetical:
                 raise INCONSISTENT_STATE(str(error)) from error
-            if isinstance(error, FatalError | LocalError):
+            if isinstance(error, FatalError):
                 raise
             raise InvariantError(f"native contract {self.address.hex()}: {type(error).__name__}: {error}") from error
 

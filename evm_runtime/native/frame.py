@@ -10,6 +10,7 @@ from eth.abc import ComputationAPI
 
 from evm_runtime.native import gas
 from evm_runtime.native.abi import Signature, encode
+from evm_runtime.native.base import Base
 from genesis.errors import InvariantError, StorageCorrupt
 from genesis.primitives import Address, Hash32, Wei, keccak256
 
@@ -25,6 +26,9 @@ class NativeState(Protocol):
 
     @property
     def timestamp(self) -> int: ...
+
+    @property
+    def base(self) -> Base: ...
 
     def get_storage(self, address: Any, slot: int) -> int: ...
 

@@ -199,7 +199,7 @@ def trace_call(
 
     Raises as `CallEnvironment.call` does, and TraceTooLong.
     """
-    state = environment.state(header, request) if within is None else environment.state_on(within, header, request)
+    state = environment.state(header, request) if within is None else environment.state_within(within, header, request)
     gas = gas_cap if request.gas is None else min(request.gas, gas_cap)
     tx = call_transaction(state, request, gas)
     return record(state, tx, options, lambda: run_message(state, request, gas))

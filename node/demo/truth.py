@@ -58,7 +58,8 @@ class Truth:
 
     def review(self, qualities: dict[int, int]) -> dict[int, int]:
         """Weigh each contribution by its quality and owned windows; returns the owned windows."""
-        owned = {c.id: owned_windows(self.datanet, c) for c in self.contributions}
+        all_of_them = frozenset(c.id for c in self.contributions)
+        owned = {c.id: owned_windows(self.datanet, c, all_of_them, versions=0) for c in self.contributions}
         self.contributions = [
             Contribution(c.id, c.segments, 1, qualities[c.id] * min(owned[c.id], self.params.pool_windows_max))
             for c in self.contributions

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.errors import ErasedContent
 from genesis.primitives import Hash32, Height
 from node.contract_reader import ContractReader
 from node.interfaces import EventList, EventPlace, StoredBlock
 from node.rpc.attributions import Payment, cursor_of, payment_at, place_of, topic
 from node.rpc.context import Context
 from node.rpc.errors import invalid_params, server_error
+from node.rpc.index import index_at
 from node.rpc.lookup import stored_at
+from node.rpc.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from attribution_precompile.explain import TracedSpan
@@ -69,7 +72,7 @@ def statement_of(
         stopwatch.check()
         stored = stored_at(chain, place.height)
         paid = payment_at(chain, stored, place)
-        entries.append(Entry(paid, stored, _spans(context, stored, paid)))
+        entries.append(Entry(paid, stored, _spans(context, stopwatch, stored, paid)))
     return Statement(
         contribution_id,
         first,
@@ -101,7 +104,9 @@ def _outputs(transaction: "Transaction", logs: Sequence["Log"]) -> dict[Hash32, 
     return {receipt: (call.model_id, call.output) for receipt, call in zip(receipts, calls, strict=False)}
 
 
-def _spans(context: Context, stored: StoredBlock, paid: Payment) -> tuple["TracedSpan", ...] | None:
+def _spans(
+    context: Context, stopwatch: Stopwatch, stored: StoredBlock, paid: Payment
+) -> tuple["TracedSpan", ...] | None:
     from attribution_precompile.explain import TraceError, explain
     from attribution_precompile.tokens import TextError
 
@@ -112,10 +117,17 @@ def _spans(context: Context, stored: StoredBlock, paid: Payment) -> tuple["Trace
     if called is None:
         return None
     model_id, output = called
-    reader = ContractReader(context.chain.runtime.state(stored.header))
     limit = context.chain.spec.attribution.output_tokens_max
-    try:
-        report = explain(reader, context.services.backend.span_index, model_id, output, tokens_max=limit)
-    except (TraceError, TextError):
+    # The block attributed on its parent's state. Only a model that is as new is not in there.
+    for block_hash in (stored.header.parent_hash, stored.hash):
+        index, check = index_at(context, block_hash, stopwatch)
+        try:
+            report = explain(index, model_id, output, tokens_max=limit, charge=check)
+        except TraceError:
+            continue
+        except (TextError, ErasedContent):
+            return None
+        break
+    else:
         return None
     return tuple(span for span in report.spans if span.contribution == paid.contribution)

@@ -7,8 +7,8 @@ the tip, so a call that runs while the next block is written never mixes two sta
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterator
-from typing import Final, Generic, TypeVar
+from collections.abc import Collection, Hashable, Iterator
+from typing import Final, Generic, Protocol, TypeVar
 
 from attribution_precompile.redaction import Redaction
 from evm_runtime.genesis_block import build_genesis
@@ -39,8 +39,15 @@ _TRANSACTION_BYTES: Final = 1_000
 _LOG_BYTES: Final = 500
 """Of the objects that a decoded transaction with its receipt, and a log, are made of (measured, rounded)."""
 
-RuntimeFactory = Callable[[ChainSpec, ChainIdentity, KeyValueReader], Runtime]
-"""How the composition root builds a runtime (with its native contracts) over a view of the state."""
+
+class RuntimeFactory(Protocol):
+    """How the composition root builds a runtime (with its native contracts) over a view of the state."""
+
+    def __call__(self, spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader, /) -> Runtime: ...
+
+    def attach(self, store: "ChainStore") -> None:
+        """Told once, before anything is asked of a runtime: whose final blocks native contracts learn from."""
+        ...
 
 
 class ChainStore:
@@ -63,6 +70,7 @@ class ChainStore:
         self._writing = threading.Lock()
         self._leaving: set[bytes] = set()
         self._reading = self._snapshot_runtime()
+        runtimes.attach(self)
 
     # ------------------------------------------------------------ ChainReader
 

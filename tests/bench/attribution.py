@@ -25,8 +25,7 @@ from attribution_precompile.declarations import Call, DatanetParams, Method, Sig
 from attribution_precompile.settlement import UseTerms, divide
 from attribution_precompile.span import Attribution
 from evm_runtime.llvm import engine
-from evm_runtime.native import PlainSlots
-from genesis.chain_spec import ATTRIBUTION_ADDRESS, BlockParams
+from genesis.chain_spec import BlockParams
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Hash32, Wei
 from tests.bench import settlement
 from tests.bench.harness import Report
@@ -100,11 +99,10 @@ class _Net:
 
     def warm(self) -> float:
         """Ingest and merge all there is, as the node does after a block or a start. Returns seconds."""
-        state, index = self.direct.state, self.direct.contract.index
-        slots = PlainSlots(state, ATTRIBUTION_ADDRESS)
+        index, tip = self.direct.contract.index, self.direct.state.finals.tip()
 
         def work() -> None:
-            while index.warm(slots, state, self.datanet, state.block_number):
+            while index.warm(tip, self.datanet):
                 while index.maintain():
                     pass
 
@@ -203,9 +201,7 @@ def _append(net: _Net) -> tuple[float, int]:
 
 
 def _count(net: _Net, contribution: int) -> None:
-    state = net.direct.state
-    slots = PlainSlots(state, ATTRIBUTION_ADDRESS)
-    net.direct.contract.index.owned_windows(slots, state, contribution, state.block_number)
+    net.direct.view().owned_windows(contribution)
 
 
 def seconds(function: Callable[[], object]) -> float:

@@ -12,7 +12,6 @@ blocks of nothing else, with decoding, rewards and roots, which are the same wor
 
 import random
 import statistics
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from typing import Any
 import vyper
 from eth_abi import encode
 
-from attribution_precompile.contract import AttributionContract
-from attribution_precompile.span_index import SpanIndex
 from evm_runtime.block import BlockRun
 from evm_runtime.fork import computation_class
 from evm_runtime.hardforks import PRAGUE
@@ -35,8 +32,9 @@ from genesis.chain_spec import ATTRIBUTION_ADDRESS, BlockParams, ForkActivation
 from genesis.primitives import WEI_PER_OPEN, Address, keccak256
 from tests.bench.harness import Report, paired_ratio, seconds
 from tests.bench.workload import Sender, funded, senders
+from tests.unit.attribution.finals import attributing_chain
 from tests.unit.attribution.world import NONE, ZERO32, World, params
-from tests.unit.evm_runtime.chain import CHAIN_ID, Chain, make_spec
+from tests.unit.evm_runtime.chain import CHAIN_ID, make_spec
 
 CONTRIBUTIONS = 1_000
 PAYEES = 64
@@ -82,7 +80,6 @@ class SideBySide:
 
     def __init__(self, rng: random.Random) -> None:
         self.people = senders(3)
-        self.index = SpanIndex(nullcontext())
         spec = make_spec(
             *funded(self.people, 10**6),
             block=BlockParams(
@@ -96,7 +93,7 @@ class SideBySide:
         # The payer is the treasury, so that nothing is matched: the Vyper contract has no reserve.
         attribution = replace(spec.attribution, call_bytes_max=4 * spec.attribution.output_tokens_max)
         spec = replace(spec, treasury=self.people[2].address, attribution=attribution)
-        self.chain = Chain(spec, natives=(AttributionContract(spec, CHAIN_ID, self.index),))
+        self.chain = attributing_chain(spec)
         self.encode = World().data
         self.nonces = [0, 0, 0]
         lengths = [K + 2] * PAYEES + [K] * (CONTRIBUTIONS - PAYEES)

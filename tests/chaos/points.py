@@ -36,7 +36,7 @@ from node.application import NodeApplication
 from node.feed import Feed
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
-from node.node import WallClock, recent_commits, runtime_factory
+from node.node import Indexes, WallClock, recent_commits
 from node.sign_record import SignRecordFile
 from node.storage.chain_store import ChainStore, open_chain
 from node.sync import BlockSync, SyncServer
@@ -204,7 +204,7 @@ class Machine:
         with ExitStack() as stack:
             database = DyingDatabase(self.disk.folder / "chain", self.disk)
             stack.callback(database.close)
-            store = open_chain(database, self.world.spec, runtime_factory())
+            store = open_chain(database, self.world.spec, Indexes())
             signer = self._open_signer(store)
             wal = WalFile(self.disk.folder / "wal")
             stack.callback(wal.close)

@@ -12,12 +12,13 @@ from evm_runtime.hardforks import OSAKA, PRAGUE, Fork
 from evm_runtime.jit.cache import JitLimits
 from evm_runtime.kv import MemoryStore
 from evm_runtime.llvm import engine
-from evm_runtime.native import NativeContract
+from evm_runtime.native import Base, NativeContract
 from evm_runtime.source import FlatSource
 from evm_runtime.state import AccountDB
 from evm_runtime.tiers import Tiers
 from evm_runtime.transaction import Transaction, check_gas
 from genesis.errors import InvalidTransaction
+from genesis.primitives import ZERO_HASH
 from tests.fuzz.model import (
     BASE_FEE,
     COINBASE,
@@ -81,7 +82,8 @@ def run_ours(
     root, writes = db.finalize()
     store.apply(writes)
     db = AccountDB(FlatSource(store), root)
-    state = State(db, context(), computation_class({each.address: each for each in natives}, tiers.make(), fork))
+    computation = computation_class({each.address: each for each in natives}, tiers.make(), fork)
+    state = State(db, context(), computation, Base(ZERO_HASH))
     results: list[Result | None] = []
     steps: list[tuple[Step, ...]] = []
     for tx in transactions:

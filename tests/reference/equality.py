@@ -6,23 +6,24 @@ was warmed halfway, one that merges at odd moments, and its steps and merges are
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from unittest import mock
 
-from attribution_precompile import datanet_index, reference, roster, window_runs
+from attribution_precompile import datanet_index, losses, reference, roster, walks, window_runs
 from attribution_precompile.declarations import Use
 from attribution_precompile.fees import split_fee
 from attribution_precompile.payments import load_terms
 from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.settlement import divide
-from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.span_index import IndexView
 from attribution_precompile.tokens import WORDS_V1, TextError, tokenize
 from attribution_precompile.tracing import Traced, load_uses, trace_tokens
+from evm_runtime.native import Base
+from genesis.errors import ErasedContent
 from genesis.primitives import Wei
 from tests.reference.timelines import VOCABULARY, Timeline
-from tests.unit.attribution.direct import DictState
 from tests.unit.attribution.redacting import drop
 
 OUTPUTS = 16
@@ -53,6 +54,9 @@ def cut_small(rng: random.Random) -> Iterator[None]:
         mock.patch.object(datanet_index, "STEP_TOKENS", tokens),
         mock.patch.object(datanet_index, "STEP_RECORDS", records),
         mock.patch.object(roster, "STEP_RECORDS", records),
+        mock.patch.object(losses, "STEP_LOSSES", rng.choice([1, 4])),
+        mock.patch.object(walks, "ROUND_ENTRIES", rng.choice([1, 8, 1 << 10])),
+        mock.patch.object(datanet_index, "EPOCHS_KEPT", rng.choice([0, 1, 2, 50])),
         mock.patch.object(window_runs, "MERGED_AT_ONCE_MAX", entries),
         mock.patch.object(window_runs, "SMALL_RUN", rng.choice([0, 20, 1 << 11])),
         mock.patch.object(window_runs, "FEW", rng.choice([0, 64])),
@@ -67,7 +71,7 @@ def _tend_index(timeline: Timeline) -> None:
     if rng.random() < 0.3:
         datanet = rng.choice(timeline.datanets)
         for _ in range(rng.randint(1, 12)):
-            index.warm(slots, state, datanet.id, state.block_number)
+            index.warm(state.finals.tip(), datanet.id)
     for _ in range(rng.choice([0, 0, 1, 5])):
         index.maintain()
     if rng.random() < 0.2:
@@ -80,7 +84,7 @@ def _tend_index(timeline: Timeline) -> None:
 class _Asked:
     """A question that was put to an earlier state, and the answer."""
 
-    slots: dict[int, int]
+    base: Base
     block_number: int
     model: int
     output: bytes
@@ -100,8 +104,9 @@ def _check_outputs(timeline: Timeline) -> int:
             traced = compare(timeline, model, uses, output)
             cases += 1
             if traced is not None and rng.random() < 0.2:
-                owned = _owned(timeline, state, SpanIndex(nullcontext()), rng.sample(_reviewable(timeline), 1))
-                asked.append(_Asked(dict(state.slots), state.block_number, model, output, traced, owned))
+                view = timeline.direct.view(timeline.direct.fresh_index())
+                owned = _owned(view, rng.sample(_reviewable(timeline), 1))
+                asked.append(_Asked(state.base, state.block_number, model, output, traced, owned))
         for _ in range(rng.randint(0, 5)):
             timeline.step()
             _tend_index(timeline)
@@ -136,8 +141,8 @@ def compare(timeline: Timeline, model: int, uses: list[Use], output: bytes) -> T
     except ValueError:
         assert _refused(timeline, output)
         return None
-    index = contract.index if timeline.rng.random() < 0.8 else SpanIndex(nullcontext())
-    traced = _trace(timeline, state, index, model, output)
+    index = contract.index if timeline.rng.random() < 0.8 else timeline.direct.fresh_index()
+    traced = _trace(timeline, timeline.direct.view(index), model, output)
     found = traced.attribution
     credited: list[tuple[int, int] | None] = [None] * found.tokens
     spans = list(traced.credited.spans())
@@ -161,10 +166,9 @@ def compare(timeline: Timeline, model: int, uses: list[Use], output: bytes) -> T
     return traced
 
 
-def _trace(timeline: Timeline, state: DictState, index: SpanIndex, model: int, output: bytes) -> Traced:
-    slots = ReaderSlots(state)
-    tokens = tokenize(output, VOCABULARY if timeline.uint32 else WORDS_V1)
-    return trace_tokens(slots, state, index, load_uses(slots, model), tokens, block_number=state.block_number)
+def _trace(timeline: Timeline, index: IndexView, model: int, output: bytes) -> Traced:
+    uses = load_uses(ReaderSlots(timeline.direct.state), model)
+    return trace_tokens(index, uses, tokenize(output, VOCABULARY if timeline.uint32 else WORDS_V1))
 
 
 def _refused(timeline: Timeline, output: bytes) -> bool:
@@ -176,12 +180,25 @@ def _refused(timeline: Timeline, output: bytes) -> bool:
 
 def _check_old_state(timeline: Timeline, old: _Asked) -> None:
     """An index that has seen more answers over an earlier state as it did then."""
-    state = DictState()
-    state.slots, state.blobs, state.block_number = old.slots, timeline.direct.state.blobs, old.block_number
-    again = _trace(timeline, state, timeline.direct.contract.index, old.model, old.output)
-    assert again.attribution == old.traced.attribution
-    assert list(again.credited.spans()) == list(old.traced.credited.spans())
-    assert _owned(timeline, state, timeline.direct.contract.index, list(old.owned)) == old.owned
+    view, deep = timeline.direct.contract.index.at(old.base), timeline.deep
+    used = {loaded.use.datanet_id for loaded in load_uses(ReaderSlots(timeline.direct.state), old.model)}
+    died = {d.id for d in timeline.datanets if any(old.block_number <= w.died_block <= deep for w in d.written)}
+    asked = {d.id for d in timeline.datanets if any(w.id in old.owned for w in d.written)}
+    with _refused_if(bool(used & died)):
+        again = _trace(timeline, view, old.model, old.output)
+        assert again.attribution == old.traced.attribution
+        assert list(again.credited.spans()) == list(old.traced.credited.spans())
+    with _refused_if(bool(asked & died)):
+        assert _owned(view, list(old.owned)) == old.owned
+
+
+@contextmanager
+def _refused_if(refused: bool) -> Iterator[None]:
+    try:
+        yield
+        assert not refused
+    except ErasedContent:
+        assert refused
 
 
 def _reviewable(timeline: Timeline) -> list[int]:
@@ -191,6 +208,5 @@ def _reviewable(timeline: Timeline) -> list[int]:
     return [written.id for written in found] or [0]
 
 
-def _owned(timeline: Timeline, state: DictState, index: SpanIndex, contributions: list[int]) -> dict[int, int]:
-    slots, number = ReaderSlots(state), state.block_number
-    return {each: index.owned_windows(slots, state, each, number) for each in contributions if each}
+def _owned(index: IndexView, contributions: list[int]) -> dict[int, int]:
+    return {each: index.owned_windows(each) for each in contributions if each}

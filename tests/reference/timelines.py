@@ -2,14 +2,16 @@
 
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 from attribution_precompile import reference
 from attribution_precompile.commitments import commitment_hash
 from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import DatanetParams, Method, Use
-from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, Datanet
+from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, LOSING, LOSSES, SEGMENTS, Datanet, Loss
 from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.tokens import WORDS_V1
+from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.primitives import Address, Hash32, keccak256
 from tests.unit.attribution.direct import Direct
 from tests.unit.native.harness import address
@@ -35,12 +37,21 @@ class Written:
     closed: bool = False
     left_after: int | None = None
     died_block: int = 0
+    ended_block: int = 0
+    """That rejected it, or let it go."""
+    lost: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """(block, number of the segment, start, end)"""
 
     def for_reference(self, block_number: int) -> reference.Contribution:
         dead = 0 < self.died_block < block_number
+        lost = tuple(each for block, *each in self.lost if block < block_number)
         return reference.Contribution(
-            self.id, tuple(self.segments), self.accepted_in, left_after=self.left_after, dead=dead
+            self.id, tuple(self.segments), self.accepted_in, left_after=self.left_after, dead=dead, lost=lost
         )
+
+    def claims(self, block_number: int) -> bool:
+        """As the blocks before this one know it."""
+        return not 0 < self.ended_block < block_number
 
     last_block: int = 0
 
@@ -56,6 +67,8 @@ class DatanetHistory:
     terms: list[reference.Terms] = field(default_factory=list)
     versions: int = 0
     written: list[Written] = field(default_factory=list)
+    published: list[int] = field(default_factory=list)
+    """The blocks that published its versions."""
 
     def for_reference(self, block_number: int) -> reference.Datanet:
         contributions = tuple(w.for_reference(block_number) for w in self.written if not w.rejected)
@@ -67,12 +80,17 @@ class Timeline:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.direct = Direct()
+        self.direct = Direct(death_blocks=rng.choice([2, 5, 64]), purge_tokens=rng.choice([1, 300, 1 << 16]))
         self.uint32 = rng.random() < 0.2
         self.order = 0
         self.promised: list[tuple[DatanetHistory, Address, Hash32, int, list[bytes], int]] = []
         self.pieces: list[list[object]] = []
         self.datanets = [self._create() for _ in range(rng.randint(1, 3))]
+
+    @property
+    def deep(self) -> int:
+        """Deaths up to this block are deep."""
+        return self.direct.state.block_number - 1 - self.direct.contract.params.death_blocks
 
     # ---------------------------------------------------------------- content
 
@@ -120,6 +138,19 @@ class Timeline:
         return DatanetHistory(datanet, k, self.uint32, seconds, curator, cap)
 
     def step(self) -> None:
+        self.act()
+        if self.rng.random() < 0.6:
+            self.direct.next_block(self.rng.choice([0, 1, 1, 4]))
+
+    def book(self) -> Any:
+        """What was written down."""
+        return self.order, self.promised, self.pieces, self.datanets
+
+    def restore(self, book: Any) -> None:
+        """Go back to a copy of what was written down."""
+        self.order, self.promised, self.pieces, self.datanets = book
+
+    def act(self) -> None:
         datanet = self.rng.choice(self.datanets)
         action = self.rng.random()
         if action < 0.45:
@@ -132,12 +163,12 @@ class Timeline:
             self._reveal()
         elif action < 0.75:
             self._leave(datanet)
-        elif action < 0.85:
+        elif action < 0.78:
+            self._lose(datanet)
+        elif action < 0.87:
             self._review(datanet)
         else:
             self.publish(datanet)
-        if self.rng.random() < 0.6:
-            self.direct.next_block(self.rng.choice([0, 1, 1, 4]))
 
     def _piece(self, datanet: DatanetHistory) -> bytes:
         tokens = self.tokens(self.rng.randint(datanet.k, datanet.k + 20))
@@ -202,8 +233,34 @@ class Timeline:
         included = written.accepted_in is not None and written.accepted_in <= datanet.versions
         if not (erase and included):
             written.left_after = datanet.versions
+        written.ended_block = written.ended_block or self.direct.state.block_number
         if erase:
             written.died_block = self.direct.state.block_number
+
+    def _lose(self, datanet: DatanetHistory) -> None:
+        """A challenge takes some places of a living contribution's segment."""
+        living = [w for w in datanet.written if not w.died_block and not w.rejected]
+        if not living:
+            return
+        written, slots, rng = self.rng.choice(living), _Writable(self.direct), self.rng
+        positions = [
+            position
+            for position in range(SEGMENTS.length(slots, datanet.id))
+            if SEGMENTS.get(slots, position, datanet.id).contribution_id == written.id
+        ]
+        number = rng.randrange(len(positions))
+        places = SEGMENTS.get(slots, positions[number], datanet.id).tokens - datanet.k + 1
+        start = rng.randrange(places)
+        end = rng.randint(start + 1, places)
+        written.lost.append((self.direct.state.block_number, number, start, end))
+        taken = {place for _, segment, a, b in written.lost if segment == number for place in range(a, b)}
+        ranges = [
+            Loss(place, next(end for end in range(place, places + 1) if end not in taken))
+            for place in sorted(taken)
+            if place - 1 not in taken
+        ]
+        LOSSES.replace(slots, ranges, datanet.id, positions[number])
+        LOSING.append(slots, positions[number], datanet.id)
 
     def _contributor(self, contribution: int) -> Address:
         return CONTRIBUTIONS.load(ReaderSlots(self.direct.state), contribution).contributor
@@ -230,6 +287,7 @@ class Timeline:
         written.quality = self.rng.choice([0, 1, 5_000, 10_000]) if accept else 0
         self.direct.call(OWNER, "review", written.id, accept, written.quality)
         written.reviewed, written.rejected = True, not accept
+        written.ended_block = 0 if accept else state.block_number
         if accept and written.accepted_in is None:
             written.accepted_in = datanet.versions + 1
         if accept:
@@ -244,12 +302,13 @@ class Timeline:
             datanet.id,
             datanet.k,
             datanet.uint32,
-            tuple(reference.Contribution(w.id, tuple(w.segments), None) for w in datanet.written if known(w)),
+            tuple(w.for_reference(self.direct.state.block_number) for w in datanet.written if known(w)),
         )
         mine = next(c for c in everyone.contributions if c.id == written.id)
-        rejected = frozenset(w.id for w in datanet.written if w.rejected)
+        claiming = frozenset(w.id for w in datanet.written if w.claims(self.direct.state.block_number))
         stored = CONTRIBUTIONS.load(ReaderSlots(self.direct.state), written.id).owned_windows
-        assert stored == reference.owned_windows(everyone, mine, rejected)
+        known_versions = sum(block < self.direct.state.block_number for block in datanet.published)
+        assert stored == reference.owned_windows(everyone, mine, claiming, known_versions)
 
     def publish(self, datanet: DatanetHistory) -> None:
         self.direct.call(OWNER, "publishVersion", datanet.id)
@@ -257,6 +316,7 @@ class Timeline:
         datanet.terms.append(reference.Terms(datanet.curator_bps, datanet.soft_cap_bps))
         if self.rng.random() < 0.3:
             self._change_terms(datanet)
+        datanet.published.append(self.direct.state.block_number)
         for written in datanet.written:
             timed_out = not written.reviewed and self.direct.state.timestamp >= written.deadline
             if timed_out and written.accepted_in is None:
@@ -306,7 +366,7 @@ class _Writable:
         return self.direct.state.slots.get(slot, 0)
 
     def store(self, slot: int, value: int) -> None:
-        self.direct.state.slots[slot] = value
+        self.direct.state.set_storage(ATTRIBUTION_ADDRESS, slot, value)
 
 
 def _fields(record: object) -> dict[str, object]:

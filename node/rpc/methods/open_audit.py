@@ -8,6 +8,7 @@ from node.rpc.context import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.exports import TrainingSummary, UsedVersion, croissant, spdx
 from node.rpc.format import Json, data, optional_data, quantity
+from node.rpc.index import index_at
 from node.rpc.lookup import header_at, state_at
 from node.rpc.methods.open_registry import PAGE_DEFAULT, check_limit, page, span_json
 from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, DATA, HASH, LATEST, TEXT, BlockRef
@@ -139,10 +140,10 @@ def explain(context: Context, model_id: int, output: bytes, contribution_id: int
     limits = context.chain.spec.attribution
     if len(output) > limits.call_bytes_max:
         raise invalid_params(f"invalid argument 1: the output has {len(output)} bytes, at most {limits.call_bytes_max}")
-    reader = ContractReader(context.chain.runtime.state(header_at(context.chain, ref)))
+    index, check = index_at(context, header_at(context.chain, ref).hash)
     bounds = {"tokens_max": limits.output_tokens_max, "payees_max": limits.payees_max}
     try:
-        found = why(reader, context.services.backend.span_index, model_id, output, contribution_id, **bounds)
+        found = why(index, model_id, output, contribution_id, **bounds, charge=check)
     except (TraceError, TextError) as error:
         raise server_error(str(error)) from None
     return {
@@ -162,10 +163,9 @@ def new_windows(context: Context, contribution_id: int, ref: BlockRef) -> Json:
     """
     from attribution_precompile.explain import TraceError, count_windows
 
-    header = header_at(context.chain, ref)
-    reader = ContractReader(context.chain.runtime.state(header))
+    index, check = index_at(context, header_at(context.chain, ref).hash)
     try:
-        found = count_windows(reader, context.services.backend.span_index, contribution_id, header.number + 1)
+        found = count_windows(index, contribution_id, charge=check)
     except TraceError as error:
         raise server_error(str(error)) from None
     return {"windows": quantity(found.windows), "owned": quantity(found.owned)}

@@ -12,6 +12,7 @@ from node.contract_reader import ContractReader
 from node.rpc.context import Context
 from node.rpc.errors import invalid_params, server_error
 from node.rpc.format import Json, data, quantity
+from node.rpc.index import index_at
 from node.rpc.lookup import header_at, state_at
 from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, DATA, HASH, LATEST, BlockRef
 from node.rpc.registry import Param, Runs, method
@@ -290,13 +291,9 @@ def trace(context: Context, model_id: int, output: bytes, ref: BlockRef) -> Json
     limit = context.chain.spec.attribution
     if len(output) > limit.call_bytes_max:
         raise invalid_params(f"invalid argument 1: the output has {len(output)} bytes, at most {limit.call_bytes_max}")
-    # Through the trie: one block's state, however long the trace takes and whatever becomes final meanwhile.
-    header = header_at(context.chain, ref)
-    reader = ContractReader(context.chain.runtime.state(header))
+    index, check = index_at(context, header_at(context.chain, ref).hash)
     try:
-        found = explain(
-            reader, context.services.backend.span_index, model_id, output, tokens_max=limit.output_tokens_max
-        )
+        found = explain(index, model_id, output, tokens_max=limit.output_tokens_max, charge=check)
     except (TraceError, TextError) as error:
         raise server_error(str(error)) from None
     return {

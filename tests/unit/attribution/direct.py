@@ -1,18 +1,20 @@
 """The contract's real handlers on a plain dictionary state, without py-evm: fast enough for tens of thousands of steps."""
 
+from bisect import bisect_right
 from collections import Counter
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 from attribution_precompile.contract import AttributionContract
-from attribution_precompile.span_index import SpanIndex
-from evm_runtime.native import Frame, gas
+from attribution_precompile.span_index import IndexView, SpanIndex
+from attribution_precompile.vector_index import VectorIndex
+from evm_runtime.native import Base, Frame, gas
 from evm_runtime.native.reserve import DRAWN
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS
 from genesis.primitives import Address, Hash32, keccak256
 from tests.unit.attribution.world import make_spec
-from tests.unit.native.harness import CHAIN_ID, START_TIME
+from tests.unit.native.harness import CHAIN_ID, START_TIME, Finals
 
 
 class DictState:
@@ -28,6 +30,35 @@ class DictState:
         self.balances: dict[bytes, int] = {}
         self.blobs: dict[bytes, bytes] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self.finals = Finals()
+        self._history: dict[int, list[tuple[int, int]]] = {}
+        """By slot: (block, value at its end) for each block that changed it."""
+        self._unsettled: set[int] = set()
+        self.base: Base
+        self.finalize()
+
+    def finalize(self) -> None:
+        """End the block before `block_number`."""
+        number = self.block_number - 1
+        for slot in self._unsettled:
+            self._history.setdefault(slot, []).append((number, self.slots.get(slot, 0)))
+        self._unsettled.clear()
+        self.base = self.finals.add(PastState(number, self))
+
+    def take_back(self, number: int, time: int) -> None:
+        """Forget the blocks from `number` on, which have been undone."""
+        self.block_number, self.timestamp = number, time
+        for known in self._history.values():
+            while known and known[-1][0] >= number:
+                known.pop()
+        self._unsettled.clear()
+        self.base = self.finals.take_back(number - 1)
+
+    def at_block(self, slot: int, number: int) -> int:
+        """A slot's value at the end of a block."""
+        known = self._history.get(slot, ())
+        place = bisect_right(known, number, key=lambda entry: entry[0])
+        return known[place - 1][1] if place else 0
 
     def _set(self, where: dict[Any, Any], key: Any, value: Any) -> None:
         self._undo.append((where, key, where.get(key)))
@@ -41,6 +72,7 @@ class DictState:
             where, key, value = self._undo.pop()
             if where is self.slots:
                 self.changed.add(key)
+                self._unsettled.add(key)
             if value is None:
                 where.pop(key, None)
             else:
@@ -55,6 +87,7 @@ class DictState:
         if address == ATTRIBUTION_ADDRESS:
             self._set(self.slots, slot, value)
             self.changed.add(slot)
+            self._unsettled.add(slot)
         else:
             self._set(self.elsewhere, (address, slot), value)
 
@@ -88,12 +121,31 @@ class DictState:
         return self.slots.get(slot, 0)
 
 
+class PastState:
+    """What a state had at the end of a block; blobs as they are now."""
+
+    def __init__(self, number: int, state: DictState) -> None:
+        self.number = number
+        self._state = state
+
+    def load(self, slot: int) -> int:
+        return self._state.at_block(slot, self.number)
+
+    def store(self, slot: int, value: int) -> None:
+        raise AssertionError("an index writes storage")
+
+    def get_blob(self, blob_hash: bytes) -> bytes | None:
+        return self._state.blobs.get(blob_hash)
+
+
 class Direct:
     """`call(sender, "infer", …)` runs a handler as a transaction: undone if it raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, **params: Any) -> None:
         self.state = DictState()
-        self.contract = AttributionContract(make_spec(), CHAIN_ID, SpanIndex(nullcontext()))
+        spec = make_spec(**params)
+        self._death_blocks = spec.attribution.death_blocks
+        self.contract = AttributionContract(spec, CHAIN_ID, self.fresh_index(), self.fresh_vectors())
         self.logs: list[Any] = []
         self.done: Counter[str] = Counter()
         """How often each method was called with success."""
@@ -107,6 +159,23 @@ class Direct:
     def next_block(self, seconds: int = 1) -> None:
         self.state.block_number += 1
         self.state.timestamp += seconds
+        self.state.finalize()
+
+    def take_back(self, mark: int, number: int, time: int) -> None:
+        """To the beginning of an earlier block, whose mark is given."""
+        self.state.undo(mark)
+        self.state.take_back(number, time)
+
+    def fresh_index(self) -> SpanIndex:
+        """An index that has seen nothing yet."""
+        return SpanIndex(nullcontext(), self.state.finals, self._death_blocks)
+
+    def fresh_vectors(self) -> VectorIndex:
+        return VectorIndex(nullcontext(), self.state.finals, self._death_blocks)
+
+    def view(self, index: SpanIndex | None = None) -> IndexView:
+        """What the block that is being executed may know."""
+        return (index or self.contract.index).at(self.state.base)
 
     def receive_drawn(self) -> None:
         """What the end of a block does for what was drawn from the reserve: it arrives."""

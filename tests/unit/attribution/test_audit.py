@@ -1,7 +1,6 @@
 """Audit: receipts proven to a third party, verdicts on why somebody was or wasn't paid, exports as others read them."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from attribution_precompile.audit import AuditQueries, receipt_slots
 from attribution_precompile.declarations import Method
 from attribution_precompile.explain import TraceError, Verdict, count_windows, explain, why
 from attribution_precompile.queries import Queries
-from attribution_precompile.span_index import SpanIndex
 from consensus.light import LightBlock, LightParams, check_first_block, verify
 from evm_runtime.runtime import ExecutedBlock
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
@@ -25,10 +23,10 @@ from node.cli.light import prove_receipt
 from node.rpc.exports import CROISSANT, TrainingSummary, UsedVersion, croissant, spdx
 from openledger.light import LightClient
 from openledger.provider import Proof
-from tests.unit.attribution.test_blocks import new_contract
+from tests.unit.attribution.finals import attributing_chain
 from tests.unit.attribution.test_interface import Reader
 from tests.unit.attribution.world import ALICE, BOB, CAROL, NONE, ZERO32, World, params, words
-from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, Chain, signed
+from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, Chain, make_spec, signed
 
 # ---------------------------------------------------------------- receipts
 
@@ -58,7 +56,7 @@ class Proven:
 
 def paid_chain() -> tuple[Chain, Hash32, list[tuple[int, int]]]:
     """A chain with one paid inference: its receipt's id, and the scores that its events show."""
-    chain, data = Chain(natives=(new_contract(),)), World().data
+    chain, data = attributing_chain(make_spec()), World().data
     nonces = [0] * 5
 
     def send(key: int, name: str, *arguments: Any, value: int = 0) -> Any:
@@ -178,9 +176,9 @@ def world() -> World:
 
 
 def verdict(world: World, output: str, contribution: int, model: int = 1, payees: int = 64) -> tuple[Verdict, int, int]:
+    world.chain.next_block()
     found = why(
-        Reader(world),
-        SpanIndex(nullcontext()),
+        world.view(world.fresh_index()),
         model,
         output.encode(),
         contribution,
@@ -231,13 +229,13 @@ def test_a_curator_sees_what_a_review_would_count_before_paying_for_it(world: Wo
     partly = world.give(1, CAROL, words(30, 10) + " " + words(700, 20))
     world.chain.next_block()
     for contribution, counted in ((copy, (33, 0)), (partly, (23, 20)), (3, (13, 13))):
-        found = count_windows(Reader(world), SpanIndex(nullcontext()), contribution, world.chain.number)
+        found = count_windows(world.view(world.fresh_index()), contribution)
         assert (found.windows, found.owned) == counted
     for contribution, owned in ((copy, 0), (partly, 20)):
         world.review(contribution, True, 1)
         assert world.getContribution(contribution)[5] == owned
     with pytest.raises(TraceError, match="no contribution 99"):
-        count_windows(Reader(world), SpanIndex(nullcontext()), 99, world.chain.number)
+        count_windows(world.view(), 99)
 
 
 def test_what_cannot_be_explained_says_why(world: World) -> None:
@@ -247,7 +245,8 @@ def test_what_cannot_be_explained_says_why(world: World) -> None:
     with pytest.raises(TraceError, match="by DOT"):
         verdict(world, words(0, 20), 1, dot)
     pool = world.model([(1, 1, 0, 10_000)], kind=Method.POOL)
-    report = explain(Reader(world), SpanIndex(nullcontext()), pool, words(0, 20).encode(), tokens_max=100)
+    world.chain.next_block()
+    report = explain(world.view(), pool, words(0, 20).encode(), tokens_max=100)
     assert (report.tokens, report.unmatched, report.scores) == (20, 20, ())
 
 

@@ -1,17 +1,15 @@
 """The straight path in whole blocks of the chain's own runtime: supply, stakers' part, a second node."""
 
-from contextlib import nullcontext
 from typing import Any
 
-from attribution_precompile.contract import AttributionContract
 from attribution_precompile.queries import Queries
-from attribution_precompile.span_index import SpanIndex
 from evm_runtime.genesis_block import build_genesis
 from evm_runtime.kv import MemoryStore
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.emission import emitted, validators_part
 from genesis.primitives import WEI_PER_OPEN, Address, Hash32
+from tests.unit.attribution.finals import HeaderFinals, attributing_chain, contract_on
 from tests.unit.attribution.world import NONE, ZERO32, World, params, words
 from tests.unit.evm_runtime.chain import ADDRESSES, CHAIN_ID, Chain, make_spec, signed
 
@@ -34,12 +32,8 @@ def reserve_part(chain: Chain) -> int:
     return emission - validators_part(emission)
 
 
-def new_contract() -> AttributionContract:
-    return AttributionContract(make_spec(), CHAIN_ID, SpanIndex(nullcontext()))
-
-
 def test_a_paid_inference_in_blocks() -> None:
-    chain = Chain(natives=(new_contract(),))
+    chain = attributing_chain(make_spec())
     encode = World().data
     nonces = dict.fromkeys(range(5), 0)
 
@@ -83,9 +77,13 @@ def test_a_paid_inference_in_blocks() -> None:
     genesis = build_genesis(chain.spec)
     store.apply(genesis.writes)
     tip, time_ms = genesis.header, chain.spec.genesis_time_ms
+    finals = HeaderFinals()
+    finals.store = store
+    finals.add(tip)
     for executed in chain.blocks:
-        runtime = Runtime(chain.spec, chain.identity, store, (new_contract(),))
+        runtime = Runtime(chain.spec, chain.identity, store, (contract_on(finals, chain.spec),))
         again = runtime.execute_block(tip, time_ms, executed.block)
         assert again.header == executed.header
         store.apply(again.writes)
         tip, time_ms = again.header, executed.block.consensus.time_ms
+        finals.add(tip)

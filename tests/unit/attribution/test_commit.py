@@ -1,11 +1,7 @@
 """Commit and reveal: the place in the order is the one of the commitment, whatever was shown and indexed in between."""
 
-from contextlib import nullcontext
-
 import pytest
 
-from attribution_precompile.span_index import SpanIndex
-from evm_runtime.native import PlainSlots
 from genesis.primitives import Address, keccak256
 from tests.unit.attribution.test_errors import refused
 from tests.unit.attribution.world import ALICE, BOB, CAROL, ZERO32, World, params, words
@@ -85,7 +81,7 @@ def test_content_in_pieces_stands_where_its_root_was_committed(world: World) -> 
     copied = {thieves[1]: 33, thieves[0]: 13}
     assert scores(world, text, 1) == copied, "published before the author was accepted"
     assert scores(world, text, 2) == {author: 46}
-    world.contract.index = SpanIndex(nullcontext())
+    world.contract.index = world.fresh_index()
     assert scores(world, text, 2) == {author: 46} and scores(world, text, 1) == copied
 
 
@@ -102,8 +98,7 @@ def test_an_index_that_read_later_content_first_counts_the_same(world: World, wa
         contributions.append(world.give(1, who, text) if who == CAROL else reveal(world, who, text.encode()))
         world.chain.next_block()
         if warm:
-            state = world.chain.state
-            world.contract.index.warm(PlainSlots(state, world.contract.address), state, 1, world.chain.number)
+            world.contract.index.warm(world.chain.finals.tip(), 1)
     for contribution in contributions:
         world.review(contribution, True, 10_000)
     assert [world.getContribution(c)[5] for c in contributions] == [0, 0, 13]
@@ -122,8 +117,8 @@ def test_a_review_counts_what_earlier_blocks_show_also_on_an_old_state(world: Wo
     world.review(thief, True, 1)
     assert world.getContribution(thief)[5] == 13, "in the block of the reveal"
     world.chain.next_block()
-    state = world.chain.state
-    world.contract.index.warm(PlainSlots(state, world.contract.address), state, 1, world.chain.number)
+    while world.contract.index.warm(world.chain.finals.tip(), 1):
+        pass
     go_back()
     world.review(thief, True, 1)
     assert world.getContribution(thief)[5] == 13

@@ -276,11 +276,7 @@ def test_what_commit_only_needs(hidden: World) -> None:
 
 
 def test_the_index_takes_the_ids_also_after_a_restart(hidden: World) -> None:
-    from contextlib import nullcontext
-
-    from attribution_precompile.span_index import SpanIndex
-
-    hidden.contract.index = SpanIndex(nullcontext())
+    hidden.contract.index = hidden.fresh_index()
     assert scores(hidden, words(3, 30), 1) == {1: 30}
     hidden.erase(1, sender=ALICE)
     hidden.chain.next_block()

@@ -61,7 +61,7 @@ def test_the_gas_table_is_the_codes() -> None:
         framework.CALL_BASE, framework.CALLDATA_WORD, framework.ABI_VALUE, framework.COLD_SLOT,
         framework.WARM_SLOT, framework.SET_SLOT, framework.RESET_SLOT, framework.LOG, framework.LOG_TOPIC,
         framework.LOG_BYTE, framework.TRANSFER, framework.NEW_ACCOUNT, gas.TEXT_BYTE, gas.STORED_BYTE,
-        gas.INDEX_TOKEN, gas.REVIEW_TOKEN, gas.TRACE_TOKEN, gas.TRACE_USE, gas.TRACE_TOKEN_USE, gas.OWNER,
+        gas.INDEX_TOKEN, gas.REVIEW_TOKEN, gas.TRACE_TOKEN, gas.TRACE_USE, gas.TRACE_TOKEN_USE, gas.PASSED_OVER,
         gas.PAYEE, gas.ROYALTY, gas.SIGNATURE, gas.MATCH, gas.VECTOR_BYTE, gas.VECTOR, gas.WINDOW_BLOCK,
         gas.SEGMENT, gas.TRACE, gas.PRODUCT_VECTOR, gas.PRODUCTS_PER_GAS, gas.PROOF_NODE, gas.OPENING,
         gas.CHALLENGE_TOKEN,

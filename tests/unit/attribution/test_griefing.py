@@ -11,8 +11,8 @@ from eth_abi import encode
 
 from attribution_precompile import contributions, gas, inference, passages
 from attribution_precompile.declarations import Method
-from attribution_precompile.span_index import SpanIndex
-from attribution_precompile.vector_index import VectorIndex
+from attribution_precompile.span_index import IndexView
+from attribution_precompile.vector_index import VectorView
 from genesis.primitives import WEI_PER_OPEN, keccak256
 from tests.unit.attribution.test_errors import refused
 from tests.unit.attribution.world import ALICE, BOB, CAROL, NONE, OWNER, USER, ZERO32, World, words
@@ -55,15 +55,15 @@ def watched(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> Iterator[
 
 
 CASES: list[tuple[str, tuple[Any, ...], bytes, Any, str, int]] = [
-    ("trace", (1, OUTPUT), USER, SpanIndex, "owners", gas.output_gas(len(OUTPUT)) + gas.trace_gas(300, 1)),
+    ("trace", (1, OUTPUT), USER, IndexView, "owners", gas.output_gas(len(OUTPUT)) + gas.trace_gas(300, 1)),
     ("trace", (1, OUTPUT), USER, inference, "tokenize", gas.output_gas(len(OUTPUT))),
     ("infer", ((1, 0, ZERO32, 0, OUTPUT, NONE),), USER, inference, "tokenize", gas.output_gas(len(OUTPUT))),
     ("contribute", (1, TEXT, ZERO32, ALICE, ZERO32), ALICE, contributions, "tokenize", gas.content_gas(len(TEXT))),
     ("contribute", (1, TEXT, ZERO32, ALICE, ZERO32), ALICE, contributions, "keccak256",
      gas.content_gas(len(TEXT)) + gas.index_gas(400, 0)),
-    ("review", (2, True, 1), OWNER, SpanIndex, "owned_windows", gas.review_gas(100, 1, 0)),
+    ("review", (2, True, 1), OWNER, IndexView, "owned_windows", gas.review_gas(100, 1, 0)),
     ("challengePriority", (2, 1, 0, 1, 0, 0), ALICE, passages, "tokenize", gas.passage_gas(100, 0)),
-    ("traceVector", (2, bytes(4)), USER, VectorIndex, "products", gas.products_gas(100, 4)),
+    ("traceVector", (2, bytes(4)), USER, VectorView, "products", gas.products_gas(100, 4)),
 ]  # fmt: skip
 """Method, arguments, caller; what must not begin before so much gas was taken."""
 

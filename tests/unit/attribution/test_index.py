@@ -1,11 +1,9 @@
 """The span index: what decides ownership, that it can be rebuilt, that it ingests only what is final; copy attacks."""
 
 import random
-from contextlib import nullcontext
 
 import pytest
 
-from attribution_precompile.span_index import SpanIndex
 from genesis.errors import StorageCorrupt
 from genesis.primitives import WEI_PER_OPEN
 from tests.unit.attribution.world import ALICE, BOB, CAROL, OWNER, REVIEW_SECONDS, USER, World, words
@@ -93,7 +91,7 @@ def test_versions_decide_who_owns(world: World) -> None:
     models = [world.model([(datanet, version, 0, 10_000)]) for version in (1, 2, 3)]
     expected = [{third: 20}, {second: 20}, {first: 20}]
     assert [scores(world, model, text) for model in models] == expected
-    world.contract.index = SpanIndex(nullcontext())
+    world.contract.index = world.fresh_index()
     for model, owner in reversed(list(zip(models, expected, strict=True))):
         assert scores(world, model, text) == owner
 
@@ -114,7 +112,7 @@ def test_who_was_displaced_owns_again_when_the_earlier_one_leaves(world: World) 
     models = [world.model([(datanet, version, 0, 10_000)]) for version in (1, 2, 3, 4)]
     expected: list[dict[int, int]] = [{late: 20}, {early: 20}, {late: 20}, {}]
     assert [scores(world, model, text) for model in models] == expected
-    world.contract.index = SpanIndex(nullcontext())
+    world.contract.index = world.fresh_index()
     assert [scores(world, model, text) for model in reversed(models)] == expected[::-1]
 
 
@@ -195,12 +193,9 @@ def test_warming_changes_no_answer(world: World) -> None:
     world.accept(first)
     world.publish(datanet)
     world.give(datanet, BOB, words(0, 20))
-    index = world.contract.index = SpanIndex(nullcontext())
-    from evm_runtime.native import PlainSlots
-
-    state = world.chain.state
+    index = world.contract.index = world.fresh_index()
     for _ in range(3):
-        index.warm(PlainSlots(state, world.contract.address), state, datanet, world.chain.number)
+        index.warm(world.chain.finals.tip(), datanet)
     model = world.model([(datanet, 1, 0, 10_000)])
     assert scores(world, model, words(0, 20)) == {first: 20}
 
@@ -215,17 +210,14 @@ def test_lost_content_stops_the_node_and_a_restored_copy_mends_it(world: World) 
     for _ in range(2):
         with pytest.raises(StorageCorrupt, match="missing"):
             world.trace(model, words(0, 20).encode())
-    isolated = world.contract.isolated(own_account=False)
-    assert isolated.hypothetical and not world.contract.hypothetical
     world.chain.state.blobs = blobs
     assert scores(world, model, words(0, 20)) == {1: 20}
 
 
-def test_an_isolated_contract_leaves_the_shared_index_alone(world: World) -> None:
-    isolated = world.contract.isolated(own_account=True)
-    assert isolated.index is not world.contract.index
-    assert world.contract.isolated(own_account=False).index is world.contract.index
-    assert isolated.address == world.contract.address and isolated.params is world.contract.params
+def test_an_isolated_contract_differs_in_what_it_does_about_errors_alone(world: World) -> None:
+    isolated = world.contract.isolated()
+    assert isolated.hypothetical and not world.contract.hypothetical  # type: ignore[attr-defined]
+    assert isolated.index is world.contract.index  # type: ignore[attr-defined]
 
 
 def test_what_is_above_the_soft_cap_goes_to_the_pool(world: World) -> None:

@@ -1,7 +1,7 @@
 """The span index is one for all: built in bounded steps, merged beside, read without the lock, and rebuilt at any time."""
 
 import threading
-from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +13,14 @@ from attribution_precompile.declarations import DatanetParams
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.tokens import WORDS_V1, tokenize
 from evm_runtime.native import PlainSlots
-from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
+from genesis.chain_spec import AttributionParams
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, keccak256
 from node.fair_lock import FairLock
-from tests.unit.attribution.direct import DictState, Direct
+from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.redacting import drop
 from tests.unit.attribution.world import ALICE, BOB, CAROL, OWNER, REVIEW_SECONDS, ZERO32, World, params, words
+from tests.unit.native.harness import Finals
 
 TOKENS_OF_A_CALL_MAX = AttributionParams().call_bytes_max // 2
 
@@ -41,17 +42,23 @@ class CountingLock:
         self.held = False
 
 
-class WatchedBlobs:
-    """A state's blobs; counts the bytes read into the lock's account."""
+class WatchedFinals:
+    """A chain's final states; counts the bytes read into the lock's account."""
 
-    def __init__(self, state: Any, lock: CountingLock) -> None:
-        self.state, self.lock = state, lock
+    def __init__(self, finals: Finals, lock: CountingLock) -> None:
+        self.tip, self.number_of = finals.tip, finals.number_of
+        self.finals, self.lock = finals, lock
 
-    def get_blob(self, blob_hash: bytes) -> bytes | None:
-        content = self.state.get_blob(blob_hash)
-        if self.lock.held and content is not None:
-            self.lock.read[-1] += len(content)
-        return content
+    def open(self, block_hash: Hash32) -> Any:
+        state = self.finals.open(block_hash)
+
+        def get_blob(blob_hash: Hash32) -> bytes | None:
+            content = state.get_blob(blob_hash)
+            if self.lock.held and content is not None:
+                self.lock.read[-1] += len(content)
+            return content
+
+        return SimpleNamespace(number=state.number, load=state.load, get_blob=get_blob)
 
 
 def written(contributions: int, tokens: int) -> tuple[World, int, list[int]]:
@@ -66,13 +73,9 @@ def written(contributions: int, tokens: int) -> tuple[World, int, list[int]]:
     return world, datanet, given
 
 
-def slots_of(world: World) -> PlainSlots:
-    return PlainSlots(world.chain.state, world.contract.address)
-
-
-def all_steps(world: World, index: SpanIndex, datanet: int, blobs: Any = None) -> int:
-    state, steps = world.chain.state, 0
-    while index.warm(slots_of(world), blobs or state, datanet, world.chain.number):
+def all_steps(world: World, index: SpanIndex, datanet: int) -> int:
+    steps = 0
+    while index.warm(world.chain.finals.tip(), datanet):
         steps += 1
         while index.maintain():
             pass
@@ -82,7 +85,7 @@ def all_steps(world: World, index: SpanIndex, datanet: int, blobs: Any = None) -
 def test_looking_up_takes_no_lock() -> None:
     world, datanet, given = written(3, 30)
     lock = CountingLock()
-    index = world.contract.index = SpanIndex(lock)
+    index = world.contract.index = world.fresh_index(lock)
     all_steps(world, index, datanet)
     before = lock.taken
     for contribution, first in zip(given, (0, 1_000, 2_000), strict=True):
@@ -94,8 +97,8 @@ def test_a_step_reads_a_bounded_amount() -> None:
     """However much there is to do, who waits for the lock waits for one step: STEP_TOKENS, and the call that overshoots."""
     world, datanet, _ = written(40, 900)
     lock = CountingLock()
-    index = SpanIndex(lock)
-    steps = all_steps(world, index, datanet, WatchedBlobs(world.chain.state, lock))
+    index = SpanIndex(lock, WatchedFinals(world.chain.finals, lock))
+    steps = all_steps(world, index, datanet)
     bytes_per_token = len(words(39_000, 900)) / 900
     assert steps > 3 and max(lock.read) > 0
     assert max(lock.read) <= (STEP_TOKENS + TOKENS_OF_A_CALL_MAX) * bytes_per_token
@@ -109,21 +112,21 @@ def test_what_a_version_has_waits_no_longer() -> None:
     given = [world.give(datanet, ALICE, words(1_000 * i, 100)) for i in range(5)]
     world.chain.next_block()
     all_steps(world, index, datanet)
-    tables = index._datanets[datanet].tables
-    assert (len(tables.waiting), len(tables.owners)) == (5 * 93, 0)
+    tables = index._gateway._live[datanet].tables
+    assert (len(tables.pending), len(tables.members)) == (5 * 93, 0)
     for contribution in given[:4]:
         world.accept(contribution)
     world.publish(datanet)
     all_steps(world, index, datanet)
-    tables = index._datanets[datanet].tables
-    assert (len(tables.waiting), len(tables.owners), len(tables.followers)) == (93, 4 * 93, 0)
-    assert len(tables.owners.runs) <= 4
+    tables = index._gateway._live[datanet].tables
+    assert (len(tables.pending), len(tables.members)) == (93, 4 * 93)
+    assert len(tables.members.runs) <= 4
 
 
 def test_a_failed_step_leaves_the_index_as_it_was() -> None:
     world, datanet, given = written(4, 50)
     state = world.chain.state
-    index = world.contract.index = SpanIndex(nullcontext())
+    index = world.contract.index = world.fresh_index()
     lost = next(blob_hash for blob_hash, blob in state.blobs.items() if blob.startswith(b"w3000 "))
     blobs, state.blobs = state.blobs, {key: blob for key, blob in state.blobs.items() if key != lost}
     for _ in range(3):
@@ -152,37 +155,31 @@ def test_a_review_counts_the_same_with_any_index() -> None:
     world.chain.next_block()
     counts = []
     for prepared in (False, True):
-        index = SpanIndex(nullcontext())
+        index = world.fresh_index()
         if prepared:
             all_steps(world, index, datanet)
-        state = world.chain.state
-        counts.append(
-            [
-                index.owned_windows(slots_of(world), state, each, world.chain.number)
-                for each in (owner, copy, waiting, last)
-            ]
-        )
-    assert counts[0] == counts[1] == [33, 10, 33, 113 - 33 - 10 - 33]
+        counts.append([world.view(index).owned_windows(each) for each in (owner, copy, waiting, last)])
+    assert counts[0] == counts[1] == [33, 33, 33, 113 - 33 - 33], "who has withdrawn claims nothing"
 
 
 def test_many_readers_while_it_is_built() -> None:
     """Threads that trace from the first moment, one that warms, one that merges: all get the one answer."""
     world, datanet, given = written(30, 400)
-    index = SpanIndex(FairLock())
+    index = world.fresh_index(FairLock())
     outputs = {contribution: words(1_000 * i + 5, 60).encode() for i, contribution in enumerate(given)}
     failures: list[str] = []
-    state, slots, number = world.chain.state, slots_of(world), world.chain.number
+    view, tip = world.view(index), world.chain.finals.tip()
 
     def read(start: int) -> None:
         for i in range(120):
             contribution = given[(start + i) % len(given)]
             if set(owners_in(index, world, datanet, outputs[contribution])) != {contribution}:
                 failures.append(f"owners of {contribution}")
-            if index.owned_windows(slots, state, contribution, number) != 393:
+            if view.owned_windows(contribution) != 393:
                 failures.append(f"owned windows of {contribution}")
 
     def tend() -> None:
-        while index.warm(slots, state, datanet, number):
+        while index.warm(tip, datanet):
             pass
         while index.maintain():
             pass
@@ -198,7 +195,7 @@ def test_many_readers_while_it_is_built() -> None:
 def owners_in(index: SpanIndex, world: World, datanet: int, output: bytes) -> list[int]:
     """Of each window of an output in version 1."""
     ids = tokenize(output, WORDS_V1).window_ids(8)
-    owners, _ = index.owners(slots_of(world), world.chain.state, datanet, 1, ids)
+    owners, _ = world.view(index).owners(datanet, 1, ids)
     return owners.tolist()  # type: ignore[no-any-return]
 
 
@@ -210,11 +207,10 @@ def test_a_node_without_content_may_keep_the_ids_instead() -> None:
     state = world.chain.state
     outputs = [words(1_000 * i, 60).encode() for i in range(3)]
     before = [owners_in(world.contract.index, world, datanet, output) for output in outputs]
-    [_] = drop(slots_of(world), state, given[1])
-    fresh = SpanIndex(nullcontext())
+    [_] = drop(PlainSlots(state, world.contract.address), state, given[1])
+    fresh = world.fresh_index()
     assert [owners_in(fresh, world, datanet, output) for output in outputs] == before
-    assert before == [[contribution] * 53 for contribution in given]
-    assert world.trace(1, words(1_000, 60).encode())[0] == (), "dead all the same"
+    assert before == [[given[0]] * 53, [0] * 53, [given[2]] * 53]
 
 
 def test_an_older_state_does_not_know_what_was_revealed_since() -> None:
@@ -228,20 +224,13 @@ def test_an_older_state_does_not_know_what_was_revealed_since() -> None:
     copy = direct.call(BOB, "contribute", datanet, text, ZERO32, BOB, ZERO32)
     later = direct.call(CAROL, "contribute", datanet, text, ZERO32, CAROL, ZERO32)
     direct.next_block()
-    before = DictState()
-    before.slots, before.blobs, before.block_number = dict(state.slots), state.blobs, state.block_number
+    before = state.base
     revealed = direct.call(ALICE, "contribute", datanet, text, ZERO32, ALICE, salt)
     direct.next_block(REVIEW_SECONDS + 1)
     direct.call(OWNER, "publishVersion", datanet)
     direct.next_block()
-
-    def owned(asked: DictState) -> list[int]:
-        slots, number = PlainSlots(asked, ATTRIBUTION_ADDRESS), asked.block_number
-        return [index.owned_windows(slots, asked, each, number) for each in (copy, later)]
-
-    slots = PlainSlots(state, ATTRIBUTION_ADDRESS)
-    while index.warm(slots, state, datanet, state.block_number):
+    while index.warm(state.finals.tip(), datanet):
         pass
-    assert len(index._datanets[datanet].tables.followers) == 2 * 23
-    assert owned(before) == [23, 0]
-    assert owned(state) == [0, 0] and index.owned_windows(slots, state, revealed, state.block_number) == 23
+    assert len(index._gateway._live[datanet].tables.members) == 3 * 23
+    assert [index.at(before).owned_windows(each) for each in (copy, later)] == [23, 0]
+    assert [direct.view().owned_windows(each) for each in (copy, later, revealed)] == [0, 0, 23]

@@ -1,6 +1,5 @@
 """The generated interface is up to date, tools read it, and typed queries agree with the contract."""
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import attribution_precompile
 from attribution_precompile.abi import attribution_abi, generated_files
 from attribution_precompile.explain import TraceError, explain
 from attribution_precompile.queries import Queries
-from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.tokens import WORDS_V1, TextError
 from genesis.primitives import WEI_PER_OPEN, Address, Hash32
 from tests.unit.attribution.world import ALICE, BOB, DEV, OWNER, USER, World, params, words
@@ -108,8 +106,9 @@ def test_queries_agree_with_the_contract(world: World) -> None:
 
 
 def test_an_explanation_points_at_the_bytes(world: World) -> None:
+    world.chain.next_block()
     output = f"Intro: {words(5, 12).upper()}; then — {words(20, 9)}!"
-    report = explain(Reader(world), SpanIndex(nullcontext()), 1, output.encode(), tokens_max=100)
+    report = explain(world.view(), 1, output.encode(), tokens_max=100)
     assert (report.tokens, report.unmatched, report.scores) == (23, 2, ((1, 21),))
     texts = [output.encode()[span.byte_start : span.byte_end].decode() for span in report.spans]
     assert texts == [words(5, 12).upper(), words(20, 9)]
@@ -117,11 +116,11 @@ def test_an_explanation_points_at_the_bytes(world: World) -> None:
     scores, tokens, unmatched = world.trace(1, output.encode())
     assert (scores, tokens, unmatched) == (report.scores, report.tokens, report.unmatched)
     with pytest.raises(TraceError, match="no model 9"):
-        explain(Reader(world), SpanIndex(nullcontext()), 9, b"x", tokens_max=100)
+        explain(world.view(), 9, b"x", tokens_max=100)
     with pytest.raises(TraceError, match="0 tokens"):
-        explain(Reader(world), SpanIndex(nullcontext()), 1, b"", tokens_max=100)
+        explain(world.view(), 1, b"", tokens_max=100)
     with pytest.raises(TextError):
-        explain(Reader(world), SpanIndex(nullcontext()), 1, b"\xff", tokens_max=100)
+        explain(world.view(), 1, b"\xff", tokens_max=100)
 
 
 def test_tokenizer_names_are_padded_text() -> None:

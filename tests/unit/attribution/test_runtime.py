@@ -1,27 +1,26 @@
 """The attribution contract in the chain's own runtime: calls on made-up state keep nothing, and stop nothing."""
 
-from contextlib import nullcontext
-
 import pytest
 
-from attribution_precompile.contract import AttributionContract
-from attribution_precompile.span_index import SpanIndex
 from evm_runtime.calls import AccountOverride, BlockOverrides, CallRequest
 from evm_runtime.genesis_block import build_genesis
 from evm_runtime.kv import MemoryStore
 from evm_runtime.native import array_slot, mapping_slot
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from tests.unit.attribution.finals import HeaderFinals, contract_on
 from tests.unit.attribution.world import USER, World, make_spec, params
-from tests.unit.native.harness import CHAIN_ID
 
 
 @pytest.fixture
 def runtime() -> Runtime:
     spec = make_spec()
     store = MemoryStore()
-    store.apply(build_genesis(spec).writes)
-    return Runtime(spec, None, store, (AttributionContract(spec, CHAIN_ID, SpanIndex(nullcontext())),))
+    genesis, finals = build_genesis(spec), HeaderFinals()
+    store.apply(genesis.writes)
+    finals.store = store
+    finals.add(genesis.header)
+    return Runtime(spec, None, store, (contract_on(finals, spec),))
 
 
 @pytest.mark.parametrize("extreme", [2**64 - 1, 2**63])

@@ -6,7 +6,7 @@ from bisect import bisect_left
 import numpy as np
 import pytest
 
-from attribution_precompile import window_runs
+from attribution_precompile import walks, window_runs
 from attribution_precompile.window_runs import Run, Table, Windows, merge
 
 Entry = tuple[int, int, int]
@@ -17,13 +17,17 @@ def windows(ids: list[tuple[int, int]]) -> Windows:
     return Windows.of(b"".join(high.to_bytes(8, "little") + low.to_bytes(8, "little") for high, low in ids))
 
 
-def run_of(entries: list[Entry], rank: list[int] | None) -> Run:
+BY_KEY = np.arange(20_001, dtype=np.uint64)
+"""The rank of keys that go by their number."""
+
+
+def run_of(entries: list[Entry], rank: list[int] | None = None) -> Run:
     keys = np.array([key for _, _, key in entries], np.uint32)
     return Run.sort(windows([entry[:2] for entry in entries]), keys, as_rank(rank))
 
 
-def as_rank(rank: list[int] | None) -> np.ndarray | None:
-    return None if rank is None else np.array(rank, np.uint64)
+def as_rank(rank: list[int] | None) -> np.ndarray:
+    return BY_KEY if rank is None else np.array(rank, np.uint64)
 
 
 def entries_of(run: Run) -> list[Entry]:
@@ -54,7 +58,7 @@ def test_runs_equal_sorted_lists(seed: int) -> None:
     assert entries_of(merge(one, other, as_rank(rank))) == entries_of(merge(other, one, as_rank(rank))) == both
 
     asked = [entry[:2] for entry in some_entries(rng, rng.choice([30, 90]), range(1))]
-    start, end = merge(one, other, as_rank(rank)).ranges(windows(asked))
+    start, end = merge(one, other, as_rank(rank)).entries_of(windows(asked))
     ids = [entry[:2] for entry in both]
     assert start.tolist() == [bisect_left(ids, each) for each in asked]
     assert [both[a:b] for a, b in zip(start, end, strict=True)] == [
@@ -63,16 +67,77 @@ def test_runs_equal_sorted_lists(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_the_last_key_below_a_limit(seed: int) -> None:
+def test_what_is_taken_out_is_not_met(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken out in several goes, as places noted or as a copy; found again by its place, and merged without it."""
+    monkeypatch.setattr(window_runs, "MERGED_AT_ONCE_MAX", 0 if seed % 2 else 1 << 16)
     rng = random.Random(seed)
-    entries = some_entries(rng, 80, range(30))
-    run, limit = run_of(entries, None).with_directory(), rng.randint(0, 31)
-    asked = [entry[:2] for entry in some_entries(rng, rng.choice([30, 90]), range(1))]
-    places, keys = run.last_below(windows(asked), limit)
-    found = dict(zip(places.tolist(), keys.tolist(), strict=True))
-    for place, each in enumerate(asked):
-        below = [key for *window, key in entries if tuple(window) == each and key < limit]
-        assert found.get(place) == max(below, default=None), f"seed {seed}"
+    run = run_of(some_entries(rng, 90, range(30)))
+    entries = entries_of(run)
+    for _ in range(rng.randint(1, 3)):
+        gone = rng.sample(entries, rng.randint(0, len(entries)))
+        has, places = run.find(windows([e[:2] for e in gone]), np.array([e[2] for e in gone], np.uint32), BY_KEY)
+        assert has.all()
+        run = run.without(places)
+        entries = [entry for entry in entries if entry not in gone]
+    assert len(run) == len(entries) and entries_of(run.packed()) == entries
+    asked = sorted({(high, low) for high, low, _ in some_entries(rng, 90, range(1))})
+    for each, start, end in zip(asked, *run.entries_of(windows(asked)), strict=True):
+        keys = run.keys_of(np.arange(start, end)).tolist()
+        assert [(*each, key) for key in keys] == [entry for entry in entries if entry[:2] == each], f"seed {seed}"
+    other = run_of(some_entries(rng, 20, range(30, 40)))
+    assert entries_of(merge(run, other, BY_KEY)) == sorted(entries + entries_of(other))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_walks_equal_a_walk_over_plain_lists(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries in several runs, some taken out, some not there, few that end a walk; whatever a round looks at."""
+    rng = random.Random(seed)
+    monkeypatch.setattr(walks, "ROUND_ENTRIES", rng.choice([1, 7, 1 << 10]))
+    keys = list(range(60))
+    rng.shuffle(keys)
+    runs, entries = [], []
+    for part in range(rng.randint(1, 4)):
+        run = run_of(some_entries(rng, rng.choice([3, 80]), range(part * 15, part * 15 + 15)), keys)
+        gone = np.array(sorted(rng.sample(range(len(run)), rng.randint(0, len(run) - 1))), np.intp)
+        run = run.without(gone) if rng.random() < 0.5 else run
+        runs.append(run)
+        entries += entries_of(run.packed())
+    rank, there, ends = (
+        as_rank(keys),
+        np.array(rng.choices([0, 1], [1, 4], k=60)),
+        np.array(rng.choices([0, 1], [4, 1], k=60)),
+    )
+    asked = [entry[:2] for entry in some_entries(rng, rng.choice([3, 90]), range(1))]
+    told: list[int] = []
+    found = walks.first_that_ends(
+        runs, rank, windows(asked), lambda _places, met: (there[met] > 0, ends[met] > 0), told.append
+    )
+    passed = 0
+    for each, key in zip(asked, found.tolist(), strict=True):
+        having = sorted((k for *window, k in entries if tuple(window) == each and there[k]), key=keys.__getitem__)
+        last = next((place for place, k in enumerate(having) if ends[k]), None)
+        assert key == (walks.NO_KEY if last is None else having[last]), f"seed {seed}"
+        passed += max(0, len(having) - 1) if last is None else last
+    assert sum(told) == passed, f"seed {seed}"
+
+
+def test_a_walk_ends_where_it_can_not_be_paid_for() -> None:
+    """Of 100,000 that have a window, no more are looked at than were paid for twice over."""
+    run = Run(Windows(np.zeros(100_000, np.uint64), np.zeros(100_000, np.uint64)), np.arange(100_000, dtype=np.uint32))
+    looked: list[int] = []
+
+    def judge(places: np.ndarray, _keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        looked.append(len(places))
+        return np.ones(len(places), np.bool_), np.zeros(len(places), np.bool_)
+
+    def charge(entries: int, left: list[int] = [10_000]) -> None:  # noqa: B006  # meant to be kept
+        left[0] -= entries
+        if left[0] < 0:
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        walks.first_that_ends([run], np.arange(100_000, dtype=np.uint64), windows([(0, 0)]), judge, charge)
+    assert sum(looked) < 3 * 10_000 and len(looked) < 10
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 1_000, 20_000])
@@ -82,24 +147,14 @@ def test_a_directory_changes_no_answer(count: int, crowded: bool) -> None:
     rng = random.Random(count)
     bits = 20 if crowded else 64
     ids = sorted({(rng.getrandbits(bits), rng.getrandbits(64)) for _ in range(count)})
-    run = run_of([(*each, key) for key, each in enumerate(ids)], None)
+    run = run_of([(*each, key) for key, each in enumerate(ids)])
     asked = [*rng.choices(ids, k=80), *((rng.getrandbits(bits), rng.getrandbits(64)) for _ in range(80))]
     asked += [(0, 0), ((1 << 64) - 1, (1 << 64) - 1), (ids[0][0], 0)]
     indexed = run.with_directory()
     assert (indexed.directory is None) == (count < window_runs.BUCKET_ENTRIES)
-    for plain, found in zip(run.ranges(windows(asked)), indexed.ranges(windows(asked)), strict=True):
+    for plain, found in zip(run.entries_of(windows(asked)), indexed.entries_of(windows(asked)), strict=True):
         assert plain.tolist() == found.tolist()
-    assert run.ranges(windows(asked))[0].tolist() == [bisect_left(ids, each) for each in asked]
-
-
-def test_rounds_go_on_where_they_are_wanted() -> None:
-    run = run_of([(1, 1, 0), (1, 1, 1), (1, 1, 2), (2, 2, 3)], None)
-    looking = np.array([True, True, False, True])
-    seen = []
-    for places, keys in run.rounds(windows([(1, 1), (2, 2), (1, 1), (9, 9)]), looking):
-        seen.append((places.tolist(), keys.tolist()))
-        looking[places[keys == 1]] = False
-    assert seen == [([0, 1], [0, 3]), ([0], [1])]
+    assert run.entries_of(windows(asked))[0].tolist() == [bisect_left(ids, each) for each in asked]
 
 
 @pytest.mark.parametrize("at_once", [0, 50, 1 << 16])
@@ -109,10 +164,10 @@ def test_tables_stay_in_few_runs_and_lose_nothing(at_once: int, monkeypatch: pyt
     table, added = Table(), []
     for key in range(300):
         fresh = [(rng.getrandbits(64), rng.getrandbits(64), key) for _ in range(rng.randint(0, 9))]
-        table = table.add(run_of(fresh, None), None) if fresh else table
+        table = table.add(run_of(fresh), BY_KEY) if fresh else table
         added += fresh
     while pair := table.overdue():
-        table = table.replace(pair, merge(*pair, None))
+        table = table.replace(pair, merge(*pair, BY_KEY))
     assert len(table.runs) <= len(added).bit_length()
     assert sorted(entry for run in table.runs for entry in entries_of(run)) == sorted(added)
     assert len(table) == len(added)
@@ -122,9 +177,9 @@ def test_tables_stay_in_few_runs_and_lose_nothing(at_once: int, monkeypatch: pyt
 
 
 def test_a_merge_that_comes_too_late_changes_nothing() -> None:
-    runs = [run_of([(x, x, x)], None) for x in range(4)]
+    runs = [run_of([(x, x, x)]) for x in range(4)]
     table = Table(tuple(runs))
-    merged = merge(runs[1], runs[2], None)
+    merged = merge(runs[1], runs[2], BY_KEY)
     after = table.replace(runs[1:3], merged)
     assert after.runs == (runs[0], merged, runs[3])
     assert after.replace(runs[1:3], merged) is after

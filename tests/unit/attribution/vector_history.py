@@ -107,6 +107,7 @@ class VectorHistory:
             if g.accepted_in is not None
             and g.accepted_in <= version
             and (g.left_after is None or version <= g.left_after)
+            and not g.dead
         ]
         first: dict[tuple[int, ...], tuple[int, int]] = {}
         for given in members:
@@ -114,10 +115,9 @@ class VectorHistory:
                 if vector not in first or order < first[vector][0]:
                     first[vector] = order, given.id
         best: dict[int, int] = {}
-        dead = {g.id for g in members if g.dead}
         for vector, (_, owner) in first.items():
             product = sum(a * b for a, b in zip(vector, query, strict=True))
-            if product > 0 and owner not in dead:
+            if product > 0:
                 best[owner] = max(best.get(owner, 0), product)
         return sorted(best.items(), key=lambda item: (-item[1], item[0]))[:64]
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.declarations import Method
-from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.span_index import IndexView, SpanIndex
 from attribution_precompile.tokens import WORDS_V1
+from attribution_precompile.vector_index import VectorIndex
 from evm_runtime.native.reserve import DRAWN, RESERVE
 from genesis.chain_spec import STAKING_ADDRESS, AttributionParams, ChainSpec
 from genesis.primitives import WEI_PER_OPEN, Address, Power
 from genesis.types import Validator
-from tests.unit.native.harness import CHAIN_ID, Bound, Chain, address
+from tests.unit.native.harness import CHAIN_ID, Bound, Chain, Finals, address
 
 OWNER, CURATOR, ADMIN, ALICE, BOB, CAROL, DEV, USER, TREASURY, COUNCIL = (address(0x10000 + i) for i in range(10))
 ZERO32 = bytes(32)
@@ -48,11 +49,26 @@ class World(Bound):
     """`world.infer(…)` and the like call the contract; the helpers below are combinations of calls."""
 
     def __init__(self, **params: Any) -> None:
-        contract = AttributionContract(make_spec(**params), CHAIN_ID, SpanIndex(nullcontext()))
-        chain = Chain(contract)
+        finals = Finals()
+        spec = make_spec(**params)
+        blocks = spec.attribution.death_blocks
+        indexes = SpanIndex(nullcontext(), finals, blocks), VectorIndex(nullcontext(), finals, blocks)
+        contract = AttributionContract(spec, CHAIN_ID, *indexes)
+        chain = Chain(contract, finals=finals)
         super().__init__(chain, contract, OWNER)
         for who in (OWNER, CURATOR, ADMIN, ALICE, BOB, CAROL, DEV, USER, COUNCIL):
             chain.fund(who, 1_000_000 * WEI_PER_OPEN)
+
+    def fresh_index(self, lock: Any = None) -> SpanIndex:
+        """An index that has seen nothing yet."""
+        return SpanIndex(lock or nullcontext(), self.chain.finals, self.contract.params.death_blocks)
+
+    def fresh_vectors(self) -> VectorIndex:
+        return VectorIndex(nullcontext(), self.chain.finals, self.contract.params.death_blocks)
+
+    def view(self, index: SpanIndex | None = None) -> IndexView:
+        """What the block that is being executed may know."""
+        return (index or self.contract.index).at(self.chain.state.base)
 
     def datanet(self, **changes: Any) -> int:
         return int(self.createDatanet(params(**changes)))

@@ -14,7 +14,7 @@ from eth.vm.forks.prague.state import PragueState
 from eth.vm.message import Message
 from eth_abi import abi as eth_abi
 
-from evm_runtime.native import NativeContract
+from evm_runtime.native import Base, NativeContract
 from genesis.primitives import Address, Hash32, keccak256
 
 CHAIN_ID = 7117
@@ -25,6 +25,8 @@ class BlobState(PragueState):
     """py-evm's Prague state, and blobs that are undone on revert."""
 
     blobs: dict[bytes, bytes]
+    base: Base
+    """The block before."""
 
     def put_blob(self, content: bytes) -> Hash32:
         blob_hash = keccak256(content)
@@ -67,11 +69,63 @@ class Reverted(Exception):
         self.result = result
 
 
+class Finals:
+    """The final blocks of a made-up chain, as a contract's indexes open them."""
+
+    def __init__(self) -> None:
+        self._states: dict[Hash32, Any] = {}
+        """The newest last."""
+        self._made = 0
+
+    def add(self, state: Any) -> Base:
+        """Another block; `state` has `number`, `load` and `get_blob`. It may leave numbers out."""
+        self._made += 1
+        self._states[keccak256(self._made.to_bytes(8, "big"))] = state
+        return Base(self.tip())
+
+    def take_back(self, number: int) -> Base:
+        """To the newest block of at most that number."""
+        while self._states[self.tip()].number > number:
+            self._states.popitem()
+        return Base(self.tip())
+
+    def tip(self) -> Hash32:
+        return next(reversed(self._states))
+
+    def number_of(self, block_hash: Hash32) -> int | None:
+        state = self._states.get(block_hash)
+        return None if state is None else int(state.number)
+
+    def open(self, block_hash: Hash32) -> Any:
+        return self._states[block_hash]
+
+
+@dataclass(frozen=True)
+class RootState:
+    """One account's storage under a state root, and the chain's blobs as they are whenever one is asked for."""
+
+    number: int
+    state: Any
+    address: Address
+    chain: "Chain"
+
+    def load(self, slot: int) -> int:
+        return int(self.state.get_storage(self.address, slot))
+
+    def store(self, slot: int, value: int) -> None:
+        raise AssertionError("an index writes storage")
+
+    def get_blob(self, blob_hash: Hash32) -> bytes | None:
+        return self.chain.state.blobs.get(blob_hash)
+
+
 class Chain:
     """Accounts, blocks and calls. Each `call` is a transaction of its own, without intrinsic gas or fees."""
 
-    def __init__(self, *contracts: NativeContract) -> None:
+    def __init__(self, *contracts: NativeContract, finals: Finals | None = None) -> None:
+        """Where the first contract's indexes are to open final states, it is told of each block by `finals`."""
         self.contracts = contracts
+        self.finals = finals
         natives = {contract.address: contract for contract in contracts}
         computation = type(
             "HarnessComputation", (PragueComputation,), {"_precompiles": {**PragueComputation._precompiles, **natives}}
@@ -84,6 +138,7 @@ class Chain:
         for contract in contracts:
             self.state.set_nonce(contract.address, 1)
             self.state.set_code(contract.address, b"\xfe")
+        self._finalize()
 
     def _context(self) -> ExecutionContext:
         return ExecutionContext(b"\xcc" * 20, self.time, self.number, 0, bytes(32), 30_000_000, [], CHAIN_ID, 10**9, 0)
@@ -100,6 +155,8 @@ class Chain:
         def go_back() -> None:
             self.number, self.time = number, time
             self._open(root, blobs)
+            if self.finals is not None:
+                self.state.base = self.finals.take_back(number - 1)
 
         return go_back
 
@@ -107,6 +164,13 @@ class Chain:
         self.number += blocks
         self.time += seconds
         self.state.execution_context = self._context()
+        self._finalize()
+
+    def _finalize(self) -> None:
+        if self.finals is not None:
+            self.state.persist()
+            state = self._state_class(self._db, self._context(), self.state.state_root)
+            self.state.base = self.finals.add(RootState(self.number - 1, state, self.contracts[0].address, self))
 
     def fund(self, who: bytes, amount: int) -> None:
         self.state.set_balance(who, self.state.get_balance(who) + amount)

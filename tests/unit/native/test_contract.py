@@ -211,7 +211,7 @@ def test_what_is_wrong_with_the_node_stops_it(box: Bound) -> None:
 
 
 def test_on_made_up_state_the_same_is_a_revert(box: Bound) -> None:
-    chain = Chain(box.contract.isolated(own_account=True))
+    chain = Chain(box.contract.isolated())
     made_up = Bound(chain, chain.contracts[0], USER)
     for name in ("brokenView", "bug", "lost"):
         with pytest.raises(Reverted, match="InconsistentState"):

@@ -24,7 +24,7 @@ from genesis.types import (
     VoteType,
     sign_digest,
 )
-from node.node import runtime_factory
+from node.node import Indexes
 from node.storage.chain_store import ChainStore, open_chain
 from node.storage.database import LevelDatabase
 
@@ -84,7 +84,7 @@ class LocalChain:
 
     def __post_init__(self) -> None:
         self.database = LevelDatabase(self.path, create=True)
-        self.store: ChainStore = open_chain(self.database, self.spec, runtime_factory())
+        self.store: ChainStore = open_chain(self.database, self.spec, Indexes())
 
     def build(self, *transactions: Transaction, evidence: tuple[Evidence, ...] = ()) -> ExecutedBlock:
         store, tip = self.store, self.store.tip()

@@ -13,7 +13,7 @@ from evm_runtime.transaction import Transaction
 from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvariantError, LocalError, StorageCorrupt
 from genesis.primitives import Hash32, Height
-from node.node import open_store, recent_commits, runtime_factory
+from node.node import Indexes, open_store, recent_commits
 from node.storage import keys
 from node.storage.chain_store import _Cache, open_chain
 from node.storage.database import LevelDatabase
@@ -92,22 +92,22 @@ def test_only_the_next_block_with_its_own_commit_is_taken(chain: LocalChain) -> 
 def test_another_chain_or_schema_is_refused_with_what_differs(chain: LocalChain) -> None:
     other = make_spec(name="another", genesis_time_ms=chain.spec.genesis_time_ms + 1)
     with pytest.raises(LocalError, match="name: another here, local there"):
-        open_chain(chain.database, other, runtime_factory())
+        open_chain(chain.database, other, Indexes())
     chain.database.write_batch({keys.META_SCHEMA: (9).to_bytes(4, "big")})
     with pytest.raises(LocalError, match="schema version 9"):
-        open_chain(chain.database, chain.spec, runtime_factory())
+        open_chain(chain.database, chain.spec, Indexes())
     chain.database.write_batch({keys.META_SCHEMA: keys.SCHEMA_OF_SPEC_1.to_bytes(4, "big")})
     with pytest.raises(LocalError, match="version 1 of the chain spec"):
-        open_chain(chain.database, chain.spec, runtime_factory())
+        open_chain(chain.database, chain.spec, Indexes())
 
 
 def test_an_empty_database_needs_a_genesis(tmp_path: Path) -> None:
     database = LevelDatabase(tmp_path / "chain", create=True)
     with pytest.raises(LocalError, match="--genesis"):
-        open_chain(database, None, runtime_factory())
+        open_chain(database, None, Indexes())
     database.write_batch({b"x": b"y"})
     with pytest.raises(StorageCorrupt, match="no schema version"):
-        open_chain(database, make_spec(), runtime_factory())
+        open_chain(database, make_spec(), Indexes())
     database.close()
 
 
@@ -138,9 +138,9 @@ def test_start_checks_tip_block_commit_and_state_against_each_other(chain: Local
         before = {key: database.get(key) for key in damage}
         database.write_batch(damage)
         with pytest.raises(StorageCorrupt, match=message):
-            open_chain(database, chain.spec, runtime_factory())
+            open_chain(database, chain.spec, Indexes())
         database.write_batch(before)
-    assert open_chain(database, chain.spec, runtime_factory()).tip() == tip
+    assert open_chain(database, chain.spec, Indexes()).tip() == tip
 
 
 def _tip_keys(height: Height) -> list[bytes]:

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ from eth_utils.address import to_checksum_address
 
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.declarations import Method
-from attribution_precompile.queries import Queries, ReaderSlots
+from attribution_precompile.queries import Queries
 from attribution_precompile.redaction import Redaction
-from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.tokens import WORDS_V1, tokenize
 from evm_runtime.calls import CallRequest
 from evm_runtime.keys import blob
+from evm_runtime.native import Base
 from evm_runtime.native.abi import encode
 from evm_runtime.tracing import TraceOptions
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
@@ -24,6 +23,7 @@ from genesis.errors import ErasedContent, LocalError
 from genesis.primitives import Hash32, Height, keccak256
 from node.contract_reader import ContractReader
 from node.eraser import Eraser
+from node.node import Indexes
 from node.storage.database import LevelDatabase
 from node.storage.view import state_key
 from tests.unit.attribution.world import NONE, ZERO32, params, words
@@ -101,9 +101,9 @@ def chain(tmp_path: Path) -> Iterator[Registry]:
 
 def owners(chain: Registry, text: bytes = TEXT, version: int = 1) -> set[int]:
     """Who owns the text's windows, by an index that was built from the disk just now."""
-    reader = ContractReader(chain.store.runtime.state())
-    index, ids = SpanIndex(nullcontext()), tokenize(text, WORDS_V1).window_ids(8)
-    return set(index.owners(ReaderSlots(reader), reader, 1, version, ids)[0].tolist())
+    indexes, ids = Indexes(), tokenize(text, WORDS_V1).window_ids(8)
+    indexes.attach(chain.store)
+    return set(indexes.spans.at(Base(chain.store.tip().hash)).owners(1, version, ids)[0].tolist())
 
 
 def pass_blocks(chain: Registry, count: int = DELAY) -> None:
@@ -134,7 +134,7 @@ def test_a_node_that_starts_again_goes_on_and_answers_as_before(chain: Registry)
     assert chain.eraser().sweep() == 2
     chain.restart()
     assert chain.eraser().sweep() == 0 and not chain.holds(TEXT)
-    assert owners(chain) == {1}, "its windows are still its own: dead, and nobody's else"
+    assert owners(chain) == {0}, "dead, and nobody else has them"
     assert Queries(ContractReader(chain.store.runtime.state()), CHAIN_ID).content(1) is None
     assert chain.view("trace", 1, TEXT, height=traced) == before, "spans of old blocks are found by ids"
     stored, parent = chain.store.block(Height(traced)), chain.store.header(Height(traced - 1))
@@ -163,7 +163,7 @@ def test_what_a_block_brings_again_while_it_is_looked_for_stays(chain: Registry)
     assert chain.holds(TEXT)
     assert chain.eraser().sweep() == 0, "contribution 4 lives"
     chain.publish(4)
-    assert owners(chain, version=2) == {1}
+    assert owners(chain, version=2) == {4}
 
 
 def test_a_crash_leaves_all_of_a_batch_or_nothing(chain: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_crash_leaves_all_of_a_batch_or_nothing(chain: Registry, monkeypatch: 
     assert len(left) == 2
     assert chain.eraser().sweep() == 2
     assert not any(map(chain.holds, (TEXT, VECTORS, words(100, 60).encode())))
-    assert owners(chain) == {1} and owners(chain, words(100, 60).encode()) == {2}
+    assert owners(chain) == {0} == owners(chain, words(100, 60).encode())
 
 
 def test_a_rollback_does_not_bring_to_life_whose_content_is_gone(chain: Registry) -> None:
@@ -216,7 +216,7 @@ def test_a_new_node_follows_a_peer_that_dropped_content_and_drops_it_too(chain: 
         follower.store.append(executed, stored.commit)
     assert follower.store.tip().hash == chain.store.tip().hash and follower.holds(TEXT)
     assert follower.eraser().sweep() == 2 and not follower.holds(TEXT)
-    assert owners(follower) == owners(chain) == {1}
+    assert owners(follower) == owners(chain) == {0}
     follower.close()
 
 

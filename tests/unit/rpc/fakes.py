@@ -40,6 +40,7 @@ from node.rpc.config import RpcConfig, RpcLimits
 from node.rpc.methods import declared
 from node.rpc.openrpc import document
 from node.rpc.server import Page, serve
+from tests.unit.native.harness import Finals
 from tests.unit.rpc.schema_check import check
 
 RESULTS = {each["name"]: each["result"]["schema"] for each in document(declared())["methods"]}
@@ -328,7 +329,7 @@ class FakeNode:
 
     @property
     def backend(self) -> Backend:
-        return Backend(self.chain, self.mempool, self.feed, self.status, SpanIndex(FairLock()))
+        return Backend(self.chain, self.mempool, self.feed, self.status, SpanIndex(FairLock(), Finals()))
 
     def finalize(self, raws: Sequence[bytes] = (), logs: Sequence[tuple[Log, ...]] = ()) -> StoredBlock:
         """One more block, and the news of it."""

@@ -8,19 +8,17 @@ from pathlib import Path
 import trio
 from eth_account import Account
 
-from attribution_precompile.contract import AttributionContract
 from attribution_precompile.span_index import SpanIndex
-from evm_runtime.kv import KeyValueReader
-from evm_runtime.runtime import BuildRequest, Runtime
+from evm_runtime.runtime import BuildRequest
 from genesis.chain_spec import AttributionParams, BlockParams, ChainSpec, GenesisAccount
 from genesis.crypto import address_of_private_key, sign
 from genesis.primitives import ZERO_ADDRESS, Address, Height, Power, Round, Signature, Wei
-from genesis.types import EMPTY_COMMIT, ChainIdentity, Commit, Validator, Vote, VoteType
-from node.fair_lock import FairLock
+from genesis.types import EMPTY_COMMIT, Commit, Validator, Vote, VoteType
 from node.feed import Feed
 from node.interfaces import StoredBlock
 from node.mempool import TransactionPool
 from node.mempool_service import MempoolService
+from node.node import Indexes
 from node.rpc.backend import Backend
 from node.storage.chain_store import ChainStore, open_chain
 from node.storage.database import LevelDatabase
@@ -104,14 +102,10 @@ class RealNode:
 
 @contextmanager
 def real_node(folder: Path) -> Iterator[RealNode]:
-    index = SpanIndex(FairLock())
-
-    def runtime(spec: ChainSpec, identity: ChainIdentity, store: KeyValueReader) -> Runtime:
-        return Runtime(spec, identity, store, (AttributionContract(spec, identity.chain_id, index),))
-
-    store = open_chain(LevelDatabase(folder / "chain", create=True), SPEC, runtime)
+    indexes = Indexes()
+    store = open_chain(LevelDatabase(folder / "chain", create=True), SPEC, indexes)
     try:
-        yield RealNode(store, index)
+        yield RealNode(store, indexes.spans)
     finally:
         store.close()
 

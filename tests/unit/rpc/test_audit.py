@@ -138,7 +138,7 @@ async def test_erased_content_is_served_no_more_and_its_past_stays_explained(nod
             )
             explained = await client.call("open_explain", 1, hexed(output), 1)
             assert (explained["verdict"], explained["spans"]) == ("dead", [])
-            assert explained["owners"] == [{"contribution": "0x1", "windows": explained["windows"]}]
+            assert explained["owners"] == [{"contribution": "0x0", "windows": explained["windows"]}]
             assert (await client.call("open_trace", 1, hexed(output)))["scores"] == []
             stated = await client.call("open_statement", 1)
             assert stated["payments"] == statement["payments"] and stated["fromPool"] == statement["owedByPool"]

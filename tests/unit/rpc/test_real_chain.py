@@ -1,7 +1,7 @@
 """JSON-RPC over a real chain: LevelDB, the runtime, the native contracts. web3.py is the client where it can be."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +15,10 @@ from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractCustomError, ContractLogicError, ContractPanicError, Web3RPCError
 from web3.logs import DISCARD
 
-from attribution_precompile.span_index import SpanIndex
-from attribution_precompile.vector_index import VectorIndex
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
-from node.fair_lock import FairLock
 from node.index_warmer import IndexWarmer
+from node.node import Indexes
 from node.rpc.workers import Workers
 from tests.unit.rpc.fakes import Client, running
 from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, KEYS, SPEC, VALIDATOR, RealNode, real_node
@@ -486,7 +484,8 @@ class NobodysTurn:
 async def test_traces_share_the_index_of_block_execution_and_need_no_lock(node: RealNode) -> None:
     async with live(node) as (client, w3):
         output, _ = await in_thread(lambda: fill_registry(w3))
-        node.index._lock = NobodysTurn()  # the inference has built what is needed
+        await client.call("open_trace", 1, hexed(output))  # as the warmer would, after the block
+        node.index._gateway._lock = NobodysTurn()
         assert (await client.call("open_trace", 1, hexed(output)))["scores"]
         assert await in_thread(lambda: attribution(w3).functions.trace(1, output).call())
 
@@ -495,14 +494,16 @@ async def test_traces_share_the_index_of_block_execution_and_need_no_lock(node: 
 async def test_a_started_node_warms_its_index_and_stops_after_a_step(node: RealNode) -> None:
     async with live(node) as (_, w3):
         await in_thread(lambda: fill_registry(w3))
-    index, stopped = SpanIndex(FairLock()), SpanIndex(FairLock())
-    IndexWarmer(node.chain, index, VectorIndex(nullcontext())).warm_all()
-    warm = index._datanets[1]
-    assert warm.versions == 1 and len(warm.tables.owners) == len(TEXT.split()) - 7
-    warmer = IndexWarmer(node.chain, stopped, VectorIndex(nullcontext()))
+    fresh, stopped = Indexes(), Indexes()
+    for indexes in (fresh, stopped):
+        indexes.attach(node.chain)
+    IndexWarmer(node.chain, fresh.spans, fresh.vectors).warm_all()
+    warm = fresh.spans._gateway._live[1]
+    assert warm.known == node.chain.tip().height and len(warm.tables.members) == len(TEXT.split()) - 7
+    warmer = IndexWarmer(node.chain, stopped.spans, stopped.vectors)
     warmer.stop()
     warmer.warm_all()
-    assert stopped._datanets == {}, "the store may be closed now"
+    assert stopped.spans._gateway._live == {}, "the store may be closed now"
 
 
 @trio_test
