@@ -141,8 +141,8 @@ class PastState:
 class Direct:
     """`call(sender, "infer", …)` runs a handler as a transaction: undone if it raises."""
 
-    def __init__(self, **params: Any) -> None:
-        self.state = DictState()
+    def __init__(self, state: DictState | None = None, **params: Any) -> None:
+        self.state = state or DictState()
         spec = make_spec(**params)
         self._death_blocks = spec.attribution.death_blocks
         self.contract = AttributionContract(spec, CHAIN_ID, self.fresh_index(), self.fresh_vectors())

@@ -140,8 +140,8 @@ def test_the_table_of_gas_has_no_other_rows() -> None:
 @pytest.mark.parametrize("versions", [1, 100, 10_000])
 def test_no_number_of_versions_makes_an_inference_a_claim_or_an_erasure_dear(versions: int) -> None:
     """Whole calls of the contract, each on cold slots, with all that they do beside the pool."""
-    direct = Direct()
-    direct.state = state = ColdState()
+    state = ColdState()
+    direct = Direct(state)
 
     def call(who: bytes, name: str, *arguments: Any, value: int = 0) -> Any:
         state.warm.clear()
