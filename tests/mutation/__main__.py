@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.mutation import table
-from tests.mutation.campaign import Campaign, TestsFail
+from tests.mutation.campaign import PATIENCE_S, Campaign, TestsFail
 from tests.mutation.trial import Crew
 
 
@@ -23,6 +23,9 @@ def main() -> int:
     parser.add_argument("--module", default="*", help="an import path, a package, or a pattern")
     parser.add_argument("--rest", action="store_true", help="ask further tests about what survives")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--patience", type=float, default=PATIENCE_S, help="seconds that a mutant has beside its tests'"
+    )
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2], help="the project")
     parser.add_argument("--table", type=Path, default=table.MODULES)
     parser.add_argument("--equivalents", type=Path, default=table.EQUIVALENTS)
@@ -43,6 +46,7 @@ def main() -> int:
             samples=chosen.samples,
             until=None if chosen.seconds is None else started + chosen.seconds,
             with_rest=chosen.rest,
+            patience_s=chosen.patience,
         )
         try:
             for line in campaign.run():
@@ -61,7 +65,9 @@ def report(campaign: Campaign, seconds: float) -> int:
             passed += tally.killed
             failed += len(tally.survived)
             extra = f"{tally.by_time} by time, {tally.elsewhere} elsewhere, {tally.equivalent} listed as equivalent"
-            print(f"{module:44} {tally.killed:4} of {tally.tried:4} killed, {100 * tally.killed // tally.tried:3} % ({extra})")
+            print(
+                f"{module:44} {tally.killed:4} of {tally.tried:4} killed, {100 * tally.killed // tally.tried:3} % ({extra})"
+            )
     print(f"{passed + failed} mutants in {seconds:.0f} s")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0

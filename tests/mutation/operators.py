@@ -151,9 +151,10 @@ def _filter(node: ast.AST) -> Iterator[Change]:
 
 
 def _min_max(node: ast.AST) -> Iterator[Change]:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTION_FOR:
-        if node.func.id != "sorted" or not node.keywords:
-            yield node.func, _FUNCTION_FOR[node.func.id]
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return
+    if node.func.id in _FUNCTION_FOR and not (node.func.id == "sorted" and node.keywords):
+        yield node.func, _FUNCTION_FOR[node.func.id]
 
 
 def _slice(node: ast.AST) -> Iterator[Change]:
@@ -194,7 +195,9 @@ def _break_continue(node: ast.AST) -> Iterator[Change]:
 
 
 def _early_return(node: ast.AST) -> Iterator[Change]:
-    if isinstance(node, _FunctionNode) and not any(isinstance(each, ast.Return) and each.value for each in ast.walk(node)):
+    if isinstance(node, _FunctionNode) and not any(
+        isinstance(each, ast.Return) and each.value for each in ast.walk(node)
+    ):
         yield from ((each, "return") for each in node.body if isinstance(each, ast.Expr) and _is_call(each.value))
 
 
@@ -233,8 +236,19 @@ def _is_call(node: ast.AST) -> bool:
     return name not in _LOGS
 
 
+def _is_left_alone(node: ast.AST) -> bool:
+    """Whether nothing below the node is mutated."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Call | ast.Await) and not _is_call(node.value)
+    if isinstance(node, ast.keyword):
+        return node.arg == "strict"
+    return isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom)
+
+
 def _inner(node: ast.AST) -> Iterator[ast.AST]:
     """The children that may be mutated."""
+    if _is_left_alone(node):
+        return
     left_out: list[ast.AST | None] = []
     if isinstance(node, _FunctionNode):
         left_out = [*node.decorator_list, node.returns]
@@ -242,12 +256,6 @@ def _inner(node: ast.AST) -> Iterator[ast.AST]:
         left_out = [*node.decorator_list]
     elif isinstance(node, ast.AnnAssign | ast.arg):
         left_out = [node.annotation]
-    elif isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
-        return
-    elif isinstance(node, ast.keyword) and node.arg == "strict":
-        return
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and not _is_call(node.value):
-        return
     yield from (each for each in ast.iter_child_nodes(node) if each not in left_out)
 
 
@@ -290,4 +298,3 @@ def mutants(module: str, source: str) -> list[Mutant]:
 def _name_of(node: ast.AST, function: str) -> str:
     """`early-return` looks at a function from outside; its changes are inside."""
     return f"{function}.{node.name}".lstrip(".") if isinstance(node, _FunctionNode) else function
-

@@ -67,9 +67,7 @@ def areas(path: Path) -> list[Area]:
 def equivalents(path: Path) -> list[Equivalent]:
     """The known equivalents: a table a module, a list of mutants in it. ValueError: one gives no reason."""
     found = [
-        Equivalent(module=module, **row)
-        for module, rows in tomllib.loads(path.read_text()).items()
-        for row in rows
+        Equivalent(module=module, **row) for module, rows in tomllib.loads(path.read_text()).items() for row in rows
     ]
     for each in found:
         if not each.reason.strip():
@@ -81,7 +79,9 @@ def matching(found: list[Area], pattern: str) -> Iterator[Area]:
     """The areas with only those modules whose import path begins with, or matches, the pattern."""
     for area in found:
         modules = tuple(
-            name for name in area.modules if fnmatchcase(name, pattern) or name == pattern or name.startswith(pattern + ".")
+            name
+            for name in area.modules
+            if fnmatchcase(name, pattern) or name == pattern or name.startswith(pattern + ".")
         )
         if modules:
             yield Area(area.name, modules, area.tests, area.rest)
