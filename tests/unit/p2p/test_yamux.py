@@ -181,3 +181,19 @@ def test_a_reset_takes_back_what_waits_to_be_sent_whatever_its_urgency() -> None
     session.send(other, b"z", urgent=False)
     session.reset(doomed)
     assert session.next_batch() == frame(WINDOW_UPDATE, RST, doomed, 0) + frame(DATA, 0, other, 1, b"z")
+
+
+@pytest.mark.parametrize("kind", [DATA, WINDOW_UPDATE])
+def test_an_end_or_a_reset_may_come_on_a_frame_without_bytes(kind: int) -> None:
+    """As others send them: FIN or RST on an empty DATA frame, or on a window update."""
+    session = listening(inbound_streams_max=2)
+    session.receive(frame(WINDOW_UPDATE, SYN, 1, 0) + frame(WINDOW_UPDATE, SYN, 3, 0))
+    assert session.receive(frame(DATA, 0, 1, 3, b"abc") + frame(kind, FIN, 1, 0)) == [
+        DataReceived(1, b"abc"),
+        StreamFinished(1),
+    ]
+    session.finish(1, urgent=False)
+    assert session.open_streams == 1, "both ends of stream 1 have finished"
+    assert session.receive(frame(kind, RST, 3, 0)) == [StreamReset(3)]
+    opened = session.receive(frame(WINDOW_UPDATE, SYN, 5, 0) + frame(WINDOW_UPDATE, SYN, 7, 0))
+    assert opened == [StreamOpened(5), StreamOpened(7)], "their places are free"
