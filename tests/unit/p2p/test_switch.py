@@ -25,8 +25,6 @@ def test_who_has_said_hello_holds_no_pending_place() -> None:
             assert not host._switch._pending
             silent = [await RawPeer(host).tcp() for _ in range(5)]
             await until(lambda: len(host._switch._pending) == 2)
-            stream = await peers[0].open(next(iter(host._channels)))
-            stream.reset()
             assert not any(peer.closed.is_set() for peer in peers) and len(host.peers()) == 4
             for each in silent:
                 await each.aclose()
@@ -122,5 +120,32 @@ def test_a_fault_without_weight_is_not_even_said(caplog: pytest.LogCaptureFixtur
                 assert not caplog.records
                 host.report_fault("somebody", ValueError("little"), 1)
                 assert "little" in caplog.text and host._switch.scores.score("somebody", trio.current_time()) > 0.9
+
+    run(main)
+
+
+def test_a_hello_may_have_the_greatest_size() -> None:
+    async def main() -> None:
+        host, other = (make_host(index, hello=lambda: b"h" * HANDSHAKE_BYTES_MAX) for index in (0, 1))
+        async with running(host, other):
+            other.add_known_peer(host.addresses[0])
+            await until(lambda: host.peers() and other.peers())
+            assert host.peers()[0].identity == b"h" * HANDSHAKE_BYTES_MAX
+
+    run(main)
+
+
+def test_the_round_trip_of_a_peer_is_told_once_it_is_known() -> None:
+    async def main() -> None:
+        host = make_host(0, limits=replace(TEST_LIMITS, ping_interval_s=0.1))
+        async with running(host), RawPeer(host).connected() as peer:
+            peer.muxer._handle_ping = lambda _flags, _ping_id: None  # type: ignore[method-assign]  # it leaves pings unanswered
+            await peer.settle(host)
+            await trio.sleep(0.3)
+            assert [info.rtt_ms for info in host.peers()] == [None]
+            del peer.muxer._handle_ping
+            host._switch.table.peers[peer.identity.peer_id].connection.muxer._answered_at = trio.current_time()
+            await until(lambda: host.peers()[0].rtt_ms is not None)
+            assert 0 < (host.peers()[0].rtt_ms or 0) < 10_000
 
     run(main)
