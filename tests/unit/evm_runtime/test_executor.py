@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from evm_runtime import work
 from evm_runtime.header import HEADER_BYTES_MAX, Header
 from evm_runtime.transaction import Transaction
-from genesis.chain_spec import BlockParams
+from genesis.chain_spec import WORK_LIMIT_MIN, BlockParams
 from genesis.codec import encode
 from genesis.errors import InvalidBlock
 from genesis.primitives import Address
 from genesis.types import Block
-from tests.unit.evm_runtime.chain import Chain, make_spec, signed
+from tests.unit.evm_runtime.chain import Chain, contract, make_spec, signed
+from tests.unit.evm_runtime.test_work import FOREVER, HUNGRY, outcome_of
 
 TO = Address(b"\x22" * 20)
 
@@ -77,6 +79,17 @@ def test_a_proposal_takes_no_more_gas_than_a_block_whatever_its_target() -> None
     places, reasons = packed(chain, *wide, gas_target=10 * limit)
     assert places == [0, 1], "gas that a transaction does not use is the next one's"
     assert reasons == [f"gas limit reached: this proposal has {limit - 42_000} gas left"]
+
+
+def test_a_part_of_the_gas_is_the_same_part_of_the_work_to_the_last_unit() -> None:
+    even = BlockParams(gas_limit=WORK_LIMIT_MIN, work_limit=WORK_LIMIT_MIN, transaction_work_limit=25_000_000)
+    spec = make_spec(contract(HUNGRY, FOREVER), block=even)
+    hungry = [signed(key, nonce=0, to=HUNGRY, gas=60_000) for key in range(3)]
+    done = outcome_of(Chain(spec), hungry[0], work.allowance(hungry[0].gas_limit, even))[0].work
+    assert 2 * 60_000 < done < WORK_LIMIT_MIN // 3, "so the gas is not what bounds it"
+    full = f"work limit reached: this proposal has done {done} of {done}"
+    assert packed(Chain(spec), *hungry, gas_target=done) == ([0], [full, full])
+    assert packed(Chain(spec), *hungry, gas_target=done + 1)[0] == [0, 1]
 
 
 # ---------------------------------------------------------------- before anything is executed

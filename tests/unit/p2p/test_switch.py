@@ -139,11 +139,11 @@ def test_the_round_trip_of_a_peer_is_told_once_it_is_known() -> None:
     async def main() -> None:
         host = make_host(0, limits=replace(TEST_LIMITS, ping_interval_s=0.1))
         async with running(host), RawPeer(host).connected() as peer:
-            peer.muxer._handle_ping = lambda _flags, _ping_id: None  # type: ignore[method-assign]  # it leaves pings unanswered
+            peer.muxer.session._handle_ping = lambda _flags, _ping_id, _events: None  # type: ignore[method-assign]  # it leaves pings unanswered
             await peer.settle(host)
             await trio.sleep(0.3)
             assert [info.rtt_ms for info in host.peers()] == [None]
-            del peer.muxer._handle_ping
+            del peer.muxer.session._handle_ping
             host._switch.table.peers[peer.identity.peer_id].connection.muxer._answered_at = trio.current_time()
             await until(lambda: host.peers()[0].rtt_ms is not None)
             assert 0 < (host.peers()[0].rtt_ms or 0) < 10_000
