@@ -1,0 +1,75 @@
+"""How the eraser makes room for blocks: rests between reads, small batches, a few contributions at a time."""
+
+import pytest
+
+from attribution_precompile.redaction import Redaction
+from genesis.primitives import Address, Hash32
+from node import eraser
+from node.eraser import REST, _batches, _Gentle
+from tests.unit.attribution.world import words
+from tests.unit.node.test_eraser import TEXT, Registry, chain, pass_blocks
+
+__all__ = ["chain"]
+
+
+class Slow:
+    """A reader whose reads take a second each by its own clock; resting takes time, too."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.rests: list[float] = []
+
+    def storage(self, _address: Address, slot: int) -> int:
+        self.now += 1
+        return slot + 1
+
+    def get_blob(self, blob_hash: Hash32) -> bytes | None:
+        self.now += 1
+        return bytes(blob_hash)
+
+    def sleep(self, seconds: float) -> None:
+        self.rests.append(seconds)
+        self.now += seconds
+
+
+def test_it_rests_after_so_many_reads_as_a_multiple_of_what_they_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow()
+    monkeypatch.setattr(eraser.time, "monotonic", lambda: slow.now)
+    monkeypatch.setattr(eraser, "READS_IN_A_ROW", 5)
+    reader = _Gentle(slow, slow.sleep)
+    for number in range(8):
+        assert reader.storage(Address(bytes(20)), number) == number + 1
+        assert reader.get_blob(Hash32(bytes([number]) * 32)) == bytes([number]) * 32
+    assert slow.rests == [REST * 4, REST * 5, REST * 5], "counted before the read, from the end of the rest before"
+
+
+def redaction(*sizes: int) -> Redaction:
+    return Redaction(Hash32(bytes(32)), tuple(bytes(size) for size in sizes), 1)
+
+
+def test_batches_are_cut_where_they_reach_their_size_and_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eraser, "BATCH_BYTES", 10)
+
+    def cut(*found: Redaction) -> list[list[Redaction]]:
+        return list(_batches(iter(found)))
+
+    nine, one, both, none = redaction(9), redaction(1), redaction(4, 6), redaction()
+    assert cut() == []
+    assert cut(nine, one, nine, nine, none) == [[nine, one], [nine, nine], [none]]
+    assert cut(both, both, nine) == [[both], [both], [nine]]
+
+
+def test_many_deaths_are_dropped_a_few_at_a_time_in_their_order(
+    chain: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = words(100, 60).encode()
+    first, second = chain.do("erase", 2, key=2), chain.do("erase", 1, key=1)
+    pass_blocks(chain)
+    monkeypatch.setattr(eraser, "CONTRIBUTIONS_MAX", 1)
+    made = chain.eraser()
+    assert made.sweep() == 1 and chain.store.redacted == first
+    assert chain.holds(TEXT) and not chain.holds(other)
+    assert made.sweep() == 2 and chain.store.redacted == second
+    assert not chain.holds(TEXT)
+    assert made.sweep() == 0
