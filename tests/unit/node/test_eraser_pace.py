@@ -73,3 +73,14 @@ def test_many_deaths_are_dropped_a_few_at_a_time_in_their_order(
     assert made.sweep() == 2 and chain.store.redacted == second
     assert not chain.holds(TEXT)
     assert made.sweep() == 0
+
+
+def test_bytes_that_two_gave_go_when_the_later_death_is_deep_enough(chain: Registry) -> None:
+    chain.give(TEXT, key=4)
+    made = chain.eraser()
+    chain.do("erase", 1, key=1)
+    last = chain.do("erase", 3, key=4)
+    chain.extend()
+    assert made.sweep() == 1 and chain.holds(TEXT), "only the vectors, which the first alone had"
+    chain.extend()
+    assert made.sweep() == 1 and not chain.holds(TEXT) and chain.store.redacted == last
