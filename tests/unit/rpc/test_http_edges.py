@@ -201,6 +201,7 @@ def test_names_are_compared_without_case_or_port() -> None:
         ("http://a.example", (), False),
         ("http://a.example", ("http://[", "a.example"), True),
         ("http://", ("*",), True),
+        ("http://a.example", ("http://", "", "//"), False),
     ],
 )
 def test_origins_match_as_far_as_an_entry_says(origin: str, allowed: tuple[str, ...], expected: bool) -> None:
