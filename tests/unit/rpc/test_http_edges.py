@@ -59,6 +59,19 @@ def test_bytes_of_a_body_are_no_bytes_of_a_header() -> None:
     assert status(each, b"POST / HTTP/1.1\r\nX: " + b"a" * 70) == 0, "the count began anew"
 
 
+def test_what_came_with_the_request_before_is_not_counted() -> None:
+    each = parser(header_bytes_max=100)
+    assert status(each, b"POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n" + b"b" * 900 + b"GET / HT") == 0
+    assert each.phase is Phase.HEADERS
+    [request], error = each.feed(b"TP/1.1\r\n\r\n")
+    assert error is None and request.method == b"GET"
+
+
+def test_the_first_error_is_the_one_that_is_told() -> None:
+    malformed = b"GET / HTTP/1.1\r\nno colon here\r\n" + b"x" * 100
+    assert status(parser(header_bytes_max=50), malformed) == 400
+
+
 @pytest.mark.parametrize(("count", "expected"), [(HEADERS_MAX, 0), (HEADERS_MAX + 1, 431)])
 def test_so_many_headers(count: int, expected: int) -> None:
     assert status(parser(), b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * count + b"\r\n") == expected
