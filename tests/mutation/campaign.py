@@ -99,7 +99,7 @@ class Campaign:
         drawn = [mutant for module in area.modules for mutant in self._drawn(module)]
         drawn.sort(key=lambda mutant: mutant.rank(self.seed))
         baseline = self._baseline(area)
-        runs = (self._trial(mutant, area.tests, baseline) for mutant in drawn)
+        runs = (self._trial(mutant, baseline) for mutant in drawn)
         survivors = []
         for run, outcome in self.crew.work(runs, self.until):
             mutant = run.subject
@@ -141,9 +141,8 @@ class Campaign:
         runs = [Run((path,), BASELINE_LIMIT_S, traced=traced) for path in _files(self.root, area.tests)]
         found = dict(self.crew.work(runs))
         for run in [run for run in runs if found[run].code not in (0, NO_TESTS)]:
-            found |= self.crew.work(
-                [run]
-            )  # alone: a tracer and a busy machine may be too much for a test that has a clock
+            # once more, alone: a tracer and a busy machine may be too much for a test that has a clock
+            found |= self.crew.work([run])
             if found[run].code != 0:
                 outcome = found[run]
                 raise TestsFail(f"{run.targets[0]} fails without a mutant: {outcome.failed}\n{outcome.output[-4000:]}")
@@ -152,7 +151,7 @@ class Campaign:
             baseline.take(found[run])
         return baseline
 
-    def _trial(self, mutant: Mutant, targets: tuple[str, ...], baseline: Baseline) -> Run:
+    def _trial(self, mutant: Mutant, baseline: Baseline) -> Run:
         ids = baseline.tests_for(mutant)
         limit = self.patience_s + LIMIT_FACTOR * sum(baseline.seconds[test] for test in ids)
         return self._changed(mutant, tuple(dict.fromkeys(test.partition("::")[0] for test in ids)), limit, tuple(ids))

@@ -184,7 +184,9 @@ def test_a_head_serves_many_answers() -> None:
 
 
 def test_a_refusal_is_plain_text_and_ends_the_connection() -> None:
-    made = error_response(HttpError(413, "too large"), (("Vary", "Origin"),))
+    error = HttpError(413, "too large")
+    assert str(error) == "too large"
+    made = error_response(error, (("Vary", "Origin"),))
     assert made.startswith(b"HTTP/1.1 413 Content Too Large\r\n") and made.endswith(b"\r\n\r\ntoo large\n")
     for line in (b"Content-Type: text/plain; charset=utf-8\r\n", b"Connection: close\r\n", b"Vary: Origin\r\n"):
         assert line in made
