@@ -2,13 +2,16 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import trio
 
 from genesis.errors import LocalError
 from genesis.limits import HANDSHAKE_BYTES_MAX
+from p2p import requests
 from p2p.faults import ConnectionLost, PeerTooSlow
+from p2p.frames import FrameReader, encode_frame
 from tests.unit.p2p.harness import TEST_LIMITS, RawPeer, make_host, run, running, until
 
 
@@ -147,5 +150,42 @@ def test_the_round_trip_of_a_peer_is_told_once_it_is_known() -> None:
             host._switch.table.peers[peer.identity.peer_id].connection.muxer._answered_at = trio.current_time()
             await until(lambda: host.peers()[0].rtt_ms is not None)
             assert 0 < (host.peers()[0].rtt_ms or 0) < 10_000
+            host._switch.table.peers[peer.identity.peer_id].connection.muxer.rtt_s = 0.25
+            assert host.peers()[0].rtt_ms == 250
+
+    run(main)
+
+
+def test_a_connection_that_lost_its_place_is_served_nothing_more() -> None:
+    async def main() -> None:
+        host = make_host(0)
+        async with running(host), RawPeer(host).connected() as peer:
+            await peer.settle(host)
+            settled = trio.Event()
+            settled.set()
+            for peer_id in (peer.identity.peer_id, "a peer that has gone"):
+                old = SimpleNamespace(settled=settled, peer_id=peer_id)
+                with pytest.raises(ConnectionLost, match="took the place"):
+                    await host._switch.serve(old, next(iter(host._channels)), SimpleNamespace())  # type: ignore[arg-type]
+            assert len(host.peers()) == 1 and not peer.closed.is_set()
+
+    run(main)
+
+
+def test_the_stream_of_a_request_is_gone_when_its_time_is_over_though_the_peer_keeps_it_open() -> None:
+    async def main() -> None:
+        host = make_host(0, limits=replace(TEST_LIMITS, serve_timeout_s=0.3))
+
+        async def echo(_peer_id: str, payload: bytes) -> bytes:
+            return payload
+
+        host.register_server("/test/echo/1", echo)
+        async with running(host), RawPeer(host).connected() as peer:
+            await peer.settle(host)
+            stream = await peer.open("/test/echo/1")
+            await stream.write(encode_frame(requests._OK + b"hi", size_max=10))
+            assert await FrameReader(stream, 10).read() == requests._OK + b"hi"
+            await until(lambda: stream.error is not None)
+            assert "reset" in str(stream.error) and not peer.closed.is_set()
 
     run(main)
