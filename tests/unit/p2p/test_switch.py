@@ -10,7 +10,7 @@ import trio
 from genesis.errors import LocalError
 from genesis.limits import HANDSHAKE_BYTES_MAX
 from p2p import requests
-from p2p.faults import ConnectionLost, PeerTooSlow
+from p2p.faults import ConnectionLost, PeerTooSlow, ProtocolFault
 from p2p.frames import FrameReader, encode_frame
 from tests.unit.p2p.harness import TEST_LIMITS, RawPeer, make_host, run, running, until
 
@@ -32,6 +32,24 @@ def test_who_has_said_hello_holds_no_pending_place() -> None:
             for each in silent:
                 await each.aclose()
             await until(lambda: not host._switch._pending)
+
+    run(main)
+
+
+def test_a_silent_connection_that_is_pushed_out_is_closed_at_once() -> None:
+    async def main() -> None:
+        host = make_host(0, limits=replace(TEST_LIMITS, pending_max=2, upgrade_timeout_s=600))
+        async with running(host):
+            silent = []
+            for _ in range(3):
+                silent.append(await RawPeer(host).tcp())
+                await until(lambda: len(host._switch._pending) == min(len(silent), 2))
+            with trio.fail_after(10):
+                while await silent[0].receive_some(1_000):
+                    pass
+            assert len(host._switch._pending) == 2
+            for each in silent:
+                await each.aclose()
 
     run(main)
 
@@ -152,6 +170,17 @@ def test_the_round_trip_of_a_peer_is_told_once_it_is_known() -> None:
             assert 0 < (host.peers()[0].rtt_ms or 0) < 10_000
             host._switch.table.peers[peer.identity.peer_id].connection.muxer.rtt_s = 0.25
             assert host.peers()[0].rtt_ms == 250
+
+    run(main)
+
+
+def test_a_stream_that_comes_before_the_hello_is_a_fault_of_its_peer() -> None:
+    async def main() -> None:
+        host = make_host(0, limits=replace(TEST_LIMITS, hello_timeout_s=0.1))
+        async with running(host):
+            unsettled = SimpleNamespace(settled=trio.Event(), peer_id="somebody")
+            with pytest.raises(ProtocolFault, match="before the hello"):
+                await host._switch.serve(unsettled, next(iter(host._channels)), SimpleNamespace())  # type: ignore[arg-type]
 
     run(main)
 
