@@ -2,11 +2,13 @@
 
 import pytest
 
+from attribution_precompile.declarations import ERASED
 from attribution_precompile.redaction import Redaction
 from genesis.primitives import Address, Hash32
 from node import eraser
 from node.eraser import REST, _batches, _Gentle
 from tests.unit.attribution.world import words
+from tests.unit.node.local_chain import transfer
 from tests.unit.node.test_eraser import TEXT, Registry, chain, pass_blocks
 
 __all__ = ["chain"]
@@ -64,6 +66,8 @@ def test_many_deaths_are_dropped_a_few_at_a_time_in_their_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = words(100, 60).encode()
+    while chain.store.tip().height % 8 != 6:
+        chain.extend()  # so that a set of the two heights, 7 and 8 modulo 8, is not in their order
     first, second = chain.do("erase", 2, key=2), chain.do("erase", 1, key=1)
     pass_blocks(chain)
     monkeypatch.setattr(eraser, "CONTRIBUTIONS_MAX", 1)
@@ -84,3 +88,18 @@ def test_bytes_that_two_gave_go_when_the_later_death_is_deep_enough(chain: Regis
     assert made.sweep() == 1 and chain.holds(TEXT), "only the vectors, which the first alone had"
     chain.extend()
     assert made.sweep() == 1 and not chain.holds(TEXT) and chain.store.redacted == last
+
+
+def test_logs_of_others_in_the_same_block_are_passed_over(chain: Registry) -> None:
+    """Also logs without topics, and such as look like an erasure."""
+    bare = bytes.fromhex("5f5fa0")
+    alike = b"\x60\x02\x7f" + ERASED.topic_word + bytes.fromhex("5f5fa2")
+    logging = []
+    for code in (bare, alike):
+        logging.append(transfer(5, chain.nonces[5], to=None, value=0, data=code, gas=200_000))
+        chain.nonces[5] += 1
+    chain.extend(*logging, chain.transaction("erase", 1, key=1))
+    assert [len(receipt.logs) for receipt in chain.store.tip().receipts] == [1, 1, 1]
+    pass_blocks(chain)
+    assert chain.eraser().sweep() == 2 and not chain.holds(TEXT)
+    assert chain.holds(words(100, 60).encode()), "contribution 2 lives"
