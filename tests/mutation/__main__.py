@@ -19,7 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--samples", type=int, default=25, help="mutants of each module")
-    parser.add_argument("--seconds", type=float, help="begin no mutant after so long")
+    parser.add_argument("--seconds", type=float, help="for so long, beside the tests without mutants")
     parser.add_argument("--module", default="*", help="an import path, a package, or a pattern")
     parser.add_argument("--rest", action="store_true", help="ask further tests about what survives")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -31,15 +31,16 @@ def main() -> int:
     parser.add_argument("--equivalents", type=Path, default=table.EQUIVALENTS)
     chosen = parser.parse_args()
 
-    started = time.monotonic()
     areas = list(table.matching(table.areas(chosen.table), chosen.module))
     if not areas:
         parser.error(f"no module of {chosen.table.name} is {chosen.module}")
     print(f"seed {chosen.seed}, {chosen.samples} mutants a module, {chosen.jobs} at a time", flush=True)
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        crew = Crew(chosen.root, Path(folder), chosen.jobs)
+        started = time.monotonic()
         campaign = Campaign(
             root=chosen.root,
-            crew=Crew(chosen.root, Path(folder), chosen.jobs),
+            crew=crew,
             areas=areas,
             equivalents=table.equivalents(chosen.equivalents),
             seed=chosen.seed,

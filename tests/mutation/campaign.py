@@ -13,7 +13,7 @@ from tests.mutation.trial import NO_TESTS, Crew, Line, Outcome, Run
 
 BASELINE_LIMIT_S: Final = 900.0
 PATIENCE_S: Final = 10.0
-LIMIT_FACTOR: Final = 3.0
+LIMIT_FACTOR: Final = 2.0
 """A mutant may take PATIENCE_S and so many times what its tests took without it, under the tracer."""
 
 
@@ -73,7 +73,8 @@ class Tally:
 
 @dataclass
 class Campaign:
-    """One run of `make mutation`. `samples`: mutants a module; `until`: time.monotonic() after which none is begun."""
+    """One run of `make mutation`. `samples`: mutants a module; `until`: time.monotonic() after which none is begun, put off by
+    what tests take without mutants."""
 
     root: Path
     crew: Crew
@@ -98,7 +99,10 @@ class Campaign:
     def _area(self, area: Area) -> Iterator[str]:
         drawn = [mutant for module in area.modules for mutant in self._drawn(module)]
         drawn.sort(key=lambda mutant: mutant.rank(self.seed))
+        began = time.monotonic()
         baseline = self._baseline(area)
+        if self.until is not None:
+            self.until += time.monotonic() - began
         runs = (self._trial(mutant, baseline) for mutant in drawn)
         survivors = []
         for run, outcome in self.crew.work(runs, self.until):

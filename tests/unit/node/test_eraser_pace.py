@@ -103,3 +103,11 @@ def test_logs_of_others_in_the_same_block_are_passed_over(chain: Registry) -> No
     pass_blocks(chain)
     assert chain.eraser().sweep() == 2 and not chain.holds(TEXT)
     assert chain.holds(words(100, 60).encode()), "contribution 2 lives"
+
+
+def test_nothing_is_searched_before_a_chain_is_long_enough(chain: Registry) -> None:
+    chain.do("erase", 1, key=1)
+    made = chain.eraser(delay=chain.store.tip().height + 5)
+    assert [made.sweep(), made.sweep()] == [0, 0] and made._next == 0
+    pass_blocks(chain, 5)
+    assert made.sweep() == 0

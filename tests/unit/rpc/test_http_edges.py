@@ -151,6 +151,8 @@ def test_100_continue_is_wanted_only_where_it_was_asked_for_and_while_nothing_ca
     assert not each.wants_continue
     each.feed(b"b" + head.replace(b"100-C", b"200-c"))
     assert not each.wants_continue
+    each.feed(b"cc" + head.replace(b"Length: 2", b"Length: 0"))
+    assert not each.wants_continue, "there is no body to come"
     assert CONTINUE == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
