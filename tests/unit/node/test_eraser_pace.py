@@ -1,14 +1,18 @@
 """How the eraser makes room for blocks: rests between reads, small batches, a few contributions at a time."""
 
+from pathlib import Path
+
 import pytest
 
 from attribution_precompile.declarations import ERASED
 from attribution_precompile.redaction import Redaction
+from genesis.chain_spec import AttributionParams
 from genesis.primitives import Address, Hash32
 from node import eraser
 from node.eraser import REST, _batches, _Gentle
+from tests.unit.attribution.world import params as datanet_params
 from tests.unit.attribution.world import words
-from tests.unit.node.local_chain import transfer
+from tests.unit.node.local_chain import ADDRESSES, make_spec, transfer
 from tests.unit.node.test_eraser import TEXT, Registry, chain, pass_blocks
 
 __all__ = ["chain"]
@@ -111,3 +115,18 @@ def test_nothing_is_searched_before_a_chain_is_long_enough(chain: Registry) -> N
     assert [made.sweep(), made.sweep()] == [0, 0] and made._next == 0
     pass_blocks(chain, 5)
     assert made.sweep() == 0
+
+
+def test_who_loses_by_a_later_judgement_is_dropped_as_of_that(tmp_path: Path) -> None:
+    params = AttributionParams(council=ADDRESSES[4])
+    made = Registry(tmp_path / "judged", make_spec(attribution=params))
+    made.do("createDatanet", datanet_params())
+    made.give(TEXT, key=1)
+    made.do("disputeContribution", 1, b"\x0e" * 32, key=3, value=params.dispute_bond)
+    pass_blocks(made)
+    eraser = made.eraser()
+    assert eraser.sweep() == 0 and made.holds(TEXT)
+    made.do("resolve", 1, True, key=4)
+    pass_blocks(made)
+    assert eraser.sweep() == 1 and not made.holds(TEXT)
+    made.close()
