@@ -5,6 +5,7 @@ Ends with `N passed, M failed`: mutants that the tests killed, and survivors tha
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,9 @@ def main() -> int:
     parser.add_argument("--equivalents", type=Path, default=table.EQUIVALENTS)
     chosen = parser.parse_args()
 
+    signal.signal(
+        signal.SIGTERM, lambda _number, _frame: sys.exit(143)
+    )  # so that running tests are ended on the way out
     areas = list(table.matching(table.areas(chosen.table), chosen.module))
     if not areas:
         parser.error(f"no module of {chosen.table.name} is {chosen.module}")

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -144,12 +145,6 @@ def grow(x):
     return x + 1
 
 
-def endless(x):
-    while x > 0:
-        x -= 1
-    return x
-
-
 def loose(x):
     return x * 2
 '''
@@ -162,16 +157,13 @@ def test_grow():
     assert [toy.grow(x) for x in (2, 3, 4)] == [3, 4, 3]
     assert helper.seen == [2, 3, 4]
 
-def test_endless():
-    assert toy.endless(3) == 0
-
 def test_loose():
     assert toy.loose(0) == 0
 """
 TOY_TABLE = '[toys]\nmodules = ["toy"]\ntests = ["test_toy.py"]\nrest = ["more/test_more.py"]\n'
 REST = "import toy\n\ndef test_more():\n    assert toy.loose(3) == 6\n"
-OTHER_SURVIVOR = "SURVIVED toy:23 loose (arith) `x * 2` -> `(x // 2)` in `return x * 2`"
-SURVIVORS = ("SURVIVED toy:23 loose (const) `2` -> `(3)` in `return x * 2`", OTHER_SURVIVOR)
+OTHER_SURVIVOR = "SURVIVED toy:17 loose (arith) `x * 2` -> `(x // 2)` in `return x * 2`"
+SURVIVORS = ("SURVIVED toy:17 loose (const) `2` -> `(3)` in `return x * 2`", OTHER_SURVIVOR)
 
 
 @pytest.fixture
@@ -189,7 +181,7 @@ def toy(tmp_path: Path) -> Path:
 def campaign(toy: Path, *options: str) -> tuple[int, str]:
     command = [
         sys.executable, "-m", "tests.mutation", "--root", str(toy), "--table", str(toy / "table.toml"),
-        "--equivalents", str(toy / "equivalents.toml"), "--samples", "100", "--jobs", "2", "--patience", "2", *options,
+        "--equivalents", str(toy / "equivalents.toml"), "--samples", "100", "--jobs", "2", *options,
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ)
     return done.returncode, done.stdout + done.stderr
@@ -221,8 +213,17 @@ def test_the_rest_of_the_tests_is_asked_about_survivors(toy: Path) -> None:
     assert "SURVIVED" not in said and said.splitlines()[-1].endswith(" passed, 0 failed")
 
 
+def test_a_mutant_that_never_ends_is_killed_by_time(toy: Path) -> None:
+    (toy / "endless.py").write_text("def endless(x):\n    while x > 0:\n        x -= 1\n")
+    (toy / "test_endless.py").write_text("import endless\n\ndef test_it():\n    endless.endless(3)\n")
+    (toy / "table.toml").write_text('[toys]\nmodules = ["endless"]\ntests = ["test_endless.py"]\n')
+    _, said = campaign(toy, "--patience", "1")
+    [by_time] = re.findall(r"\((\d+) by time", said)
+    assert int(by_time) >= 1, said
+
+
 def test_tests_that_fail_by_themselves_end_the_campaign(toy: Path) -> None:
-    (toy / "test_toy.py").write_text(TOY_TESTS + "\n    assert toy.loose(1) == 3\n")
+    (toy / "test_toy.py").write_text(TOY_TESTS + "    assert toy.loose(1) == 3\n")
     code, said = campaign(toy)
     assert code == 1 and "test_toy.py fails without a mutant: test_toy.py::test_loose" in said
 

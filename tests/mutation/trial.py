@@ -104,6 +104,16 @@ class _Watcher:
         return self._line
 
 
+@dataclass(frozen=True)
+class _Busy:
+    """A run under way: its process, the copy that it stands in, and until when (time.monotonic)."""
+
+    run: Run
+    process: BaseProcess
+    copy: Path
+    until: float
+
+
 class Crew:
     """As many copies of the project as there are hands, and a run at a time in each."""
 
@@ -123,30 +133,31 @@ class Crew:
         """Do the runs; the answers come as they are ready. After the deadline (time.monotonic) no run is begun."""
         waiting = iter(runs)
         free = list(self._copies)
-        busy: dict[Connection, tuple[Run, BaseProcess, Path, float]] = {}
+        busy: dict[Connection, _Busy] = {}
         more = True
-        while more or busy:
-            while more and free:
-                run = next(waiting, None) if deadline is None or time.monotonic() < deadline else None
-                if run is None:
-                    more = False
-                else:
-                    copy = free.pop()
-                    connection, process = self._begin(run, copy)
-                    busy[connection] = (run, process, copy, time.monotonic() + run.limit_s)
-            if not busy:
-                return
-            patience = max(0.0, min(entry[3] for entry in busy.values()) - time.monotonic())
-            ready = set(wait(list(busy), patience))
-            for connection in list(busy):
-                run, process, copy, until = busy[connection]
-                if connection in ready or time.monotonic() >= until:
-                    del busy[connection]
-                    outcome = self._end(connection, process, copy, run)
-                    free.append(copy)
-                    yield run, outcome
+        try:
+            while more or busy:
+                while more and free:
+                    run = next(waiting, None) if deadline is None or time.monotonic() < deadline else None
+                    more = run is not None
+                    if run is not None:
+                        connection, started = self._begin(run, free.pop())
+                        busy[connection] = started
+                if not busy:
+                    return
+                first = min(each.until for each in busy.values())
+                ready = set(wait(list(busy), max(0.0, first - time.monotonic())))
+                for connection, each in list(busy.items()):
+                    if connection in ready or time.monotonic() >= each.until:
+                        del busy[connection]
+                        outcome = self._end(connection, each)
+                        free.append(each.copy)
+                        yield each.run, outcome
+        finally:  # nobody asks for the rest: whatever still runs would run on
+            for connection, each in busy.items():
+                self._end(connection, each)
 
-    def _begin(self, run: Run, copy: Path) -> tuple[Connection, BaseProcess]:
+    def _begin(self, run: Run, copy: Path) -> tuple[Connection, _Busy]:
         if run.changed is not None:
             path = copy / run.changed[0]
             path.write_text(run.changed[1])
@@ -156,21 +167,22 @@ class Crew:
         process = self._context.Process(target=_run_pytest, args=(there, self._checkout, copy, run))
         process.start()
         there.close()
-        return here, process
+        return here, _Busy(run, process, copy, time.monotonic() + run.limit_s)
 
-    def _end(self, connection: Connection, process: BaseProcess, copy: Path, run: Run) -> Outcome:
+    def _end(self, connection: Connection, busy: _Busy) -> Outcome:
         try:
             outcome = Outcome(**connection.recv()) if connection.poll() else Outcome(code=None)
         except EOFError:  # it died without a word
             outcome = Outcome(code=-1, failed="the process died")
-        process.kill()
+        busy.process.kill()
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid or 0, signal.SIGKILL)  # and whatever its tests have started
-        process.join()
+            os.killpg(busy.process.pid or 0, signal.SIGKILL)  # and whatever its tests have started
+        busy.process.join()
         connection.close()
-        outcome.output = _output(copy).read_text(errors="replace") if _output(copy).exists() else ""
-        if run.changed is not None:
-            (copy / run.changed[0]).write_text((self._checkout / run.changed[0]).read_text())
+        output, changed = _output(busy.copy), busy.run.changed
+        outcome.output = output.read_text(errors="replace") if output.exists() else ""
+        if changed is not None:
+            (busy.copy / changed[0]).write_text((self._checkout / changed[0]).read_text())
         return outcome
 
 
@@ -181,6 +193,7 @@ def _output(copy: Path) -> Path:
 def _run_pytest(answer: Connection, checkout: Path, copy: Path, run: Run) -> None:
     """Runs in the fork: become a process that stands in the copy, and run pytest there."""
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sink = os.open(_output(copy), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(sink, 1)
     os.dup2(sink, 2)

@@ -11,9 +11,11 @@ from genesis.chain_spec import WORK_LIMIT_MIN, BlockParams
 from genesis.codec import encode
 from genesis.errors import InvalidBlock
 from genesis.primitives import Address
-from genesis.types import Block
+from genesis.types import Block, evidence_hash
 from tests.unit.evm_runtime.chain import Chain, contract, make_spec, signed
+from tests.unit.evm_runtime.test_blocks import respoken
 from tests.unit.evm_runtime.test_work import FOREVER, HUNGRY, outcome_of
+from tests.unit.staking.world import duplicate_vote
 
 TO = Address(b"\x22" * 20)
 
@@ -126,6 +128,29 @@ def test_a_transaction_that_cannot_be_decoded_is_named_by_its_place() -> None:
     block = chain.build([signed(nonce=0, to=TO), signed(nonce=1, to=TO)]).block
     for raw in (b"\x02\xc0", b"", b"\x7f" * 40):
         assert refusal(chain, replace(block, transactions=(block.transactions[0], raw))).startswith("transaction 1: ")
+
+
+def test_a_wrong_header_is_refused_before_anything_is_executed() -> None:
+    chain = Chain()
+    built = chain.build([signed(nonce=0, to=TO)])
+    header = built.header.replace(gas_limit=built.header.gas_limit + 1)
+    both = replace(built.block, header=header.to_rlp(), transactions=built.block.transactions * 2)
+    assert refusal(chain, both).startswith("header: gas_limit is ")
+
+
+def test_evidence_is_asked_for_its_place_and_offender_by_builder_and_verifier_alike() -> None:
+    chain = Chain()
+    chain.advance()
+    known, stranger = chain.spec.validators[0].address, Address(b"\x01" * 20)
+    for item, why in (
+        (duplicate_vote(stranger, 1), "never was a validator"),
+        (duplicate_vote(known, 2), "evidence of height 2 in block 2"),
+    ):
+        with pytest.raises(InvalidBlock, match=why):
+            chain.build([], evidence=(item,))
+        built = chain.build([])
+        block = respoken(built.block, built.header, evidence_hash=evidence_hash((item,)))
+        assert why in refusal(chain, replace(block, evidence=(item,)))
 
 
 def test_the_same_block_gives_the_same_words_a_second_time() -> None:

@@ -10,6 +10,7 @@ from trie import HexaryTrie
 
 from evm_runtime import trie
 from evm_runtime.node_cache import NodeCache
+from genesis.codec import encode_rlp
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, keccak256
 
@@ -136,6 +137,18 @@ def test_a_missing_node_is_storage_corruption_each_time_also_with_a_cache() -> N
             trie.update(store.read, root, {keccak256(b"\0"): b"x"}, cache=cache)
     store.nodes[root] = held
     assert trie.update(store.read, root, {keccak256(b"\0"): b"x"}, cache=cache)[1]
+
+
+@pytest.mark.parametrize("items", [[], [b"a"], [b"a"] * 3, [b""] * 16, [b""] * 18, b"no list"])
+def test_what_is_no_node_is_storage_corruption(items: object) -> None:
+    data = encode_rlp(items)
+    root = Hash32(keccak256(data))
+    for act in (
+        lambda: trie.get({root: data}.get, root, b"\x11"),
+        lambda: trie.update({root: data}.get, root, {b"\x11": b"x"}),
+    ):
+        with pytest.raises(StorageCorrupt, match=f"{root.hex()} is garbled"):
+            act()
 
 
 def test_an_extension_stays_one_when_what_would_split_it_is_deleted_and_not_there() -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
 from p2p.faults import ConnectionLost, ProtocolFault
 from p2p.identity import identity_of
@@ -146,6 +147,18 @@ def test_an_empty_message_gives_nothing() -> None:
         async with channels() as (dialer, listener, wire):
             await wire.send_all(sealed(dialer, b"") + sealed(dialer, b"end"))
             assert await listener.receive() == b"end"
+            got: list[bytes] = []
+
+            async def receive() -> None:
+                got.append(await listener.receive())
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                await wire.send_all(sealed(dialer, b""))
+                await trio.testing.wait_all_tasks_blocked()
+                assert not got, "it waits on"
+                await wire.send_all(sealed(dialer, b"more"))
+            assert got == [b"more"]
 
     run(main)
 
@@ -155,13 +168,14 @@ def sealed(channel: SecureChannel, plain: bytes) -> bytes:
     return len(message).to_bytes(2, "big") + message
 
 
-def test_half_a_message_waits_for_its_rest_and_does_not_hold_back_the_one_before() -> None:
+@pytest.mark.parametrize("cut", [1, 7, -1])
+def test_part_of_a_message_waits_for_its_rest_and_does_not_hold_back_the_one_before(cut: int) -> None:
     async def main() -> None:
         async with channels() as (dialer, listener, wire):
             first, second = sealed(dialer, b"first"), sealed(dialer, b"second")
-            await wire.send_all(first + second[:7])
+            await wire.send_all(first + second[:cut])
             assert await listener.receive() == b"first"
-            await wire.send_all(second[7:])
+            await wire.send_all(second[cut:])
             assert await listener.receive() == b"second"
 
     run(main)
