@@ -215,6 +215,16 @@ def test_another_identity_than_expected_is_refused_by_the_dialer() -> None:
     run(main)
 
 
+def test_who_goes_away_in_the_handshake_is_a_lost_connection() -> None:
+    async def main() -> None:
+        async with wires() as (left, right):
+            left.socket.close()
+            with pytest.raises(ConnectionLost):
+                await secure(right.buffered(), LISTENER, None)
+
+    run(main)
+
+
 def test_a_handshake_reads_so_many_bytes_and_no_more() -> None:
     async def main() -> None:
         async with wires() as (left, right):
