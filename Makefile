@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: help setup devnet demo test test-hardhat test-exports check docs lint types imports format bench lock clean
-.PHONY: conformance conformance-rpc fuzz fuzz-blocks fuzz-index fuzz-rpc fuzz-span money sim sim-campaign mutants model chaos crash soak
+.PHONY: conformance conformance-rpc fuzz fuzz-blocks fuzz-index fuzz-rpc fuzz-span money sim sim-campaign mutants mutation model chaos crash soak
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -101,6 +101,10 @@ sim-campaign: setup ## many seeds on all cores: HEIGHTS=… [N=validators]
 
 mutants: setup ## broken protocols, each of which the simulator must catch
 	@$(BIN)/python -m tests.sim.mutants
+
+mutation: setup ## break lines, which a test must notice: SEED=… SAMPLES=a module MODULE=import path SECONDS=… REST=1
+	@$(BIN)/python -m tests.mutation --seed $(or $(SEED),1) --samples $(or $(SAMPLES),25) --module '$(or $(MODULE),*)' \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(REST),--rest)
 
 model: setup ## check the Promela model of the protocol with Spin
 	@$(BIN)/python -m tests.model

@@ -105,10 +105,8 @@ class BlockExecutor:
         header = self._decode_header(block)
         tip = self._tip(parent)
         validators, parameters = tip.validators(), self.in_force.at(tip.slots(STAKING_ADDRESS))
-        if header.number != parent.number + 1:
-            raise InvalidBlock(f"header: number is {header.number}, expected {parent.number + 1}")
         block_rules.check_consensus_data(block, parent, validators)
-        check_punishable(tip.slots(STAKING_ADDRESS), header.number, block.evidence)
+        check_punishable(tip.slots(STAKING_ADDRESS), Height(parent.number + 1), block.evidence)
         is_empty = not block.transactions and not block.evidence
         block_rules.check_time(parameters.block, parent_time_ms, block.consensus, is_empty=is_empty)
         draft = block_rules.draft_header(

@@ -40,9 +40,8 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> None:
         """Take in bytes. Raises WireError if they begin a frame that is empty or too large."""
-        if self._position:
-            del self._buffer[: self._position]
-            self._position = 0
+        del self._buffer[: self._position]
+        self._position = 0
         self._buffer += data
         self._next_length()
 

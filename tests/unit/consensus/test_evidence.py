@@ -7,7 +7,7 @@ import trio
 
 from consensus.application import PastHeight
 from consensus.block_rules import check_block
-from consensus.evidence import EVIDENCE_KEPT_MAX, EvidencePool, duplicate_proposal
+from consensus.evidence import EVIDENCE_KEPT_MAX, EvidencePool, check_evidence, duplicate_proposal
 from consensus.evidence_desk import CHECKS_MAX
 from consensus.messages import decode_message, encode_message
 from genesis.errors import InvalidBlock
@@ -82,6 +82,24 @@ def test_evidence_that_breaks_a_rule_makes_a_block_invalid() -> None:
         check(good, evidence_hash=make_block(SECOND).consensus.evidence_hash)
     with pytest.raises(InvalidBlock, match="not final"):
         check_block(CHAIN, SECOND, make_block(SECOND, evidence=(good,)))
+
+
+def test_evidence_of_the_blocks_own_height_is_refused_whatever_is_known_of_it() -> None:
+    past = {**PAST, Height(2): PastHeight(BLOCK_1.consensus.time_ms, VALIDATORS)}
+    with pytest.raises(InvalidBlock, match="not final before block 2"):
+        check_block(CHAIN, SECOND, make_block(SECOND, evidence=(double_vote(0, height=2),)), past)
+
+
+def test_only_proposals_have_a_turn() -> None:
+    """Everybody votes; who proposes out of turn has no voice, so two such proposals are no equivocation."""
+    item = double_proposal()
+    other = next(m.address for m in VALIDATORS.members if m.address != item.offender)
+    for who in range(4):
+        check_evidence(CHAIN, VALIDATORS, double_vote(who), lambda _round: other)
+    check_evidence(CHAIN, VALIDATORS, item, lambda _round: item.offender)
+    check_evidence(CHAIN, VALIDATORS, item)
+    with pytest.raises(InvalidBlock, match="not its own"):
+        check_evidence(CHAIN, VALIDATORS, item, lambda _round: other)
 
 
 def test_evidence_is_of_the_set_that_voted_at_its_height() -> None:

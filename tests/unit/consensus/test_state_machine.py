@@ -23,7 +23,7 @@ from consensus.events import (
     WantBlock,
 )
 from consensus.messages import Step
-from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD, RoundsState, step
+from consensus.state_machine import PROPOSAL_ROUNDS_AHEAD, RoundsState, resume, step
 from consensus.vote_set import PAST_ROUNDS_KEPT
 from genesis.errors import InvariantError
 from genesis.primitives import NO_ROUND, ZERO_HASH, Hash32, Height, Round
@@ -478,3 +478,57 @@ def test_a_node_that_is_no_member_says_nothing() -> None:
     stranger = replace(VALIDATORS.members[0], address=VALIDATORS.members[0].address[::-1]).address  # type: ignore[arg-type]
     state = RoundsState(H, VALIDATORS, ROTATION.proposer, PARAMS, stranger)
     assert state.me is None
+
+
+# ---------------------------------------------------------------- after a restart
+
+
+def restored(me: int, round_: int = 0, step_: Step = Step.PROPOSE) -> RoundsState:
+    """What recovery hands to `resume`: a position, and nothing else yet."""
+    bench = Bench(me, new=True)
+    bench.state.round, bench.state.step = Round(round_), step_
+    return bench.state
+
+
+def test_a_proposer_that_restarts_before_it_proposed_proposes() -> None:
+    proposer = place_of_proposer(2)
+    timer = ScheduleTimeout(Round(2), Step.PROPOSE)
+    assert resume(restored(proposer, 2)) == [timer, BuildBlock(Round(2))]
+    assert resume(restored((proposer + 1) % 4, 2)) == [timer], "it is another's turn"
+    assert resume(restored(proposer, 2, Step.PREVOTE)) == [], "its time to propose is over"
+    again = restored(proposer, 2)
+    again.proposals[Round(2)] = ProposalReceived(proposal(CONTEXT, 2, A), GENESIS_TIME_MS)
+    assert resume(again) == [timer, WantBlock(A)], "it has proposed already"
+
+
+def test_a_proposer_that_restarts_with_a_valid_value_proposes_that() -> None:
+    state = restored(place_of_proposer(2), 2)
+    polka = tuple(vote(VALIDATORS, i, PREVOTE, 1, A) for i in range(3))
+    state.valid_value, state.valid_round, state.valid_polka = A, Round(1), polka
+    assert Propose(Round(2), A, Round(1), polka) in resume(state)
+
+
+def test_several_missing_blocks_are_wanted_in_an_order_of_their_own() -> None:
+    """A set of hashes has another order in each process; effects must not."""
+    for i in range(16):
+        first, second, third = (Hash32(bytes([i, place]) * 16) for place in (1, 2, 3))
+        state = restored(3)
+        state.proposals[Round(0)] = ProposalReceived(proposal(CONTEXT, 0, second), GENESIS_TIME_MS)
+        for who in range(3):
+            state.votes.add(vote(VALIDATORS, who, PREVOTE, 0, first), Round(0))
+            state.votes.add(vote(VALIDATORS, who, PRECOMMIT, 5, third), Round(0), certified=True)
+        state.round, state.step = Round(0), Step.PREVOTE
+        state.votes._power.pop(Round(5))  # else it would go to round 5 before it asks for anything
+        wanted = [effect.block_hash for effect in resume(state) if isinstance(effect, WantBlock)]
+        assert wanted == [first, second, third]
+
+
+def test_after_a_decision_nothing_changes_any_more() -> None:
+    bench = Bench()
+    bench.proposal(0, A)
+    bench.valid(A)
+    assert Decide(Round(0), A) in bench.votes(PRECOMMIT, 0, A, 0, 1, 2)
+    before = (bench.state.round, bench.state.step)
+    assert bench.timeout(Step.PRECOMMIT, 0) == []
+    assert bench.proposal(0, B) == [], "not even evidence: the height is over"
+    assert (bench.state.round, bench.state.step) == before

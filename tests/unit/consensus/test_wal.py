@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import zlib
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,11 @@ from consensus.events import (
 )
 from consensus.messages import Step
 from consensus.wal import MARK, HeldBlock, PolkaSeen, Record, SitsOut, Wal, encode_record, read_records
+from genesis.codec import encode
 from genesis.errors import StorageCorrupt, StorageUnavailable
+from genesis.limits import BLOCK_BYTES_MAX, VALIDATORS_MAX
 from genesis.primitives import Hash32, Height, Round
+from genesis.types import Block
 from node.wal_file import WalFile
 from tests.unit.consensus.support import (
     PREVOTE,
@@ -207,3 +211,95 @@ def test_a_cut_is_durable_before_anything_follows(tmp_path: Path, monkeypatch: p
     assert calls == ["ftruncate", "fsync"]
     assert file.read_all() == DATA[:3]
     file.close()
+
+
+class LoggedFile(MemoryLog):
+    """A file that notes what is asked of it."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        super().__init__(data)
+        self.calls: list[str] = []
+
+    def sync(self) -> None:
+        self.calls.append("sync")
+        super().sync()
+
+    def truncate(self, size: int) -> None:
+        self.calls.append(f"truncate {size}")
+        super().truncate(size)
+
+
+def greatest_block() -> HeldBlock:
+    """A block of the greatest size there is, of bytes that each need an escape."""
+    filler = BLOCK_BYTES_MAX - len(encode(make_block(CONTEXT, transactions=(b"",)), Block)) - 4
+    block = make_block(CONTEXT, transactions=(b"OLW" * (filler // 3),))
+    assert BLOCK_BYTES_MAX - 8 < len(encode(block, Block)) <= BLOCK_BYTES_MAX
+    return HeldBlock(block)
+
+
+def test_a_block_of_the_greatest_size_comes_back() -> None:
+    """Else a node that held a full block could not start again."""
+    held = greatest_block()
+    data = encode_record(held)
+    assert len(data) > BLOCK_BYTES_MAX * 5 // 4, "nearly every third byte is escaped"
+    assert read_records(data + DATA) == ([held, *RECORDS], len(data + DATA))
+
+
+def with_head(body: bytes) -> bytes:
+    """A record with a good length and checksum, whatever is in it."""
+    return MARK + len(body).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big") + body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x00",
+        b"\x92\xcc\xff\x90",
+        encode(RECORDS[0], Record) + b"\x00",
+        encode(PolkaSeen(H, Round(0), A, True, ()), Record).replace(b"\x90", b"\xdc\x01\x01" + b"\x90" * 257),
+    ],
+    ids=["no record", "an unknown tag", "a byte more", "votes that are none"],
+)
+def test_a_good_checksum_over_what_is_no_record_is_refused(body: bytes) -> None:
+    """Written by another version, or by a fault: not a torn tail, and never passed over."""
+    for data, position in ((with_head(body), 0), (DATA + with_head(body), len(DATA))):
+        with pytest.raises(StorageCorrupt, match=f"unknown record at byte {position}"):
+            read_records(data)
+
+
+def test_records_have_a_place_in_the_chain() -> None:
+    for make in (
+        lambda: SitsOut(Height(-1)),
+        lambda: PolkaSeen(Height(-1), Round(0), A, True, ()),
+        lambda: PolkaSeen(H, Round(-1), A, True, ()),
+    ):
+        with pytest.raises(ValueError, match="height or round"):
+            make()
+
+
+def test_a_polka_has_no_more_votes_than_there_can_be_validators() -> None:
+    PolkaSeen(H, Round(0), A, True, (POLKA[0],) * VALIDATORS_MAX)
+    with pytest.raises(ValueError, match="more votes in a polka"):
+        PolkaSeen(H, Round(0), A, True, (POLKA[0],) * (VALIDATORS_MAX + 1))
+
+
+def test_the_file_is_synced_when_something_was_appended_and_only_then() -> None:
+    log = LoggedFile()
+    wal = Wal(log)
+    wal.sync()
+    assert log.calls == []
+    wal.append(RECORDS[0])
+    wal.sync()
+    wal.sync()
+    assert log.calls == ["sync"] and log.durable == len(log.data) > 0
+    wal.append(RECORDS[0])
+    wal.reset()
+    wal.sync()
+    assert log.calls == ["sync", "truncate 0"] and log.data == b""
+
+
+def test_what_is_replayed_is_durable_before_it_is_acted_on() -> None:
+    for tail, call in ((b"", "sync"), (b"OLW", f"truncate {len(DATA)}")):
+        log = LoggedFile(DATA + tail)
+        assert Wal(log).replay(H) == RECORDS
+        assert log.calls == [call] and log.durable == len(DATA)

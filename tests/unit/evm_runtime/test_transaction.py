@@ -13,11 +13,12 @@ from evm_runtime.transaction import (
     Transaction,
     check_transaction,
     decode_transaction,
+    parse_transaction,
     signing_hash,
 )
 from genesis.chain_spec import BlockParams, ForkActivation
 from genesis.codec import decode_rlp, encode_rlp
-from genesis.crypto import SECP256K1_N, sign
+from genesis.crypto import SECP256K1_N, recover_any, sign
 from genesis.errors import InvalidTransaction, WireError
 from genesis.limits import TRANSACTION_BYTES_MAX
 from genesis.primitives import keccak256
@@ -130,6 +131,26 @@ def test_signatures_out_of_range_are_refused(changes: dict[str, Any]) -> None:
         decode_transaction(legacy_fields(**changes), chain_id=CHAIN_ID)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"r": b""}, {"r": int_bytes(SECP256K1_N)}, {"s": b""}, {"s": int_bytes(SECP256K1_N // 2 + 1)}]
+)
+def test_signatures_out_of_range_cost_no_recovery(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTransaction, match="invalid transaction v, r, s values"):
+        parse_transaction(legacy_fields(**changes), chain_id=CHAIN_ID)
+    for edge in ({"r": int_bytes(SECP256K1_N - 1)}, {"r": b"\x01"}, {"s": int_bytes(SECP256K1_N // 2)}, {"s": b"\x01"}):
+        parse_transaction(legacy_fields(**edge), chain_id=CHAIN_ID)
+
+
+@pytest.mark.parametrize(("place", "kind", "name"), [(2, 1, "gas price"), (2, 2, "priority fee"), (3, 2, "max fee")])
+def test_a_field_is_named_as_its_kind_has_it(place: int, kind: int, name: str) -> None:
+    raw = all_kinds()[kind].raw
+    fields = decode_rlp(raw[1:], size_max=1_000)
+    assert isinstance(fields, list)
+    fields[place] = b"\x00\x01"
+    with pytest.raises(WireError, match=f"^{name}"):
+        decode_transaction(raw[:1] + encode_rlp(fields), chain_id=CHAIN_ID)
+
+
 def test_the_high_s_twin_of_a_signature_is_refused() -> None:
     tx = signed(nonce=0, to=TO)
     fields = decode_rlp(tx.raw[1:], size_max=1_000)
@@ -240,6 +261,16 @@ def test_an_authorization_with_a_bad_signature_has_no_authority() -> None:
     for changes in ({"y_parity": 2}, {"r": 0}, {"s": SECP256K1_N - good.s}):
         fields = {name: getattr(good, name) for name in ("chain_id", "address", "nonce", "y_parity", "r", "s")}
         assert type(good)(**{**fields, **changes}).authority() is None
+
+
+def test_no_point_beyond_the_order_signs() -> None:
+    """Such an r has two more points with parities 2 and 3; whoever chose one would make an authority up, without a key."""
+    good = all_kinds()[3].authorizations[0]
+    chosen = next(
+        r for r in range(1, 100) if recover_any(bytes(32), int_bytes(r).rjust(32, b"\0") + bytes(31) + b"\x01", 2)
+    )
+    for parity in (2, 3):
+        assert dataclasses.replace(good, y_parity=parity, r=chosen, s=1).authority() is None
 
 
 def test_the_gas_cap_of_osaka_follows_the_schedule() -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from trie import HexaryTrie
 
 from evm_runtime import trie
+from evm_runtime.node_cache import NodeCache
+from genesis.codec import encode_rlp
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, keccak256
 
@@ -126,6 +128,29 @@ def test_a_missing_node_is_storage_corruption() -> None:
         trie.update(store.read, root, {keccak256(b"\0"): b"x"})
 
 
+def test_a_missing_node_is_storage_corruption_each_time_also_with_a_cache() -> None:
+    store, cache = Nodes(), NodeCache()
+    root = store.update(trie.EMPTY_ROOT, {keccak256(bytes([i])): bytes(40) for i in range(50)})
+    held = store.nodes.pop(root)
+    for _ in range(2):
+        with pytest.raises(StorageCorrupt, match="missing"):
+            trie.update(store.read, root, {keccak256(b"\0"): b"x"}, cache=cache)
+    store.nodes[root] = held
+    assert trie.update(store.read, root, {keccak256(b"\0"): b"x"}, cache=cache)[1]
+
+
+@pytest.mark.parametrize("items", [[], [b"a"], [b"a"] * 3, [b""] * 16, [b""] * 18, b"no list"])
+def test_what_is_no_node_is_storage_corruption(items: object) -> None:
+    data = encode_rlp(items)
+    root = Hash32(keccak256(data))
+    for act in (
+        lambda: trie.get({root: data}.get, root, b"\x11"),
+        lambda: trie.update({root: data}.get, root, {b"\x11": b"x"}),
+    ):
+        with pytest.raises(StorageCorrupt, match=f"{root.hex()} is garbled"):
+            act()
+
+
 def test_an_extension_stays_one_when_what_would_split_it_is_deleted_and_not_there() -> None:
     """The branch that the split begins with has one child, and must not be left so."""
     store = Nodes()
@@ -135,3 +160,38 @@ def test_an_extension_stays_one_when_what_would_split_it_is_deleted_and_not_ther
     assert root == reference_root({**model, b"\x11\x10": b"c" * 40})
     root = store.update(root, {b"\x11\x10": None, b"\x12\x00": None})
     assert root == reference_root({b"\x11\x1f": b"b" * 40})
+
+
+def reads_of(
+    store: Nodes, root: Hash32, changes: dict[bytes, bytes | None], before: dict[bytes, bytes]
+) -> list[Hash32]:
+    """Which nodes an update reads; its root must be that of an update that knows nothing."""
+    read: list[Hash32] = []
+
+    def reader(node_hash: Hash32) -> bytes | None:
+        read.append(node_hash)
+        return store.read(node_hash)
+
+    known = trie.update(reader, root, changes, before)
+    assert known == trie.update(store.read, root, changes)
+    return read
+
+
+def test_a_leaf_whose_value_is_known_is_not_read() -> None:
+    store, entries = Nodes(), {keccak256(bytes([i])): bytes([i]) * 40 for i in range(100)}
+    root = store.update(trie.EMPTY_ROOT, dict(entries))
+    for key, value in entries.items():
+        leaf = keccak256(trie.prove(store.read, root, key)[-1])
+        for changes in ({key: b"new" * 20}, {key: None}):
+            assert leaf in reads_of(store, root, changes, {})
+            assert leaf not in reads_of(store, root, changes, {key: value})
+            assert leaf in reads_of(store, root, changes, {key: b"another value"}), "what isn't so does no harm"
+
+
+def test_a_known_value_inside_its_parent_or_nowhere_does_no_harm() -> None:
+    """Short leaves stand in their parents, and keys that are new stand nowhere: neither has a hash."""
+    store = Nodes()
+    entries: dict[bytes, bytes | None] = {bytes([0, i]): bytes([i]) for i in range(20)}
+    root = store.update(trie.EMPTY_ROOT, entries)
+    for changes in ({b"\x00\x05": b"x"}, {b"\x00\x05": None}, {b"\x77\x05": b"x"}, {b"\x00\x77": b"x" * 40}):
+        reads_of(store, root, changes, dict.fromkeys(changes, b"\x05"))

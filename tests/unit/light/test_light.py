@@ -12,6 +12,7 @@ from consensus.light import (
     LightParams,
     NotEnoughOverlap,
     TrustExpired,
+    check_first_block,
     check_light_block,
     cross_check,
     follow,
@@ -19,10 +20,11 @@ from consensus.light import (
     verify,
 )
 from evm_runtime.header import Header
+from genesis.chain_spec import StakingParams
 from genesis.codec import decode_rlp, encode_rlp
 from genesis.errors import InvalidBlock
 from genesis.primitives import Height, Round, keccak256
-from genesis.types import ChainIdentity, Commit, Validator, ValidatorSet
+from genesis.types import HEIGHT_MAX, ChainIdentity, Commit, Validator, ValidatorSet
 from tests.unit.light.light_chain import (
     CHAIN,
     INTERVAL_MS,
@@ -99,6 +101,16 @@ def test_every_flipped_byte_of_a_header_is_noticed() -> None:
         changed[place] ^= 1
         with pytest.raises(InvalidBlock):
             verify(CHAIN, PARAMS, GOOD[4], replace(block, header=bytes(changed)), now_at(block))
+
+
+def test_the_greatest_height_is_read_and_the_one_after_it_is_refused() -> None:
+    items = decode_rlp(GOOD[7].header, size_max=1_024)
+    assert isinstance(items, list)
+    items[8] = HEIGHT_MAX.to_bytes(8, "big").lstrip(b"\x00")
+    assert read_header(encode_rlp(items)).height == HEIGHT_MAX
+    items[8] = (HEIGHT_MAX + 1).to_bytes(8, "big").lstrip(b"\x00")
+    with pytest.raises(InvalidBlock, match="which no chain reaches"):
+        read_header(encode_rlp(items))
 
 
 # ---------------------------------------------------------------- good blocks
@@ -198,6 +210,19 @@ def test_genesis_is_no_light_block() -> None:
         check_light_block(CHAIN, light_block(0, GOOD[4].hash, FOUR, FOUR))
 
 
+def test_the_first_block_stands_on_the_genesis_block_and_is_number_one() -> None:
+    chain = constant_chain(2)
+    check_first_block(CHAIN, FOUR, chain[1])
+    for block in (
+        light_block(2, CHAIN.genesis_hash, FOUR, FOUR),
+        light_block(1, keccak256(b"another genesis"), FOUR, FOUR),
+    ):
+        with pytest.raises(InvalidBlock, match="is not built on the genesis block"):
+            check_first_block(CHAIN, FOUR, block)
+    with pytest.raises(InvalidBlock, match="another validator set than the genesis file"):
+        check_first_block(CHAIN, STRANGERS, chain[1])
+
+
 # ---------------------------------------------------------------- from the trusted block on
 
 
@@ -244,6 +269,14 @@ def test_a_forged_overlap_is_found_by_its_signatures() -> None:
         refused(replace(block, commit=replace(block.commit, signatures=signatures)), "the signature of validator")
 
 
+def test_a_commit_of_something_else_is_a_lie_and_no_want_of_overlap() -> None:
+    """Else whoever serves it would be asked for more blocks, and not be blamed."""
+    block = light_block(9, GOOD[8].hash, STRANGERS, STRANGERS)
+    with pytest.raises(NotEnoughOverlap):
+        believed(block)
+    refused(replace(block, commit=replace(block.commit, height=Height(8))), "the commit is for height 8")
+
+
 def test_the_quorum_of_the_own_set_is_needed_when_skipping_too() -> None:
     addresses = [m.address for m in FOUR.members]
     refused(
@@ -281,6 +314,14 @@ def test_heights_never_go_back() -> None:
 def test_parameters_are_checked(period: int, drift: int) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         LightParams(period, drift)
+
+
+def test_by_default_trust_lasts_as_long_as_the_chain_assumes_it_does() -> None:
+    """A week: the chain punishes what it can for longer than light clients trust."""
+    params = LightParams()
+    assert (params.trusting_period_ms, params.clock_drift_ms) == (7 * 86_400_000, 10_000)
+    assert params.trusting_period_ms == StakingParams().trusting_period_ms
+    assert LightParams(1, 0).trusting_period_ms == 1, "the least there is"
 
 
 # ---------------------------------------------------------------- following
@@ -438,3 +479,17 @@ def test_a_fork_behind_a_change_of_validators_is_found() -> None:
     assert conflict.attack is Attack.EQUIVOCATION
     assert conflict.common.height <= 30 < conflict.height
     assert len(conflict.duplicate_votes()) == 4
+
+
+def test_a_witness_is_asked_for_each_block_once_also_where_its_fork_needs_proof_in_between() -> None:
+    main = Chain()
+    for height in range(1, 13):
+        main.extend(FOUR if height < 6 else STRANGERS)
+    twin = main.fork(3)
+    for height in range(4, 13):
+        twin.extend(FOUR if height < 6 else validators(range(10, 14)), salt=b"fork")
+    verified = (main[12],)
+    work = cross_check(CHAIN, PARAMS, main[1], verified, now_at(main[12]))
+    conflict, asked = run(work, twin.__getitem__)
+    assert conflict is not None and conflict.attack is Attack.LUNATIC
+    assert len(asked) == len(set(asked)) > 1 and asked[0] == 12

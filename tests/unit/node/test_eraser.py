@@ -18,7 +18,7 @@ from evm_runtime.keys import blob
 from evm_runtime.native import Base
 from evm_runtime.native.abi import encode
 from evm_runtime.tracing import TraceOptions
-from genesis.chain_spec import ATTRIBUTION_ADDRESS
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, ChainSpec
 from genesis.errors import ErasedContent, LocalError
 from genesis.primitives import Hash32, Height, keccak256
 from node.contract_reader import ContractReader
@@ -39,8 +39,8 @@ DELAY = 2
 class Registry(LocalChain):
     """A LocalChain with short words for transactions of the attribution contract: one a block, by key 0 unless told."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, make_spec())
+    def __init__(self, path: Path, spec: ChainSpec | None = None) -> None:
+        super().__init__(path, spec or make_spec())
         self.nonces = [self.store.runtime.state().nonce(address) for address in ADDRESSES]
 
     def transaction(self, name: str, *arguments: Any, key: int = 0, value: int = 0) -> Any:

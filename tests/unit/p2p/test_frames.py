@@ -113,3 +113,14 @@ def test_the_end_of_the_stream() -> None:
             await FrameReader(Trickle(wire[:5], ends=True), 100).read()
 
     run_on_virtual_clock(main)
+
+
+def test_a_frame_may_come_in_pieces_and_the_next_one_with_its_end() -> None:
+    async def main() -> None:
+        wire = encode_frame(b"x" * 100, size_max=100) + encode_frame(b"yz", size_max=100)
+        for cut in (1, 4, 50, 103):
+            pieces = (wire[:cut], wire[cut : cut + 1], wire[cut + 1 : 105], wire[105:])
+            reader = FrameReader(Trickle(*pieces, pause_s=1, ends=True), 100, frame_timeout_s=5)
+            assert [await reader.read() for _ in range(3)] == [b"x" * 100, b"yz", None]
+
+    run_on_virtual_clock(main)

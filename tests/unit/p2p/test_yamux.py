@@ -181,3 +181,53 @@ def test_a_reset_takes_back_what_waits_to_be_sent_whatever_its_urgency() -> None
     session.send(other, b"z", urgent=False)
     session.reset(doomed)
     assert session.next_batch() == frame(WINDOW_UPDATE, RST, doomed, 0) + frame(DATA, 0, other, 1, b"z")
+
+
+@pytest.mark.parametrize("kind", [DATA, WINDOW_UPDATE])
+def test_an_end_or_a_reset_may_come_on_a_frame_without_bytes(kind: int) -> None:
+    """As others send them: FIN or RST on an empty DATA frame, or on a window update."""
+    session = listening(inbound_streams_max=2)
+    session.receive(frame(WINDOW_UPDATE, SYN, 1, 0) + frame(WINDOW_UPDATE, SYN, 3, 0))
+    assert session.receive(frame(DATA, 0, 1, 3, b"abc") + frame(kind, FIN, 1, 0)) == [
+        DataReceived(1, b"abc"),
+        StreamFinished(1),
+    ]
+    session.finish(1, urgent=False)
+    assert session.open_streams == 1, "both ends of stream 1 have finished"
+    assert session.receive(frame(kind, RST, 3, 0)) == [StreamReset(3)]
+    opened = session.receive(frame(WINDOW_UPDATE, SYN, 5, 0) + frame(WINDOW_UPDATE, SYN, 7, 0))
+    assert opened == [StreamOpened(5), StreamOpened(7)], "their places are free"
+
+
+def test_so_many_streams_may_be_refused_and_no_more() -> None:
+    session = listening(inbound_streams_max=0)
+    for index in range(1024):
+        assert session.receive(frame(WINDOW_UPDATE, SYN, 1 + 2 * index, 0)) == []
+        assert session.next_batch() == frame(WINDOW_UPDATE, RST, 1 + 2 * index, 0)
+    assert session.refused_streams == 1024
+    with pytest.raises(ProtocolFault, match="keeps opening streams"):
+        session.receive(frame(WINDOW_UPDATE, SYN, 2049, 0))
+
+
+def test_a_stream_that_is_gone_is_neither_finished_nor_reset_again() -> None:
+    session = listening()
+    mine = session.open()
+    session.next_batch()
+    session.finish(mine, urgent=False)
+    session.finish(mine, urgent=False)
+    assert session.next_batch() == frame(WINDOW_UPDATE, FIN, mine, 0)
+    session.reset(mine)
+    assert session.next_batch() == frame(WINDOW_UPDATE, RST, mine, 0)
+    session.reset(mine)
+    session.finish(mine, urgent=True)
+    session.consumed(mine, 10)
+    session.widen(mine, 1 << 20)
+    assert session.next_batch() == b"" and session.sendable(mine) == 0
+
+
+def test_pings_are_numbered_in_32_bits() -> None:
+    session = listening()
+    assert [session.ping() for _ in range(3)] == [1, 2, 3]
+    assert session.next_batch() == b"".join(frame(PING, SYN, 0, number) for number in (1, 2, 3))
+    session._ping_id = 2**32 - 1
+    assert session.ping() == 0
