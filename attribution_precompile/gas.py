@@ -31,7 +31,7 @@ TRACE_TOKEN_USE: Final = 80
 """Looking up the owner of the window at an output token, for each use of the model."""
 RUN: Final = 80
 """A run's place among the others, the tokens that it gets, its contribution's score (rules 9 to 11)."""
-PASSED_OVER: Final = 100
+PASSED_OVER: Final = 150
 """Looking at a further one of those that have a window, after the first: `trace`, `infer` and `review`."""
 PAYEE: Final = 1_500
 """The share of one contribution: ordering, division, cap."""

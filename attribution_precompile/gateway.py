@@ -5,10 +5,8 @@ of final blocks and serves everybody. A part for a made-up state is a copy of th
 state. A part for an old block that the live one can't answer for is made from nothing too.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from threading import Lock
 from typing import Final, Generic, Protocol, Self, TypeVar
 
 from attribution_precompile.content import FinalState, FinalStates
@@ -45,6 +43,8 @@ class Part(Protocol):
 
 
 P = TypeVar("P", bound=Part)
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Gateway(Generic[P]):
@@ -61,10 +61,9 @@ class Gateway(Generic[P]):
         self._states: Final = states
         self._death_blocks: Final = death_blocks
         self.make: Final = make
-        self._opened: OrderedDict[Hash32, FinalState] = OrderedDict()
-        self._past: OrderedDict[tuple[Hash32, int], P] = OrderedDict()
-        self._looking = Lock()
-        """Held for a moment: who looks something up doesn't wait for who takes something in."""
+        self._opened: dict[Hash32, FinalState] = {}
+        self._past: dict[tuple[Hash32, int], P] = {}
+        """Replaced as a whole, as is `_opened`: who looks something up doesn't wait for who takes something in."""
         self._live: dict[int, P] = {}
         self._newest: tuple[int, Hash32] | None = None
         self._untended: dict[int, None] = {}
@@ -73,11 +72,8 @@ class Gateway(Generic[P]):
     def clear(self) -> None:
         """Forget everything; the next questions build it again."""
         with self._lock:
-            self._live, self._untended = {}, {}
-        with self._looking:
-            self._newest = None
-            self._opened.clear()
-            self._past.clear()
+            self._live, self._untended, self._newest = {}, {}, None
+            self._opened, self._past = {}, {}
 
     def at(self, base: Base) -> "Standing[P]":
         """For what stands on `base`. Raises LocalError for a block that the chain doesn't have."""
@@ -126,10 +122,7 @@ class Gateway(Generic[P]):
         if part is None:
             part = self.make(datanet, state)
             bring_to(part, _polled(state, base))
-            with self._looking:
-                self._past[key] = part
-                while len(self._past) > OPENED_KEPT:
-                    self._past.popitem(last=False)
+            self._past = _newer(self._past) | {key: part}
         return part
 
     def fork(self, base: Base, datanet: int) -> P | None:
@@ -163,14 +156,14 @@ class Gateway(Generic[P]):
         number = self._states.number_of(block_hash)
         if number is None:
             raise LocalError(f"the chain has no block 0x{block_hash.hex()}")
-        with self._looking:
-            found = self._opened.get(block_hash)
-            if found is None:
-                found = self._opened[block_hash] = self._states.open(block_hash)
-                while len(self._opened) > OPENED_KEPT:
-                    self._opened.popitem(last=False)
-            if self._newest is None or number > self._newest[0]:
-                self._newest = number, block_hash
+        if self._newest is None or number > self._newest[0]:
+            with self._lock:  # it must never go back
+                if self._newest is None or number > self._newest[0]:
+                    self._newest = number, block_hash
+        found = self._opened.get(block_hash)
+        if found is None:
+            found = self._states.open(block_hash)
+            self._opened = _newer(self._opened) | {block_hash: found}
         return found
 
     def _live_part(self, state: FinalState, datanet: int) -> P:
@@ -220,6 +213,11 @@ def bring_to(part: Part, state: FinalState) -> None:
     """Let a part that nobody else uses take in a state."""
     while part.step(state):
         pass
+
+
+def _newer(kept: dict[K, V]) -> dict[K, V]:
+    """Without the oldest, if there is no room for another."""
+    return dict(list(kept.items())[1 - OPENED_KEPT :])
 
 
 def _exists(state: FinalState, datanet: int) -> bool:

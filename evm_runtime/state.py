@@ -35,6 +35,7 @@ class AccountDB(AccountDatabaseAPI):
         """The state under `state_root`, as `source` reads it. `node_cache` outlives this database: it saves reading nodes."""
         self._source = source
         self._root = state_root
+        self.begun_on: Final = source, state_root
         self._node_cache = node_cache
         self._accounts: dict[Address, Account | None] = {}
         self._base: dict[Address, Account | None] = {}
@@ -113,11 +114,6 @@ class AccountDB(AccountDatabaseAPI):
     def slots_before(self) -> dict[tuple[Address, int], int]:
         """The storage slots written since the transaction began (reverted or not), as they were then."""
         return dict(self._original)
-
-    @property
-    def begun_on(self) -> tuple[StateSource, Hash32]:
-        """The state that all changes are made on, and its root."""
-        return self._source, self._root
 
     def code_by_hash(self, code_hash: Hash32) -> bytes:
         """Code that an account of this state has or had."""

@@ -304,7 +304,7 @@ def test_a_purge_waits_for_a_block_that_has_room_and_walks_over_the_rest_are_pai
         left.append(len(part.tables.pending) // 53 - 1)
         go_back()
     assert left == [6, 4, 2, 0, 0]
-    assert [cost - costs[-1] for cost in costs] == [53 * 100 * each for each in left]
+    assert [cost - costs[-1] for cost in costs] == [53 * 150 * each for each in left]
 
 
 def test_dead_copies_are_passed_over_for_pay_until_they_are_purged() -> None:
@@ -321,7 +321,7 @@ def test_dead_copies_are_passed_over_for_pay_until_they_are_purged() -> None:
     assert traced(world, {1: 60}) == alone, "this block is as it was"
     for _ in range(4):
         world.chain.next_block()
-        assert traced(world, {last: 60}) == alone + 53 * 100 * 6
+        assert traced(world, {last: 60}) == alone + 53 * 150 * 6
     world.chain.next_block()
     assert traced(world, {last: 60}) == alone
 
