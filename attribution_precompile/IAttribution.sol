@@ -47,6 +47,11 @@ interface IAttribution {
         uint128 weight;
     }
 
+    struct Opening {
+        bytes opening;
+        bytes32[] proof;
+    }
+
     struct Signed {
         uint256 nonce;
         uint64 deadline;
@@ -110,6 +115,9 @@ interface IAttribution {
     error ScoresFinal(bytes32 receiptId, uint64 since);
     error ScoresNotFinal(bytes32 receiptId, uint64 claimableFrom);
     error ScoresSlashed(bytes32 receiptId);
+    error ScoresReleased(bytes32 receiptId);
+    error NotComplete(uint64 contributionId, uint64 until);
+    error NotChosen(uint64 disputeId, uint64 blockNumber);
     error ScoreClaimed(bytes32 receiptId, uint64 contributionId);
     error UnknownMethod(bytes4 selector);
     error MalformedInput(string reason);
@@ -181,6 +189,17 @@ interface IAttribution {
     event Bonded(address indexed who, uint256 amount);
     event Unbonded(address indexed who, uint256 amount);
     event Slashed(address indexed who, uint256 amount, DisputeKind reason);
+    event WindowsLost(
+        uint64 indexed contributionId,
+        uint64 indexed disputeId,
+        uint64 segment,
+        uint32 window,
+        uint32 windows,
+        uint256 bond,
+        uint32 ownedWindows
+    );
+    event Recounted(uint64 indexed contributionId, uint64 ownedWindows);
+    event Released(bytes32 indexed receiptId, uint256 amount);
     event Disputed(uint64 indexed disputeId, bytes32 indexed subject, DisputeKind kind);
     event Resolved(uint64 indexed disputeId, bool upheld);
     event Claimed(address indexed who, address indexed to, uint256 amount);
@@ -220,30 +239,40 @@ interface IAttribution {
     /// @notice Add a segment to a pending contribution of the caller; its time for review starts again.
     function appendContent(uint64 contributionId, bytes calldata content) external payable;
 
-    /// @notice Say that a contribution is complete: nothing can be appended any more. By its contributor, while it is
-    /// pending. For one given with a salt: its content must be what a commitment of the caller promised.
+    /// @notice Say that a contribution is complete: neither content nor vectors can be added any more. By its
+    /// contributor, while it is pending. For one held with a salt: its content must be what a commitment of the caller
+    /// promised.
     function finalizeContent(uint64 contributionId) external;
 
-    /// @notice Credit a contribution's bond to its contributor, who calls this: once it is reviewed or past its
-    /// deadline, and no dispute about it is open.
+    /// @notice Credit what a contribution has left of its bond to its contributor, who calls this: `bond_seconds`
+    /// after its first review, or after its deadline if that came earlier, whatever has become of it since, while no
+    /// dispute is open.
     function withdrawBond(uint64 contributionId) external returns (uint256 amount);
 
     /// @notice Redirect a contribution's income, by its contributor. Its pool share so far goes to the old payout.
     function setPayout(uint64 contributionId, address payout) external;
 
     /// @notice Put the window ids of content that stays off chain into a commit-only datanet; one call for each
-    /// contribution.
+    /// contribution. With a salt it stands where the caller's commitment to all of this does; without (zero) it can
+    /// challenge nobody.
     function contributeCommitted(
         uint64 datanetId,
         bytes32 contentRoot,
         uint64 tokens,
         bytes calldata windowIds,
-        address payout
+        address payout,
+        bytes32 salt
     ) external payable returns (uint64 contributionId);
 
     /// @notice Accept a contribution with a quality of 0 to 10000, or reject it. By a curator, in a later block than
-    /// its content. Accepting again changes the quality, which acts with the next version.
+    /// its content. Accepting again changes the quality, which acts with the next version. What was withdrawn or
+    /// erased before any review can still be rejected.
     function review(uint64 contributionId, bool accept, uint16 quality) external;
+
+    /// @notice Count an accepted contribution's owned windows again, as a review would now; acts with the next
+    /// version, up or down. Anyone may: after one ahead of it was rejected or has gone, or content promised before it
+    /// was revealed.
+    function recount(uint64 contributionId) external returns (uint64 ownedWindows);
 
     /// @notice Seal what is accepted now as a version that models can use from the next block on. By a curator.
     function publishVersion(uint64 datanetId) external returns (uint32 version);
@@ -284,7 +313,9 @@ interface IAttribution {
         Use[] calldata uses
     ) external returns (uint64 modelId);
 
-    /// @notice Name the versions a model is built from anew, by its owner, for the inferences that follow.
+    /// @notice Name the versions a model is built from anew, by its owner, for the inferences that follow: with all
+    /// that it carries for its ancestors since it was registered, or with all that they use now, which it carries from
+    /// then on.
     function setUses(uint64 modelId, Use[] calldata uses) external;
 
     /// @notice Offer a model to somebody, who becomes its owner by `acceptModel`; the zero address ends an offer.
@@ -340,8 +371,8 @@ interface IAttribution {
     /// @notice Several inferences paid together: all of them, or none.
     function inferBatch(Call[] calldata calls) external payable returns (bytes32[] memory receiptIds);
 
-    /// @notice Add int8 vectors of `dim` components, one after the other, to a pending contribution of the caller; its
-    /// time for review starts again. They count once a review has accepted it.
+    /// @notice Add int8 vectors of `dim` components, one after the other, to a pending contribution of the caller that
+    /// isn't finalized; its time for review starts again. They count once a review has accepted it.
     function commitVectors(uint64 contributionId, uint16 dim, bytes calldata int8s) external;
 
     /// @notice Attribute by the int8 query's products with the vectors of the model's versions, and pay for it. What
@@ -385,6 +416,11 @@ interface IAttribution {
     /// first claim of a receipt also frees the attestor's bond.
     function claimScored(bytes32 receiptId, Score calldata score, bytes32[] calldata proof) external;
 
+    /// @notice Give what nobody has claimed of a receipt, `score_seconds` after its scores were final, to the pools of
+    /// the model's uses: weights may sum to less than their total, and proofs be lost. Anyone may. It frees the
+    /// attestor's bond, too.
+    function releaseScores(bytes32 receiptId) external returns (uint256 released);
+
     /// @notice Attested scores as they stand: what waits for them, the bond locked for them, and the open dispute, if
     /// any.
     function getAttestation(
@@ -400,18 +436,6 @@ interface IAttribution {
         bool slashed,
         uint64 disputeId
     );
-
-    /// @notice Show that a contribution of any datanet has a passage of an earlier one of the caller, of any status:
-    /// segments by their place in the datanet, windows by their number in the segment. Decided at once: the later one
-    /// is slashed, or the call reverts.
-    function challengePriority(
-        uint64 contributionId,
-        uint64 segment,
-        uint32 window,
-        uint64 earlierId,
-        uint64 earlierSegment,
-        uint32 earlierWindow
-    ) external returns (uint64 disputeId);
 
     /// @notice Ask a commit-only contribution to open one window, with a bond that its contributor gets for doing so.
     function challengeCommitted(uint64 contributionId, uint32 window) external payable returns (uint64 disputeId);
@@ -448,6 +472,39 @@ interface IAttribution {
         uint64 deadline,
         bytes32 evidence
     );
+
+    /// @notice Show that `windows` consecutive windows of a contribution of any datanet, 64 or more, stand in an
+    /// earlier one of the caller, of any status but SLASHED: segments by their place in the datanet, windows by their
+    /// number in the segment. The later one loses these places and that part of its bond, or the call reverts.
+    function challengePriority(
+        uint64 contributionId,
+        uint64 segment,
+        uint32 window,
+        uint32 windows,
+        uint64 earlierId,
+        uint64 earlierSegment,
+        uint32 earlierWindow
+    ) external returns (uint64 disputeId);
+
+    /// @notice Announce the challenge of a commit-only contribution that was given with a commitment, for 64 windows
+    /// (all, of one that is a shorter segment), with a bond. `openPassage` decides it from the block after the next on.
+    function announceChallenge(
+        uint64 contributionId,
+        uint64 segment,
+        uint32 window,
+        uint64 earlierId,
+        uint64 earlierSegment,
+        uint32 earlierWindow
+    ) external payable returns (uint64 disputeId);
+
+    /// @notice Open the windows of `windowsToOpen`, in that order: each 32 bytes of salt and the window's text, with
+    /// its proof under the earlier contribution's content root. By its contributor; then the later one loses what it
+    /// still has of the passage, and the bond comes back.
+    function openPassage(uint64 disputeId, Opening[] calldata openings) external;
+
+    /// @notice The windows of the earlier contribution that an announced challenge has to open, once they are chosen:
+    /// in the second block after it.
+    function windowsToOpen(uint64 disputeId) external view returns (uint32[] memory windows);
 
     /// @notice Move contributions' pool shares to their payouts' balances. Anyone may.
     function claimPool(uint64[] calldata contributionIds) external;

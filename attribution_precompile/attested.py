@@ -6,10 +6,11 @@ anybody may dispute the scores (`disputes.py`); then they are final and each sco
 the contribution's payout. Upheld disputes take the bond, and what was held goes to the pools of the model's uses.
 
 Shares are cumulative floors, `held * after // total - held * before // total`, so that they sum to all that is held
-once all weight is claimed. A contribution is paid under the first use of the model whose version has it. What is above
-that version's soft cap goes to the version's pool, and so does the share of a contribution that was dead when the
-inference was made. The share of what no version of the uses has goes over the pools of all. The uses are those of the
-inference: an attestation names them by their hash, under which they are kept.
+once all weight is claimed. What nobody has claimed `score_seconds` later can be released to the pools of all uses. A
+contribution is paid under the first use of the model whose version has it. What is above that version's soft cap goes to
+the version's pool, and so does the share of a contribution that was dead when the inference was made. The share of what
+no version of the uses has goes over the pools of all. The uses are those of the inference: an attestation names them by
+their hash, under which they are kept.
 """
 
 from collections.abc import Sequence
@@ -168,6 +169,7 @@ class AttestedMethods(AttributionBase):
             attestor=frame.sender,
             final_at=frame.timestamp + self.params.attest_seconds,
             slashed=False,
+            released=False,
             held=held,
             bond=needed,
             total_weight=total_weight,
@@ -187,11 +189,7 @@ class AttestedMethods(AttributionBase):
         """Credit one attested score to its contribution's payout, once the scores are final. Anyone may. The first claim of a
         receipt also frees the attestor's bond."""
         slots = frame.storage
-        attestation = require_attestation(slots, receipt_id)
-        if attestation.slashed:
-            raise d.SCORES_SLASHED(receipt_id)
-        if attestation.dispute or frame.timestamp < attestation.final_at:
-            raise d.SCORES_NOT_FINAL(receipt_id, attestation.final_at)
+        attestation = self._require_final(frame, receipt_id, 0)
         if len(proof) > DEPTH_MAX:
             raise d.TOO_LONG("proof", len(proof), DEPTH_MAX)
         if root_from(leaf_of(*score), proof) != attestation.score_root:
@@ -205,6 +203,32 @@ class AttestedMethods(AttributionBase):
         ATTESTATIONS.store(slots, replace(free_bond(slots, attestation), claimed_weight=after), receipt_id)
         held, total = attestation.held, attestation.total_weight
         self._pay(frame, receipt_id, attestation, score, Wei(held * after // total - held * before // total))
+
+    @method("releaseScores(bytes32 receiptId) returns (uint256 released)", gas=gas.RELEASE)
+    def release_scores(self, frame: Frame, receipt_id: Hash32) -> int:
+        """Give what nobody has claimed of a receipt, `score_seconds` after its scores were final, to the pools of the model's
+        uses: weights may sum to less than their total, and proofs be lost. Anyone may. It frees the attestor's bond, too."""
+        attestation = self._require_final(frame, receipt_id, self.params.score_seconds)
+        held, total = attestation.held, attestation.total_weight
+        left = Wei(held - held * attestation.claimed_weight // total)
+        closed = replace(free_bond(frame.storage, attestation), claimed_weight=total, released=True)
+        ATTESTATIONS.store(frame.storage, closed, receipt_id)
+        unplaced = pay_uses(frame, receipt_id, attested_uses(frame.storage, attestation), left)
+        credit(frame.storage, {self.treasury: unplaced})
+        frame.emit(d.RELEASED, receipt_id, left)
+        return left
+
+    def _require_final(self, frame: Frame, receipt_id: Hash32, seconds: int) -> Attestation:
+        """Scores that were final so many seconds ago and can still be claimed."""
+        attestation = require_attestation(frame.storage, receipt_id)
+        since = attestation.final_at + seconds
+        if attestation.slashed:
+            raise d.SCORES_SLASHED(receipt_id)
+        if attestation.released:
+            raise d.SCORES_RELEASED(receipt_id)
+        if attestation.dispute or frame.timestamp < since:
+            raise d.SCORES_NOT_FINAL(receipt_id, since)
+        return attestation
 
     def _pay(self, frame: Frame, receipt_id: Hash32, attestation: Attestation, score: Score, share: Wei) -> None:
         slots, contribution_id = frame.storage, score.contribution_id

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from attribution_precompile import layout
 from attribution_precompile.declarations import DisputeKind, DisputeState
+from attribution_precompile.passages import losses_of
 from attribution_precompile.pool_books import share_of
 from attribution_precompile.queries import Queries, clipped, known
 from genesis.primitives import ZERO_ADDRESS, Address, Hash32, Wei
@@ -13,12 +14,14 @@ from genesis.primitives import ZERO_ADDRESS, Address, Hash32, Wei
 @dataclass(frozen=True, slots=True)
 class SegmentInfo:
     """One piece of a contribution: its place among its datanet's segments (what a priority challenge names), its number in the
-    chain's order, its tokens, and the keccak of its content (zero where only window ids are given)."""
+    chain's order, its tokens, the keccak of its content (zero where only window ids are given), and the ranges [start, end) of
+    its window places that it has lost."""
 
     place: int
     order: int
     tokens: int
     content_hash: Hash32
+    lost: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ class AuditQueries(Queries):
         for place in range(layout.SEGMENTS.length(self._slots, datanet_id)):
             segment = layout.SEGMENTS.get(self._slots, place, datanet_id)
             if segment.contribution_id == contribution_id:
-                found.append(SegmentInfo(place, segment.order, segment.tokens, segment.content_hash))
+                lost = tuple((loss.start, loss.end) for loss in losses_of(self._slots, datanet_id, place))
+                found.append(SegmentInfo(place, segment.order, segment.tokens, segment.content_hash, lost))
         return tuple(found)
 
     def dispute(self, dispute_id: int) -> DisputeInfo | None:

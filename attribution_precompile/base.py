@@ -19,7 +19,7 @@ from attribution_precompile.layout import (
 from attribution_precompile.span_index import SpanIndex
 from attribution_precompile.vector_index import VectorIndex
 from evm_runtime.native import Frame, Slots, Value
-from genesis.chain_spec import AttributionParams
+from genesis.chain_spec import AttributionParams, is_held
 from genesis.primitives import ZERO_ADDRESS, Address, Hash32, abi_words, keccak256
 
 CHAIN_CONTENT: Final = 1
@@ -96,6 +96,16 @@ def check(good: bool, name: str, reason: str) -> None:
     """Refuse an argument with `InvalidParameter(name, reason)`."""
     if not good:
         raise d.INVALID_PARAMETER(name, reason)
+
+
+def places_of(record: Contribution, min_span: int) -> int:
+    """The window places of a contribution, in all of its segments."""
+    return record.tokens - record.segments * (min_span - 1)
+
+
+def check_payee(name: str, who: Address) -> None:
+    """Refuse to owe or send wei to an address that nobody holds: they would stay there for ever."""
+    check(is_held(who), name, "nobody holds this address: zero, precompiles and native contracts")
 
 
 def extend_chain(frame: Frame, datanet_id: int, kind: int, contribution_id: int, what: Hash32 | int) -> Hash32:

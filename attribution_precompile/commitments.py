@@ -1,8 +1,9 @@
 """Commit and reveal: a place in the order without showing the text (rule 4).
 
-`commit` takes the next number of the chain's order for a hash that binds sender, salt, datanet, content root and payout. When
-that content is revealed in full, in a later block and before the commitment expires, all its segments stand in the order at
-that number: ahead of whoever saw the text in between and sent it too. A commitment is used once.
+`commit` takes the next number of the chain's order for a hash that binds sender, salt, datanet, content root and payout,
+and of a commit-only contribution its window ids as well. When that content is revealed in full, in a later block and before
+the commitment expires, all its segments stand in the order at that number: ahead of whoever saw the text in between and
+sent it too. A commitment is used once.
 """
 
 from attribution_precompile import declarations as d
@@ -15,6 +16,14 @@ from genesis.primitives import Address, Hash32, abi_words, keccak256
 def commitment_hash(sender: Address, salt: Hash32, datanet_id: int, content_root: Hash32, payout: Address) -> Hash32:
     """What `commit` is given: keccak(abi.encode(sender, salt, datanetId, contentRoot, payout))."""
     return keccak256(abi_words(sender, salt, datanet_id, content_root, payout))
+
+
+def ids_commitment_hash(
+    sender: Address, salt: Hash32, datanet_id: int, content_root: Hash32, payout: Address, window_ids: bytes
+) -> Hash32:
+    """What `commit` is given for a commit-only contribution: keccak(abi.encode(sender, salt, datanetId, contentRoot, payout,
+    keccak(windowIds))). The root alone would bind no ids: somebody else could give them with a root of his own."""
+    return keccak256(abi_words(sender, salt, datanet_id, content_root, payout, keccak256(window_ids)))
 
 
 def use_commitment(frame: Frame, commitment: Hash32, lifetime: int) -> int:

@@ -6,6 +6,7 @@ other state, so one instance serves every thread.
 
 from attribution_precompile.agents import AgentMethods
 from attribution_precompile.attested import AttestedMethods
+from attribution_precompile.challenges import ChallengeMethods
 from attribution_precompile.commitments import CommitmentMethods
 from attribution_precompile.committed import CommittedMethods
 from attribution_precompile.consent import ConsentMethods
@@ -39,6 +40,7 @@ class AttributionContract(
     VectorMethods,
     AttestedMethods,
     DisputeMethods,
+    ChallengeMethods,
     MoneyMethods,
     GetterMethods,
     NativeContract,

@@ -18,7 +18,7 @@ from attribution_precompile import gas
 from attribution_precompile.base import (
     CHAIN_CONTENT,
     AttributionBase,
-    check,
+    check_payee,
     extend_chain,
     require_contribution,
     require_datanet,
@@ -46,7 +46,7 @@ from attribution_precompile.money import credit, settle_entry
 from attribution_precompile.tokens import TextError, tokenize
 from evm_runtime.native import Frame, method
 from genesis.chain_spec import AttributionParams
-from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, abi_words, keccak256
+from genesis.primitives import ZERO_HASH, Address, Hash32, abi_words, keccak256
 
 NOTHING_YET: Final = Upload(content_bytes=0, bond=0, complete=False, hidden=False, end=0)
 KIB: Final = 1_024
@@ -76,6 +76,18 @@ def add_bytes(frame: Frame, limits: AttributionParams, datanet_id: int, upload: 
     return replace(upload, content_bytes=total, bond=upload.bond + bond)
 
 
+def require_growing(frame: Frame, contribution_id: int) -> tuple[Contribution, Upload]:
+    """A contribution of the caller that may still get something, if it isn't complete."""
+    record = require_contribution(frame.storage, contribution_id)
+    if frame.sender != record.contributor:
+        raise d.NOT_ALLOWED(frame.sender, "the contributor")
+    if record.status != Status.PENDING:
+        raise d.WRONG_STATUS(contribution_id, record.status)
+    if frame.timestamp >= record.deadline:
+        raise d.DEADLINE_PASSED(contribution_id, record.deadline)
+    return record, UPLOADS.load(frame.storage, contribution_id)
+
+
 class ContributionMethods(AttributionBase):
     """The part of the contract that takes content in."""
 
@@ -93,7 +105,7 @@ class ContributionMethods(AttributionBase):
         datanet = require_datanet(slots, datanet_id)
         if datanet.commit_only:
             raise d.COMMIT_ONLY(datanet_id, True)
-        check(payout != ZERO_ADDRESS, "payout", "nobody holds the zero address")
+        check_payee("payout", payout)
         contribution_id = CONTRIBUTION_COUNT.add(slots, 1)
         upload = add_bytes(frame, self.params, datanet_id, NOTHING_YET, content)
         piece = self._read_piece(frame, datanet, contribution_id, content)
@@ -108,6 +120,7 @@ class ContributionMethods(AttributionBase):
             tokens=piece.tokens,
             owned_windows=0,
             deadline=0,
+            decided_at=0,
             last_block=frame.block_number,
             segments=1,
             further_blocks=piece.further_blocks,
@@ -136,7 +149,9 @@ class ContributionMethods(AttributionBase):
     def append_content(self, frame: Frame, contribution_id: int, content: bytes) -> None:
         """Add a segment to a pending contribution of the caller; its time for review starts again."""
         slots = frame.storage
-        record, upload = self._require_open(frame, contribution_id)
+        record, upload = require_growing(frame, contribution_id)
+        if upload.complete:
+            raise d.COMPLETE(contribution_id)
         datanet = require_datanet(slots, record.datanet_id)
         upload = add_bytes(frame, self.params, record.datanet_id, upload, content)
         piece = self._read_piece(frame, datanet, contribution_id, content)
@@ -157,10 +172,12 @@ class ContributionMethods(AttributionBase):
 
     @method("finalizeContent(uint64 contributionId)")
     def finalize_content(self, frame: Frame, contribution_id: int) -> None:
-        """Say that a contribution is complete: nothing can be appended any more. By its contributor, while it is pending.
-        For one given with a salt: its content must be what a commitment of the caller promised."""
-        record, upload = self._require_open(frame, contribution_id)
-        upload = replace(upload, complete=True)
+        """Say that a contribution is complete: neither content nor vectors can be added any more. By its contributor, while it
+        is pending. For one held with a salt: its content must be what a commitment of the caller promised."""
+        record, upload = require_growing(frame, contribution_id)
+        if upload.closed:
+            raise d.COMPLETE(contribution_id)
+        upload = replace(upload, complete=True, closed=True)
         if upload.hidden:
             self._reveal(frame, contribution_id, record, upload)
         else:
@@ -211,20 +228,6 @@ class ContributionMethods(AttributionBase):
         CONTRIBUTIONS.store(frame.storage, record, contribution_id)
         UPLOADS.store(frame.storage, upload, contribution_id)
 
-    def _require_open(self, frame: Frame, contribution_id: int) -> tuple[Contribution, Upload]:
-        """A contribution of the caller that may still grow."""
-        record = require_contribution(frame.storage, contribution_id)
-        if frame.sender != record.contributor:
-            raise d.NOT_ALLOWED(frame.sender, "the contributor")
-        if record.status != Status.PENDING:
-            raise d.WRONG_STATUS(contribution_id, record.status)
-        if frame.timestamp >= record.deadline:
-            raise d.DEADLINE_PASSED(contribution_id, record.deadline)
-        upload = UPLOADS.load(frame.storage, contribution_id)
-        if upload.complete:
-            raise d.COMPLETE(contribution_id)
-        return record, upload
-
     def _read_piece(self, frame: Frame, datanet: Datanet, contribution_id: int, content: bytes) -> Segment:
         """Check content and keep it as a blob: a segment without its place in the order."""
         try:
@@ -241,13 +244,14 @@ class ContributionMethods(AttributionBase):
 
     @method("withdrawBond(uint64 contributionId) returns (uint256 amount)")
     def withdraw_bond(self, frame: Frame, contribution_id: int) -> int:
-        """Credit a contribution's bond to its contributor, who calls this: once it is reviewed or past its deadline,
-        and no dispute about it is open."""
+        """Credit what a contribution has left of its bond to its contributor, who calls this: `bond_seconds` after its first
+        review, or after its deadline if that came earlier, whatever has become of it since, while no dispute is open."""
         record = require_contribution(frame.storage, contribution_id)
         if frame.sender != record.contributor:
             raise d.NOT_ALLOWED(frame.sender, "the contributor")
-        if record.status == Status.PENDING and frame.timestamp < record.deadline:
-            raise d.BOND_LOCKED(contribution_id, record.deadline)
+        free_at = (record.decided_at or record.deadline) + self.params.bond_seconds
+        if frame.timestamp < free_at:
+            raise d.BOND_LOCKED(contribution_id, free_at)
         if OPEN_DISPUTES.get(frame.storage, contribution_id):
             raise d.BOND_LOCKED(contribution_id, 0)
         upload = UPLOADS.load(frame.storage, contribution_id)
@@ -263,7 +267,7 @@ class ContributionMethods(AttributionBase):
         record = require_contribution(frame.storage, contribution_id)
         if frame.sender != record.contributor:
             raise d.NOT_ALLOWED(frame.sender, "the contributor")
-        check(payout != ZERO_ADDRESS, "payout", "nobody holds the zero address")
+        check_payee("payout", payout)
         if UPLOADS.load_field(frame.storage, "hidden", contribution_id):
             raise d.NOT_REVEALED(contribution_id)
         settle_entry(frame, contribution_id, record)

@@ -89,6 +89,11 @@ class Score(NamedTuple):
     weight: int
 
 
+class Opening(NamedTuple):
+    opening: bytes
+    proof: tuple[Hash32, ...]
+
+
 class Signed(NamedTuple):
     nonce: int
     deadline: int
@@ -125,6 +130,7 @@ TYPES: Final[Mapping[str, AbiType]] = {
     "Parent": struct("Parent", "uint64 modelId, uint16 bps", Parent),
     "Use": struct("Use", "uint64 datanetId, uint32 version, uint8 stage, uint16 bps", Use),
     "Score": struct("Score", "uint64 contributionId, uint128 weight", Score),
+    "Opening": struct("Opening", "bytes opening, bytes32[] proof", Opening),
     "Signed": _SIGNED,
     "Call": struct(
         "Call",
@@ -185,6 +191,12 @@ ATTESTED: Final = event(
 BONDED: Final = event("Bonded(address indexed who, uint256 amount)")
 UNBONDED: Final = event("Unbonded(address indexed who, uint256 amount)")
 SLASHED: Final = event("Slashed(address indexed who, uint256 amount, DisputeKind reason)", _ENUMS)
+WINDOWS_LOST: Final = event(
+    "WindowsLost(uint64 indexed contributionId, uint64 indexed disputeId, uint64 segment, uint32 window, uint32 windows, "
+    "uint256 bond, uint32 ownedWindows)"
+)
+RECOUNTED: Final = event("Recounted(uint64 indexed contributionId, uint64 ownedWindows)")
+RELEASED: Final = event("Released(bytes32 indexed receiptId, uint256 amount)")
 DISPUTED: Final = event("Disputed(uint64 indexed disputeId, bytes32 indexed subject, DisputeKind kind)", _ENUMS)
 RESOLVED: Final = event("Resolved(uint64 indexed disputeId, bool upheld)")
 CLAIMED: Final = event("Claimed(address indexed who, address indexed to, uint256 amount)")
@@ -224,6 +236,9 @@ EVENTS: Final = (
     BONDED,
     UNBONDED,
     SLASHED,
+    WINDOWS_LOST,
+    RECOUNTED,
+    RELEASED,
     DISPUTED,
     RESOLVED,
     CLAIMED,
@@ -279,6 +294,9 @@ DISPUTE_OVER: Final = ContractError("DisputeOver(uint64 disputeId, uint64 deadli
 SCORES_FINAL: Final = ContractError("ScoresFinal(bytes32 receiptId, uint64 since)")
 SCORES_NOT_FINAL: Final = ContractError("ScoresNotFinal(bytes32 receiptId, uint64 claimableFrom)")
 SCORES_SLASHED: Final = ContractError("ScoresSlashed(bytes32 receiptId)")
+SCORES_RELEASED: Final = ContractError("ScoresReleased(bytes32 receiptId)")
+NOT_COMPLETE: Final = ContractError("NotComplete(uint64 contributionId, uint64 until)")
+NOT_CHOSEN: Final = ContractError("NotChosen(uint64 disputeId, uint64 blockNumber)")
 SCORE_CLAIMED: Final = ContractError("ScoreClaimed(bytes32 receiptId, uint64 contributionId)")
 
 ERRORS: Final = (
@@ -330,5 +348,8 @@ ERRORS: Final = (
     SCORES_FINAL,
     SCORES_NOT_FINAL,
     SCORES_SLASHED,
+    SCORES_RELEASED,
+    NOT_COMPLETE,
+    NOT_CHOSEN,
     SCORE_CLAIMED,
 )

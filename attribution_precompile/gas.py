@@ -49,6 +49,8 @@ PRODUCT_VECTOR: Final = 40
 """A vector's place in the order, per vector of a query's datanets."""
 PRODUCTS_PER_GAS: Final = 4
 """int8 products that one gas pays for."""
+RELEASE: Final = 20_000
+"""Giving what nobody has claimed of attested scores to the pools of a model's uses."""
 PROOF_NODE: Final = 400
 """One step of a Merkle proof."""
 OPENING: Final = 12_000
@@ -102,6 +104,11 @@ def products_gas(vectors: int, dim: int) -> int:
 
 def proof_gas(nodes: int) -> int:
     return PROOF_NODE * (nodes + 1)
+
+
+def opening_gas(length: int, nodes: int) -> int:
+    """A window opened by `length` bytes, and its proof."""
+    return proof_gas(nodes) + TEXT_BYTE * length + OPENING
 
 
 def settlement_gas(payees: int) -> int:

@@ -14,7 +14,8 @@
    41 datanet -> vectored[]    42 account -> bond          43 receipt id -> attestation
    44 receipt id -> contribution -> claimed                45 disputes created
    46 dispute -> record        47 contribution -> openings 48 contribution -> open disputes
-   50 datanet -> segment -> losses[]                       51 datanet -> segments that lost any
+   50 datanet -> segment -> losses[]                       51 datanet -> segment of each loss
+   52 contribution -> standing 53 dispute -> announcement
    60 hash of uses -> uses[]   61 datanet -> node of its pool                         62 datanet -> version -> remainder
    63 contribution -> residue  70 datanet -> endings[]     71 datanet -> death blocks  72 queue -> its last purge
 
@@ -29,6 +30,7 @@ from evm_runtime.native import (
     U8,
     U16,
     U32,
+    U40,
     U64,
     U96,
     U128,
@@ -71,19 +73,22 @@ class Contribution:
     """`accepted_version` is the first version after its acceptance by review (0: not accepted by review).
 
     `segments` and `further_blocks` (see `Segment`) are what reading its windows again costs beside its tokens.
+    `owned_windows` is what the last count found, less what was lost
+    since. `decided_at` is when its first review came, at latest the deadline (seconds since 1970; 0: none has).
     """
 
     contributor: Account
-    datanet_id: U64
+    datanet_id: U32
     quality: U16
     status: Annotated[Status, 8]
+    decided_at: U40
     payout: Account
     first_order: U64
     accepted_version: U32
     tokens: U32
     owned_windows: U32
-    deadline: U64
-    last_block: U64
+    deadline: U40
+    last_block: U40
     segments: U32
     further_blocks: U32
     content_root: Word
@@ -96,6 +101,7 @@ class Upload:
 
     `complete` says that nothing can be appended any more; `hidden` that its segments are held until a commitment to all of
     them is found, and no review or version sees it before. `end` is how many segments its datanet had with its last one.
+    `closed` says that its contributor has finalized it: it takes no vectors either.
     """
 
     content_bytes: U32
@@ -103,6 +109,7 @@ class Upload:
     complete: Flag
     hidden: Flag
     end: U64
+    closed: Flag = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +192,36 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a contribution's bond and weight are cut by: `lost` of its window places, but for those that were the earlier
+    contribution's anyway.
+
+    `first_bond` is the bond it had when it lost the first. `counted` windows were its own at the last count, when `lost_before`
+    places were lost. `barred` says that a dispute about it was upheld: it can challenge nobody.
+    """
+
+    first_bond: U128
+    lost: U32
+    lost_before: U32
+    counted: U32
+    barred: Flag
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A priority challenge that waits for openings: `windows` in a row, from a place in a segment of the later contribution and
+    from one in a segment of the earlier one; the hash of block `block_number` chooses what is opened."""
+
+    segment: U64
+    earlier_id: U64
+    earlier_segment: U64
+    block_number: U64
+    window: U32
+    earlier_window: U32
+    windows: U32
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     owner: Account
     active: Flag
@@ -201,10 +238,13 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
+    """`carried` says that the model must keep the version, for its ancestors' sake."""
+
     datanet_id: U64
     version: U32
     stage: U8
     bps: U16
+    carried: Flag = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +293,14 @@ class Attestation:
     """Scores that an attestor vouches for, and the contributors' part that waits for them.
 
     `held` wei are divided by `total_weight`; `claimed_weight` says how far. `bond` is what the attestor has locked for it: 0
-    once it is free or slashed. `uses_hash` names the model's uses of that moment; `dispute` is the open one, or 0.
+    once it is free or slashed. `released` says that what nobody had claimed in time has gone to the pools. `uses_hash`
+    names the model's uses of that moment; `dispute` is the open one, or 0.
     """
 
     attestor: Account
     final_at: U64
     slashed: Flag
+    released: Flag
     held: U128
     bond: U128
     total_weight: U128
@@ -382,6 +424,8 @@ OPENINGS: Final = Value(47)
 OPEN_DISPUTES: Final = Value(48)
 LOSSES: Final = RecordLists(50, Loss)
 LOSING: Final = Uint64Lists(51)
+STANDINGS: Final = Records(52, Standing)
+ANNOUNCED: Final = Records(53, Announced)
 ATTESTED_USES: Final = RecordLists(60, ModelUse)
 POOL_NODES: Final = Records(61, PoolNode)
 POOL_REMAINDERS: Final = Value(62)

@@ -4,6 +4,10 @@ A model names its parents with a royalty in basis points of its own owner's part
 that the parents owe to their own ancestors hold for the child as well, so a model put in between dilutes nothing; where an
 ancestor is reached by several paths, the highest rate counts. The flattened list is fixed at registration. A parent exists
 before its child, so its id is smaller and lineage has no cycles.
+
+Floors and contributors of what a model was built from can't be left behind either: its uses have those that its ancestors had
+when it was registered. They are marked, and stay whatever the ancestors add later. Who agrees to what these use by then, by
+naming all of it, carries that from then on.
 """
 
 from collections.abc import Iterable, Sequence
@@ -56,14 +60,30 @@ def found_lineage(
     return royalties, depth
 
 
-def inherited_uses(slots: Slots, royalties: Sequence[Royalty]) -> set[tuple[int, int]]:
-    """The (datanet, version) pairs that a model's ancestors use now: its own uses must have them all."""
+Named = tuple[int, int]
+"""A version of a datanet."""
+
+
+def inherited_uses(slots: Slots, royalties: Sequence[Royalty]) -> set[Named]:
+    """What a model's ancestors use now."""
     uses = set()
     for royalty in royalties:
         for i in range(USES.length(slots, royalty.model_id)):
             use = USES.get(slots, i, royalty.model_id)
             uses.add((use.datanet_id, use.version))
     return uses
+
+
+def carried_uses(slots: Slots, model_id: int) -> set[Named]:
+    """What a model has to keep for its ancestors' sake."""
+    uses = [USES.get(slots, i, model_id) for i in range(USES.length(slots, model_id))]
+    return {(use.datanet_id, use.version) for use in uses if use.carried}
+
+
+def require_all(named: set[Named], needed: set[Named]) -> None:
+    missing = needed - named
+    if missing:
+        raise d.MISSING_USE(*min(missing))
 
 
 def royalties_due(slots: Slots, royalties: Sequence[Royalty], owner_part: Wei) -> list[tuple[int, Address, Wei]]:

@@ -24,15 +24,23 @@ from attribution_precompile.layout import (
     USES,
     Model,
     ModelUse,
-    Royalty,
 )
-from attribution_precompile.lineage import found_lineage, inherited_uses, load_lineage
-from evm_runtime.native import Frame, method
+from attribution_precompile.lineage import Named, carried_uses, found_lineage, inherited_uses, load_lineage, require_all
+from evm_runtime.native import Frame, Slots, method
 from genesis.emission import BPS
 from genesis.primitives import ZERO_ADDRESS, Address, Hash32
 
 STAGE_MAX: Final = 2
 """0 pre-training, 1 fine-tuning, 2 retrieval."""
+
+
+def _named(uses: Sequence[Use]) -> set[Named]:
+    return {(use.datanet_id, use.version) for use in uses}
+
+
+def _store_uses(slots: Slots, model_id: int, uses: Sequence[Use], carried: set[Named]) -> None:
+    records = [ModelUse(*use, carried=(use.datanet_id, use.version) in carried) for use in uses]
+    USES.replace(slots, records, model_id)
 
 
 class ModelMethods(AttributionBase):
@@ -65,7 +73,9 @@ class ModelMethods(AttributionBase):
         check(min_royalty_bps <= royalty_max, "minRoyaltyBps", f"at most {royalty_max}")
         slots = frame.storage
         royalties, depth = found_lineage(slots, parents, self.params)
-        tokenizer = self._check_uses(frame, uses, royalties)
+        tokenizer = self._check_uses(frame, uses)
+        carried = inherited_uses(slots, royalties)
+        require_all(_named(uses), carried)
         model_id = MODEL_COUNT.add(slots, 1)
         record = Model(
             owner=frame.sender,
@@ -82,14 +92,14 @@ class ModelMethods(AttributionBase):
         )
         MODELS.store(slots, record, model_id)
         MODEL_URIS.set_once(slots, uri.encode(), model_id)
-        USES.replace(slots, [ModelUse(*use) for use in uses], model_id)
+        _store_uses(slots, model_id, uses, carried)
         if royalties:
             LINEAGES.replace(slots, royalties, model_id)
         frame.emit(d.MODEL_REGISTERED, model_id, frame.sender, weights)
         return model_id
 
-    def _check_uses(self, frame: Frame, uses: tuple[Use, ...], royalties: Sequence[Royalty]) -> Hash32:
-        """Uses must exist, be final, share a tokenizer, sum to all and have the ancestors' uses; returns the tokenizer."""
+    def _check_uses(self, frame: Frame, uses: tuple[Use, ...]) -> Hash32:
+        """Uses must exist, be final, share a tokenizer and sum to all; returns the tokenizer."""
         if len(uses) > self.params.uses_max:
             raise d.TOO_LONG("uses", len(uses), self.params.uses_max)
         check(len(uses) > 0, "uses", "a model needs at least one")
@@ -101,21 +111,25 @@ class ModelMethods(AttributionBase):
             tokenizers.add(require_datanet(frame.storage, use.datanet_id).tokenizer)
             if require_version(frame.storage, use.datanet_id, use.version).block_number >= frame.block_number:
                 raise d.VERSION_NOT_FINAL(use.datanet_id, use.version)
-        missing = inherited_uses(frame.storage, royalties) - {(use.datanet_id, use.version) for use in uses}
-        if missing:
-            raise d.MISSING_USE(*min(missing))
         check(len(tokenizers) == 1, "uses", "all uses of a model share one tokenizer")
         return tokenizers.pop()
 
     @method("setUses(uint64 modelId, Use[] uses)")
     def set_uses(self, frame: Frame, model_id: int, uses: tuple[Use, ...]) -> None:
-        """Name the versions a model is built from anew, by its owner, for the inferences that follow."""
-        record = require_model(frame.storage, model_id)
+        """Name the versions a model is built from anew, by its owner, for the inferences that follow: with all that it carries
+        for its ancestors since it was registered, or with all that they use now, which it carries from then on."""
+        slots = frame.storage
+        record = require_model(slots, model_id)
         if frame.sender != record.owner:
             raise d.NOT_ALLOWED(frame.sender, "the model's owner")
-        tokenizer = self._check_uses(frame, uses, load_lineage(frame.storage, model_id, record))
+        tokenizer = self._check_uses(frame, uses)
         check(tokenizer == record.tokenizer, "uses", "a model keeps its tokenizer")
-        USES.replace(frame.storage, [ModelUse(*use) for use in uses], model_id)
+        carried = carried_uses(slots, model_id)
+        if carried - _named(uses):
+            agreed = inherited_uses(slots, load_lineage(slots, model_id, record))
+            require_all(_named(uses), carried if agreed - _named(uses) else agreed)
+            carried = agreed
+        _store_uses(slots, model_id, uses, carried)
         frame.emit(d.USES_SET, model_id)
 
     @method("transferModel(uint64 modelId, address to)")

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from attribution_precompile import declarations as d
 from attribution_precompile import pool
-from attribution_precompile.base import AttributionBase, check, require_contribution
+from attribution_precompile.base import AttributionBase, check_payee, require_contribution
 from attribution_precompile.layout import BONDS, BURNED, CLAIMABLE, DATANETS, STAKERS, Contribution
 from attribution_precompile.pool_books import scale_now, take_share, weigh_next
 from evm_runtime.native import Frame, NativeState, PlainSlots, Slots, method
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
 from genesis.errors import InvariantError
-from genesis.primitives import WEI_PER_GWEI, ZERO_ADDRESS, Address, Wei
+from genesis.primitives import WEI_PER_GWEI, Address, Wei
 
 
 def credit(slots: Slots, amounts: Mapping[Address, int]) -> None:
@@ -46,13 +46,12 @@ def set_weight_next(frame: Frame, contribution_id: int, record: Contribution, pa
 
 
 def cut_weight_now(
-    frame: Frame, contribution_id: int, record: Contribution, owned_windows: int, params: AttributionParams
+    frame: Frame, contribution_id: int, record: Contribution, owned_windows: int, *, kept: int, of: int
 ) -> Contribution:
-    """Leave a contribution fewer owned windows, and weight in that proportion in all versions from now on.
+    """Leave a contribution fewer owned windows, and `kept` parts of `of` of its weight in all versions from now on.
 
     It is paid up to now. Returns its record, for the caller to store.
     """
-    kept, of = (min(owned, params.pool_windows_max) for owned in (owned_windows, record.owned_windows))
     if kept < of:
         _scale(frame, contribution_id, record, kept, of)
     return replace(record, owned_windows=owned_windows)
@@ -108,7 +107,7 @@ class MoneyMethods(AttributionBase):
     def claim(self, frame: Frame, to: Address) -> int:
         """Pay the caller's whole balance to an address, without running its code. What the block's own receipts were matched
         with arrives at its end: `NotCoveredYet` asks to wait for that."""
-        check(to not in (ZERO_ADDRESS, frame.address), "to", "wei sent there would be lost")
+        check_payee("to", to)
         amount = Wei(CLAIMABLE.get(frame.storage, frame.sender))
         if amount:
             balance = frame.balance

@@ -20,15 +20,14 @@ from attribution_precompile.base import (
     AttributionBase,
     check,
     extend_chain,
-    require_contribution,
     require_datanet,
 )
-from attribution_precompile.declarations import Method, Signed, Status
+from attribution_precompile.contributions import require_growing
+from attribution_precompile.declarations import Method, Signed
 from attribution_precompile.inference import scores_hash
 from attribution_precompile.layout import (
     CONTRIBUTIONS,
     SEGMENT_COUNT,
-    UPLOADS,
     VECTOR_CHUNKS,
     VECTOR_SPACES,
     VECTORED,
@@ -67,18 +66,12 @@ class VectorMethods(AttributionBase):
         gas=lambda _contribution, _dim, int8s: gas.vectors_gas(len(int8s)),
     )
     def commit_vectors(self, frame: Frame, contribution_id: int, dim: int, int8s: bytes) -> None:
-        """Add int8 vectors of `dim` components, one after the other, to a pending contribution of the caller; its time for
-        review starts again. They count once a review has accepted it."""
+        """Add int8 vectors of `dim` components, one after the other, to a pending contribution of the caller that isn't
+        finalized; its time for review starts again. They count once a review has accepted it."""
         slots = frame.storage
-        record = require_contribution(slots, contribution_id)
-        if frame.sender != record.contributor:
-            raise d.NOT_ALLOWED(frame.sender, "the contributor")
-        if record.status != Status.PENDING:
-            raise d.WRONG_STATUS(contribution_id, record.status)
-        if UPLOADS.load_field(slots, "hidden", contribution_id):
-            raise d.NOT_REVEALED(contribution_id)
-        if frame.timestamp >= record.deadline:
-            raise d.DEADLINE_PASSED(contribution_id, record.deadline)
+        record, upload = require_growing(frame, contribution_id)
+        if upload.closed:
+            raise d.COMPLETE(contribution_id)
         self._check_vectors(slots, contribution_id, record.datanet_id, dim, int8s)
         count = len(int8s) // dim
         frame.charge(gas.VECTOR * count, "vectors")
@@ -90,10 +83,11 @@ class VectorMethods(AttributionBase):
             digests_hash=keccak256(digests_of(int8s, dim)),
         )
         VECTOR_CHUNKS.append(slots, chunk, contribution_id)
-        review_seconds = require_datanet(slots, record.datanet_id).review_seconds
-        deadline = max(record.deadline, frame.timestamp + review_seconds)
-        changed = replace(record, deadline=deadline, last_block=frame.block_number)
-        CONTRIBUTIONS.store(slots, changed, contribution_id)
+        if not upload.hidden:
+            review_seconds = require_datanet(slots, record.datanet_id).review_seconds
+            deadline = max(record.deadline, frame.timestamp + review_seconds)
+            changed = replace(record, deadline=deadline, last_block=frame.block_number)
+            CONTRIBUTIONS.store(slots, changed, contribution_id)
         extend_chain(frame, record.datanet_id, CHAIN_VECTORS, contribution_id, chunk.content_hash)
         frame.emit(d.VECTORS_COMMITTED, contribution_id, dim, count, chunk.content_hash)
 

@@ -356,14 +356,20 @@ class State(PragueState):
 
     def get_ancestor_hash(self, block_number: int) -> Any:
         """BLOCKHASH, from EIP-2935's ring in the state: the last 256 blocks, empty bytes (zero) for any other."""
-        if not max(0, self.block_number - BLOCKHASH_WINDOW) <= block_number < self.block_number:
+        if block_number < self.block_number - BLOCKHASH_WINDOW:
             return b""
+        return self.get_block_hash(block_number) or b""
+
+    def get_block_hash(self, block_number: int) -> Hash32 | None:
+        """An earlier block's hash, for native contracts: what EIP-2935's ring has of the last 8,191, None of any other."""
+        if not max(0, self.block_number - HISTORY_WINDOW) <= block_number < self.block_number:
+            return None
         if block_number in self.made_up_hashes:
             return self.made_up_hashes[block_number]
         if self.newest_ancestor is not None and block_number > self.newest_ancestor:
-            return b""  # the ring holds a block of 8,191 heights before in that place
+            return None  # the ring holds a block of 8,191 heights before in that place
         stored = self.account_db.get_storage(HISTORY_ADDRESS, block_number % HISTORY_WINDOW)
-        return stored.to_bytes(32, "big")
+        return Hash32(stored.to_bytes(32, "big")) if stored else None
 
     def put_blob(self, content: bytes) -> Hash32:
         """Keep content by its keccak, journaled like code (for native contracts)."""

@@ -22,6 +22,11 @@ from genesis.types import TOTAL_POWER_MAX, Validator, ValidatorSet
 
 ATTRIBUTION_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a00"))
 STAKING_ADDRESS: Final = Address(bytes.fromhex("0000000000000000000000000000000000000a01"))
+_PRECOMPILES: Final = (*range(1, 0x12), 0x100)
+UNHELD_ADDRESSES: Final = frozenset(
+    {ZERO_ADDRESS, ATTRIBUTION_ADDRESS, STAKING_ADDRESS, *(Address(at.to_bytes(20, "big")) for at in _PRECOMPILES)}
+)
+"""Addresses that are nobody's: zero, native contracts, precompiles. Wei owed or sent to them would be lost."""
 SPEC_FORMAT: Final = 2
 """The version of the chain spec. Version 1, of OpenLedger 0.1, had other rules of attribution; no chain carries over."""
 WORK_LIMIT_MIN: Final = 100_000_000
@@ -181,6 +186,14 @@ class AttributionParams:
     """For so many blocks after a death, states before it can still be asked about its datanet."""
     purge_tokens: int = 1 << 16
     """Of contributions that have ended: about so many leave the span index in one block."""
+    bond_seconds: int = 3 * 24 * 3_600
+    """For how long a contribution's bond stays locked after it is decided, by review or deadline: time to challenge it."""
+    losses_max: int = 64
+    """Ranges of window places that a segment can lose."""
+    open_seconds: int = 600
+    """For opening the windows that an announced challenge is asked for; after it the challenge counts as dismissed."""
+    score_seconds: int = 180 * 24 * 3_600
+    """For claiming attested scores once they are final; what is left then goes to the pools, if somebody asks for it."""
 
 
 VECTOR_DIM_MAX: Final = 65_535
@@ -287,6 +300,11 @@ def _check_format(raw: object) -> None:
         raise LocalError(f"genesis: format {found} is unknown to this node (it knows {SPEC_FORMAT})")
 
 
+def is_held(address: Address) -> bool:
+    """Whether an address can be somebody's."""
+    return address not in UNHELD_ADDRESSES
+
+
 def _check(spec: ChainSpec) -> None:
     """Raises LocalError for a spec that no chain could run under."""
     fees, staking = spec.attribution, spec.staking
@@ -297,10 +315,14 @@ def _check(spec: ChainSpec) -> None:
         (0 < len(spec.name) <= 64, "name must have 1 to 64 characters"),
         (0 < spec.chain_id < 1 << 53, "chain_id must be between 1 and 2**53 - 1 (JavaScript's safe integers)"),
         (0 < spec.genesis_time_ms < 1 << 53, "genesis_time_ms must be a time in milliseconds since 1970"),
-        (spec.treasury != ZERO_ADDRESS, "treasury must be an address that somebody holds"),
+        (is_held(spec.treasury), "treasury must be an address that somebody holds"),
         (shares == BPS, f"attribution shares sum to {shares}, not {BPS} basis points"),
         (spec.genesis_supply <= GENESIS_SUPPLY_MAX, "alloc and the validators' stake exceed 600,000,000 OPEN"),
         (len({a.address for a in spec.alloc}) == len(spec.alloc), "alloc names an address twice"),
+        (
+            all(a.address != ATTRIBUTION_ADDRESS or a.balance == 0 for a in spec.alloc),
+            "alloc gives wei to the attribution contract, which nobody could take out",
+        ),
         (not spec.validators or smallest >= staking.min_self_stake, "a validator has less than staking.min_self_stake"),
         (len(spec.validators) <= staking.validators_max, "there are more validators than staking.validators_max"),
         (0 < fees.vector_dim_max <= VECTOR_DIM_MAX, f"attribution.vector_dim_max must be 1 .. {VECTOR_DIM_MAX}"),

@@ -44,6 +44,8 @@ class NativeState(Protocol):
 
     def account_exists(self, address: Any) -> bool: ...
 
+    def get_block_hash(self, block_number: int) -> Hash32 | None: ...
+
     def put_blob(self, content: bytes) -> Hash32: ...
 
     def get_blob(self, blob_hash: Hash32) -> bytes | None: ...
@@ -183,6 +185,11 @@ class Frame:
         if amount < 0 or balance < amount:
             raise InvariantError(f"a native contract owes {amount} wei and has {balance}")
         self.state.set_balance(self.address, balance - amount)
+
+    def block_hash(self, block_number: int) -> Hash32 | None:
+        """The hash of one of the last 8,191 blocks before this one, out of the state; None of any other."""
+        self.charge(gas.COLD_SLOT, "block hash")
+        return self.state.get_block_hash(block_number)
 
     def put_blob(self, content: bytes) -> Hash32:
         """Keep content beside the state, addressed by its keccak."""

@@ -25,6 +25,7 @@ T = TypeVar("T")
 U8 = Annotated[int, 8]
 U16 = Annotated[int, 16]
 U32 = Annotated[int, 32]
+U40 = Annotated[int, 40]
 U64 = Annotated[int, 64]
 U96 = Annotated[int, 96]
 U128 = Annotated[int, 128]

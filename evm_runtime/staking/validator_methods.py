@@ -22,10 +22,11 @@ from evm_runtime.staking.base import (
 from evm_runtime.staking.candidates import delist
 from evm_runtime.staking.layout import BONDED, VALIDATORS, ValidatorRecord
 from evm_runtime.staking.proof import possession_digest
+from genesis.chain_spec import is_held
 from genesis.crypto import recover
 from genesis.emission import BPS
 from genesis.errors import WireError
-from genesis.primitives import ZERO_ADDRESS, Address
+from genesis.primitives import Address
 
 
 class ValidatorMethods(StakingBase):
@@ -53,7 +54,7 @@ class ValidatorMethods(StakingBase):
         if VALIDATORS.load(slots, validator).exists:
             raise d.VALIDATOR_EXISTS(validator)
         self._check_proof(frame, validator, proof)
-        check(payout != ZERO_ADDRESS, "payout", "name an address that somebody holds")
+        check(is_held(payout), "payout", "name an address that somebody holds")
         check(
             commission_max_bps <= limits.commission_bps_max,
             "commissionMaxBps",
@@ -149,7 +150,7 @@ class ValidatorMethods(StakingBase):
     def set_payout(self, frame: Frame, validator: Address, payout: Address) -> None:
         """Change who is paid, by the owner. It acts with the validator set, two heights later."""
         record = require_owned(frame, validator)
-        check(payout != ZERO_ADDRESS, "payout", "name an address that somebody holds")
+        check(is_held(payout), "payout", "name an address that somebody holds")
         VALIDATORS.store(frame.storage, replace(record, payout=payout), validator)
         frame.emit(d.PAYOUT_SET, validator, payout)
         stake_changed(frame, validator)

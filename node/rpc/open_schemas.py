@@ -283,7 +283,14 @@ OPEN_SHAPES: Final[dict[str, str | dict[str, Any]]] = {
         "windows": "quantity",
         "owners": "owned windows[]",
     },
-    "segment place": {"place": "quantity", "order": "quantity", "tokens": "quantity", "contentHash": "hash"},
+    "lost range": {"start": "quantity", "end": "quantity"},
+    "segment place": {
+        "place": "quantity",
+        "order": "quantity",
+        "tokens": "quantity",
+        "contentHash": "hash",
+        "lost": "lost range[]",
+    },
     "segment places": "segment place[]",
     "dispute": {
         "id": "quantity",

@@ -11,9 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from attribution_precompile.commitments import ids_commitment_hash
 from attribution_precompile.contract import AttributionContract
-from attribution_precompile.declarations import Call, DatanetParams, Method, Parent, Score, Signed, Use
+from attribution_precompile.declarations import Call, DatanetParams, Method, Opening, Parent, Score, Signed, Use
+from attribution_precompile.layout import DISPUTE_COUNT
 from attribution_precompile.merkle import leaf_of, tree
+from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.tokens import WORDS_V1, tokenize
 from evm_runtime.llvm import engine
 from evm_runtime.native import gas as framework
@@ -25,7 +28,7 @@ from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.world import ZERO32
 from tests.unit.native.harness import address
 
-OWNER, GIVER, DEV, USER, OTHER = (address(i) for i in range(1, 6))
+OWNER, GIVER, DEV, USER, OTHER = (address(0x1000 + i) for i in range(5))
 REPEATS = 15
 VECTORS, DIM = 100_000, 256
 CALL_BYTES = 24 * 1024
@@ -119,7 +122,7 @@ class Methods:
         )
         self.texts = [self.words(80) for _ in range(300)]
         for text in self.texts:
-            self.call(GIVER, "contribute", net, text, ZERO32, address(100 + len(text)), ZERO32)
+            self.call(GIVER, "contribute", net, text, ZERO32, address(1_000 + len(text)), ZERO32)
         large = self.call(GIVER, "contribute", *give)
         self.direct.next_block()
         self.measure("review", "accepts 24 KiB", lambda: self.call(OWNER, "review", large, True, 10_000))
@@ -129,7 +132,7 @@ class Methods:
         self.direct.next_block()
         ids = self.rng.randbytes(CALL_BYTES)
         hidden = self.datanet(commit_only=True, min_span=16)
-        committed = (hidden, Hash32(b"\x01" * 32), CALL_BYTES // 16 + 15, ids, GIVER)
+        committed = (hidden, Hash32(b"\x01" * 32), CALL_BYTES // 16 + 15, ids, GIVER, ZERO32)
         self.measure("contributeCommitted", "1,536 ids", lambda: self.call(GIVER, "contributeCommitted", *committed))
 
     def inference(self) -> None:
@@ -171,7 +174,7 @@ class Methods:
         nets = [self.datanet() for _ in range(count)]
         for net in nets:
             for place, text in enumerate(self.texts):
-                given = self.call(GIVER, "contribute", net, text, ZERO32, address(100 + place), ZERO32)
+                given = self.call(GIVER, "contribute", net, text, ZERO32, address(1_000 + place), ZERO32)
                 self.direct.next_block()
                 self.call(OWNER, "review", given, True, 10_000)
         versions = [self.call(OWNER, "publishVersion", net) for net in nets]
@@ -218,23 +221,53 @@ class Methods:
         self.direct.next_block(4 * 24 * 3_600)
         claim = (receipt, Score(1, 5), tuple(proofs[0]))
         self.measure("claimScored", "a proof of 8 nodes", lambda: self.call(USER, "claimScored", *claim))
+        self.direct.next_block(181 * 24 * 3_600)
+        self.measure("releaseScores", "", lambda: self.call(USER, "releaseScores", receipt))
 
     def disputes(self) -> None:
         net = self.datanet()
         text = self.words(4_000)[:CALL_BYTES].rsplit(b" ", 1)[0]
         earlier = self.call(GIVER, "contribute", net, text, ZERO32, GIVER, ZERO32)
         later = self.call(OTHER, "contribute", net, text, ZERO32, OTHER, ZERO32)
-        places = (later, 1, 0, earlier, 0, 0)
+        self.call(OTHER, "finalizeContent", later)
+        windows = len(text.split()) - 7
+        places = (later, 1, 0, windows, earlier, 0, 0)
         self.measure("challengePriority", "two of 24 KiB", lambda: self.call(GIVER, "challengePriority", *places))
         hidden = self.datanet(commit_only=True, min_span=16)
         opening = bytes(32) + self.words(16)
         ids = tokenize(opening[32:], WORDS_V1).window_ids(16)
         root = leaf_of(0, keccak256(opening))
-        given = self.call(GIVER, "contributeCommitted", hidden, root, 16, ids, GIVER)
+        given = self.call(GIVER, "contributeCommitted", hidden, root, 16, ids, GIVER, ZERO32)
         value = 10 * WEI_PER_OPEN
         self.measure("challengeCommitted", "", lambda: self.call(USER, "challengeCommitted", given, 0, value=value))
         dispute = self.call(USER, "challengeCommitted", given, 0, value=value)
         self.measure("reveal", "a window of 16", lambda: self.call(GIVER, "reveal", dispute, opening, ()))
+        self.passages(hidden)
+
+    def passages(self, net: int) -> None:
+        """A commit-only contribution of 64 windows that opens three of them, of another of the same."""
+        text = self.words(79)
+        tokens, ids = text.split(), tokenize(text, WORDS_V1).window_ids(16)
+        opened = [bytes(32) + b" ".join(tokens[i : i + 16]) for i in range(64)]
+        root, proofs = tree([leaf_of(i, keccak256(opening)) for i, opening in enumerate(opened)])
+        salt, value = Hash32(b"\x01" * 32), 10 * WEI_PER_OPEN
+        self.call(GIVER, "commit", ids_commitment_hash(GIVER, salt, net, root, GIVER, ids))
+        self.direct.next_block()
+        first = self.call(GIVER, "contributeCommitted", net, root, 79, ids, GIVER, salt)
+        copy = self.call(OTHER, "contributeCommitted", net, root, 79, ids, OTHER, ZERO32)
+        places = (copy, 2, 0, first, 1, 0)
+        self.measure(
+            "announceChallenge",
+            "64 ids",
+            lambda: self.call(GIVER, "announceChallenge", *places, value=value),
+            keep=True,
+        )
+        dispute = int(DISPUTE_COUNT.get(ReaderSlots(self.direct.state)))
+        self.direct.next_block()
+        self.direct.next_block()
+        wanted = self.call(GIVER, "windowsToOpen", dispute)
+        openings = tuple(Opening(opened[i], tuple(proofs[i])) for i in wanted)
+        self.measure("openPassage", "three windows of 16", lambda: self.call(GIVER, "openPassage", dispute, openings))
 
 
 def _processor_seconds(act: Callable[[], Any]) -> float:

@@ -209,8 +209,10 @@ class States:
         self._send((("appendContent", made.mine, piece) for piece in made.pieces[1:]), TRANSACTION_GAS_MAX)
         yield self._measure("review", state, ("review", made.mine, True, 10_000))
         [made.copy] = self._contribute(made.copy_net, made.pieces[-1:], COPIER)
+        self._send([("finalizeContent", made.copy)], TRANSACTION_GAS_MAX, COPIER)
+        windows = len(made.pieces[-1].split()) - made.span + 1
         where = (made.mine, state["copies"] + state["segments"] - 1, 0)
-        yield self._measure("challengePriority", state, ("challengePriority", made.copy, 0, 0, *where))
+        yield self._measure("challengePriority", state, ("challengePriority", made.copy, 0, 0, windows, *where))
         self._send((("review", one, True, 10_000) for one in (made.mine, made.copy)), TRANSACTION_GAS_MAX)
 
     def _published(self, state: State, made: _Made, rng: random.Random) -> Iterator[Found]:

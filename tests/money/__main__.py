@@ -1,4 +1,5 @@
-"""`make money`: random walks over the whole attribution contract; after every call the books must balance to the wei.
+"""`make money`: random walks over the whole attribution contract; after every call the books must balance to the wei, and at
+the end of each walk everything but rounding can be taken out.
 
 Each walk is a world of its own with its own seed, printed if it fails: `python -m tests.money --seed N --walks 1` replays it.
 A run of a million steps also fails if a method that changes something has never succeeded.
@@ -34,6 +35,10 @@ def walk(seed: int) -> Done:
             made.check()
         except Exception as error:
             return step, made.direct.done, f"seed {seed}, step {step}: {type(error).__name__}: {error}"
+    try:
+        made.drain()
+    except Exception as error:
+        return STEPS_OF_A_WALK, made.direct.done, f"seed {seed}, at the end: {type(error).__name__}: {error}"
     return STEPS_OF_A_WALK, made.direct.done, ""
 
 

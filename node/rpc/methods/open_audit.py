@@ -173,13 +173,17 @@ def new_windows(context: Context, contribution_id: int, ref: BlockRef) -> Json:
 
 @method("open_segments", _CONTRIBUTION, _BLOCK, result="segment places", runs=Runs.READ)
 def segments(context: Context, contribution_id: int, ref: BlockRef) -> list[Json]:
-    """A contribution's segments: their places in the datanet, as a priority challenge names them, and in the chain's order."""
+    """A contribution's segments: their places in the datanet, as a priority challenge names them, and in the chain's order.
+
+    `lost` are the window places [start, end) that a segment has lost to such challenges.
+    """
     return [
         {
             "place": quantity(segment.place),
             "order": quantity(segment.order),
             "tokens": quantity(segment.tokens),
             "contentHash": data(segment.content_hash),
+            "lost": [{"start": quantity(start), "end": quantity(end)} for start, end in segment.lost],
         }
         for segment in audit(context, ref).segments(contribution_id)
     ]

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from attribution_precompile import declarations as d
 from attribution_precompile import layout, pool_books, reference
+from attribution_precompile.base import places_of
 from attribution_precompile.declarations import Status
 from attribution_precompile.pool import SCALE_BITS
 from attribution_precompile.queries import ReaderSlots
@@ -47,6 +48,8 @@ class PoolBooks:
         self._pools: defaultdict[int, reference.Pool] = defaultdict(reference.Pool)
         self._members: defaultdict[int, set[int]] = defaultdict(set)
         self._dead: set[int] = set()
+        self._places: dict[int, int] = {}
+        """Window places that a challenged contribution had left when it was last cut."""
         self._read = 0
         self._held = 0
 
@@ -63,6 +66,8 @@ class PoolBooks:
                 net = self._memo.load(layout.CONTRIBUTIONS, topics[0]).datanet_id
                 assert self._pools[net].claim(topics[0]) == words[0], "a claim is what the reference says"
                 self._held -= words[0]
+            elif kind == d.WINDOWS_LOST.topic:
+                self._cut(topics[0], lost=words[-1])
         for contribution in contributions:
             self._weigh(contribution)
 
@@ -72,6 +77,17 @@ class PoolBooks:
         assert told.pay(version, amount) == 0, "only who has weight is paid"
         assert sum(told.owed.values()) + told.waiting[version - 1] - before == amount, "the version's identity"
         self._held += amount
+
+    def _cut(self, contribution: int, *, lost: int) -> None:
+        """A challenge has taken so many owned windows; where none was left, its part of the places counts."""
+        record = self._memo.load(layout.CONTRIBUTIONS, contribution)
+        whole = places_of(record, self._memo.load(layout.DATANETS, record.datanet_id).min_span)
+        places = whole - self._memo.load(layout.STANDINGS, contribution).lost
+        before, self._places[contribution] = self._places.get(contribution, whole), places
+        kept, of = record.owned_windows, record.owned_windows + lost
+        kept, of = (kept, of) if of else (places, before)
+        if of and contribution not in self._dead:
+            self._pools[record.datanet_id].cut(contribution, kept, of)
 
     def _weigh(self, contribution: int) -> None:
         record = self._memo.load(layout.CONTRIBUTIONS, contribution)

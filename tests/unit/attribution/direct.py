@@ -112,6 +112,10 @@ class DictState:
         self._set(self.blobs, keccak256(content), content)
         return keccak256(content)
 
+    def get_block_hash(self, block_number: int) -> Hash32 | None:
+        known = max(0, self.block_number - 8_191) <= block_number < self.block_number
+        return keccak256(b"block %d" % block_number) if known else None
+
     def get_blob(self, blob_hash: bytes) -> bytes | None:
         return self.blobs.get(blob_hash)
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from attribution_precompile.commitments import commitment_hash
+from attribution_precompile.commitments import commitment_hash, ids_commitment_hash
 from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import Call, DatanetParams, Method, Parent, Signed, Use
 from attribution_precompile.layout import CONTRIBUTIONS
 from attribution_precompile.pool_books import next_weight
 from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.tokens import WORDS_V1
+from attribution_precompile.tokens import WORDS_V1, tokenize
+from evm_runtime.native import ContractRevert
 from genesis.emission import BPS
 from genesis.primitives import ZERO_ADDRESS, Address, Hash32, keccak256
 from tests.unit.attribution.direct import Direct
@@ -213,7 +214,8 @@ def reject_and_reupload(challenged: bool) -> tuple[int, int]:
     model = market.model(market.publish())
     if challenged:
         for place, (who, theft, original) in enumerate(zip(VICTIMS, mine, rejected, strict=True)):
-            market.direct.call(who, "challengePriority", theft, 3 + place, 0, original, place, 0)
+            windows = len(market.texts[place]) - K + 1
+            market.direct.call(who, "challengePriority", theft, 3 + place, 0, windows, original, place, 0)
         market.direct.next_block()
     return market.share(model, mine, market.outputs()), market.weight_share(mine)
 
@@ -255,6 +257,109 @@ def another_datanet() -> tuple[int, int]:
     return market.share(model, copies, market.outputs()), 0
 
 
+def notice(market: Market) -> list[str]:
+    """What stands at the head of everybody's text."""
+    return market.words(90)
+
+
+def registered_notice() -> tuple[int, int]:
+    """A notice that all texts carry, registered in a datanet of one's own before them; then everybody is challenged."""
+    market = Market()
+    common = notice(market)
+    mine = market.give(MALLORY, common, market.open())
+    victims = [market.give(who, [*common, *text]) for who, text in zip(VICTIMS, market.texts, strict=True)]
+    market.accept(*victims)
+    model = market.model(market.publish())
+    for place, victim in enumerate(victims):
+        market.direct.call(MALLORY, "challengePriority", victim, place, 0, len(common) - K + 1, mine, 0, 0)
+    market.direct.next_block()
+    assert market.share(model, victims, market.outputs()) > 9_700, "all else is theirs as before"
+    return market.share(model, [mine], market.outputs()), market.weight_share([mine])
+
+
+def copied_ids(promised: bool) -> tuple[int, int]:
+    """Window ids of commit-only texts, copied out of transactions that wait, and in a block ahead of them. Who hasn't promised
+    his can be overtaken, but not challenged: the copier has no commitment, or can't open one window."""
+    market = Market()
+    market.datanet = market.open(commit_only=True, min_span=16)
+    salt, root = Hash32(b"\x05" * 32), Hash32(b"\x01" * 32)
+    ids = [tokenize(" ".join(text).encode(), WORDS_V1).window_ids(16) for text in market.texts]
+
+    def give(who: Address, of: int, used: Hash32) -> int:
+        arguments = (market.datanet, root, len(ids[of]) // 16 + 15, ids[of], who, used)
+        return int(market.direct.call(who, "contributeCommitted", *arguments))
+
+    for who, given in zip(VICTIMS, ids, strict=True):
+        if promised:
+            market.direct.call(who, "commit", ids_commitment_hash(who, salt, market.datanet, root, who, given))
+    market.direct.next_block()
+    thefts = [give(MALLORY, of, ZERO32) for of in range(3)]
+    market.direct.next_block()
+    victims = [give(who, of, salt if promised else ZERO32) for of, who in enumerate(VICTIMS)]
+    market.accept(*thefts, *victims)
+    model = market.model(market.publish())
+    for of in range(3):
+        with pytest.raises(ContractRevert, match="NotDecidable"):
+            market.direct.call(MALLORY, "challengePriority", victims[of], 3 + of, 0, 64, thefts[of], of, 0)
+        with pytest.raises(ContractRevert, match="NotDecidable"):
+            market.direct.call(MALLORY, "announceChallenge", victims[of], 3 + of, 0, thefts[of], of, 0)
+    return market.share(model, thefts, market.outputs()), market.weight_share(thefts)
+
+
+def copied_piece(recounted: bool) -> tuple[int, int]:
+    """A promised text comes in two pieces; the first is copied out of calldata and reviewed while it is held."""
+    market = Market()
+    salt = Hash32(b"\x05" * 32)
+    halves = [pieces(text, -(-len(text) // 2)) for text in market.texts]
+    contents = [[" ".join(half).encode() for half in both] for both in halves]
+    victims = []
+    for who, both in zip(VICTIMS, contents, strict=True):
+        root = next_content_root(next_content_root(ZERO32, keccak256(both[0])), keccak256(both[1]))
+        market.direct.call(who, "commit", commitment_hash(who, salt, market.datanet, root, who))
+    market.direct.next_block()
+    for who, both in zip(VICTIMS, contents, strict=True):
+        victims.append(market.direct.call(who, "contribute", market.datanet, both[0], ZERO32, who, salt))
+    thefts = [market.give(MALLORY, both[0]) for both in halves]
+    market.accept(*thefts)
+    for who, victim, both in zip(VICTIMS, victims, contents, strict=True):
+        market.direct.call(who, "appendContent", victim, both[1])
+        market.direct.call(who, "finalizeContent", victim)
+    market.accept(*victims)
+    for theft in thefts if recounted else ():
+        market.direct.call(ALICE, "recount", theft)
+    model = market.model(market.publish())
+    return market.share(model, thefts, market.outputs()), market.weight_share(thefts)
+
+
+def copy_that_leaves() -> tuple[int, int]:
+    """A copy ahead of each text, withdrawn at once to claim its windows for good; rejected as it is, it claims nothing."""
+    market = Market()
+    thefts = [market.give(MALLORY, text) for text in market.texts]
+    for theft in thefts:
+        market.direct.call(MALLORY, "withdrawConsent", theft, 31)
+    victims = [market.give(who, text) for who, text in zip(VICTIMS, market.texts, strict=True)]
+    market.direct.next_block()
+    for theft in thefts:
+        market.direct.call(OWNER, "review", theft, False, 0)
+    market.accept(*victims)
+    model = market.model(market.publish())
+    assert market.weight_share(victims) == BPS and market.share(model, victims, market.outputs()) > 9_700
+    return market.share(model, thefts, market.outputs()), market.weight_share(thefts)
+
+
+def edited_copy_after_erasure() -> tuple[int, int]:
+    """An edited copy stands in the version; then the authors erase their texts themselves."""
+    market = Market()
+    victims = [market.give(who, text) for who, text in zip(VICTIMS, market.texts, strict=True)]
+    copy = market.give(MALLORY, common_word_after_each_passage(market))
+    market.accept(*victims, copy)
+    model = market.model(market.publish())
+    for who, victim in zip(VICTIMS, victims, strict=True):
+        market.direct.call(who, "erase", victim)
+    market.direct.next_block()
+    return market.share(model, [copy], market.outputs()), market.weight_share([copy])
+
+
 ATTACKS: dict[str, tuple[Callable[[], tuple[int, int]], int]] = {
     "re-upload, whole": (functools.partial(late_copy, whole), 0),
     "re-upload, shuffled in pieces of 20 tokens": (functools.partial(late_copy, shuffled), 0),
@@ -273,6 +378,13 @@ ATTACKS: dict[str, tuple[Callable[[], tuple[int, int]], int]] = {
     "ten names instead of one": (sybils, 0),
     "time-out acceptance spam": (time_out_spam, 0),
     "a clone in another datanet": (another_datanet, BPS),
+    "a notice that all texts carry, registered first, everybody challenged": (registered_notice, 0),
+    "commit-only ids copied ahead of them, promised": (functools.partial(copied_ids, True), 0),
+    "commit-only ids copied ahead of them, not promised": (functools.partial(copied_ids, False), BPS),
+    "a copied piece of a held commitment": (functools.partial(copied_piece, False), 0),
+    "a copied piece of a held commitment, counted again": (functools.partial(copied_piece, True), 0),
+    "a copy that leaves at once": (copy_that_leaves, 0),
+    "an edited copy after the author's own erasure": (edited_copy_after_erasure, BPS),
 }
 """Name in the documentation; how it is done; the most that it may gain by score, in basis points."""
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "attribution.md").read_text()

@@ -241,6 +241,42 @@ def test_a_dispute_that_is_dismissed_pays_the_attestor(world: World, by_council:
     refused(world, "ScoresFinal", late)
 
 
+@pytest.mark.parametrize("claimed", [0, 1, 3])
+def test_what_nobody_claims_in_time_goes_to_the_pools(world: World, claimed: int) -> None:
+    """A total above the sum of the weights used to lock the rest for ever, while the bond was free after one claim."""
+    receipt = attest(world, total=1_000_000)
+    final(world)
+    for place in range(claimed):
+        claim(world, receipt, place)
+    world.chain.next_block(PARAMS.score_seconds - 1)
+    refused(world, "ScoresNotFinal", lambda: world.releaseScores(receipt, sender=USER))
+    world.chain.next_block(1)
+    given = PART * sum(weight for _, weight in SCORES[:claimed]) // 1_000_000
+    assert world.releaseScores(receipt, sender=USER) == PART - given
+    assert world.events("Released")[0]["amount"] == PART - given == world.events("Pooled")[0]["amount"]
+    assert world.getBond(DEV) == (100 * WEI_PER_OPEN, 0)
+    for act in (lambda: world.releaseScores(receipt), lambda: claim(world, receipt, 2)):
+        refused(world, "ScoresReleased", act, receipt)
+    world.claimPool([1, 2, 3])
+    paid = sum(world.balance(who) for who in (ALICE, BOB, CAROL))
+    assert PART - 3 <= paid <= PART, "all of it but the rounding of three shares"
+
+
+def test_what_is_disputed_or_slashed_is_not_released(world: World) -> None:
+    receipt = attest(world)
+    dispute = world.disputeScores(receipt, EVIDENCE, sender=USER, value=PARAMS.dispute_bond)
+    final(world)
+    world.chain.next_block(PARAMS.score_seconds)
+    refused(world, "ScoresNotFinal", lambda: world.releaseScores(receipt))
+    world.resolve(dispute, False, sender=USER)
+    world.releaseScores(receipt)
+    second = attest(world)
+    world.resolve(world.disputeScores(second, EVIDENCE, sender=USER, value=PARAMS.dispute_bond), True, sender=COUNCIL)
+    world.chain.next_block(PARAMS.attest_seconds + PARAMS.score_seconds)
+    refused(world, "ScoresSlashed", lambda: world.releaseScores(second), second)
+    refused(world, "UnknownReceipt", lambda: world.releaseScores(EVIDENCE), EVIDENCE)
+
+
 def test_what_was_held_goes_to_the_uses_of_the_inference_whatever_was_named_since(world: World) -> None:
     """Else a model's owner could be slashed on purpose, after naming a datanet of his own."""
     receipt = attest(world)

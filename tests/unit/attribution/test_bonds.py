@@ -1,14 +1,17 @@
 """Bonds with contributions, the bounds of content, and the end of appending."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from genesis.chain_spec import AttributionParams
 from genesis.primitives import WEI_PER_OPEN
 from tests.unit.attribution.test_errors import refused
-from tests.unit.attribution.world import ALICE, BOB, OWNER, REVIEW_SECONDS, ZERO32, World, params, words
+from tests.unit.attribution.world import ALICE, BOB, COUNCIL, OWNER, REVIEW_SECONDS, ZERO32, World, params, words
 
 PRICE = WEI_PER_OPEN
+FREE_AFTER = AttributionParams().bond_seconds
 
 
 @pytest.fixture
@@ -36,6 +39,7 @@ def test_a_bond_is_paid_for_each_kibibyte_begun_and_the_rest_credited_back(world
     assert world.balance(ALICE) == 6
     refused(world, "BondLocked", lambda: world.withdrawBond(contribution, sender=ALICE))
     world.accept(contribution)
+    world.chain.next_block(FREE_AFTER)
     assert world.withdrawBond(contribution, sender=ALICE) == 3 * PRICE
     assert world.events("BondReturned")[0]["amount"] == 3 * PRICE
     assert world.balance(ALICE) == 3 * PRICE + 6, "the contributor's, not the payout's"
@@ -51,7 +55,48 @@ def test_a_bond_comes_back_however_the_review_ends(world: World, end: str) -> No
         world.review(contribution, False, 0)
     else:
         world.chain.next_block(REVIEW_SECONDS)
+    world.chain.next_block(FREE_AFTER)
     assert world.withdrawBond(contribution, sender=ALICE) == PRICE == world.balance(ALICE)
+
+
+Act = Callable[[World, int], object]
+LEAVING: dict[str, Act] = {
+    "erased": lambda world, c: world.erase(c, sender=ALICE),
+    "erased by the council": lambda world, c: world.erase(c, sender=COUNCIL),
+    "withdrawn": lambda world, c: world.withdrawConsent(c, 31, sender=ALICE),
+    "withdrawn and rejected": lambda world, c: (
+        world.withdrawConsent(c, 31, sender=ALICE),
+        world.chain.next_block(),
+        world.review(c, False, 0),
+    ),
+    "accepted by a friend": lambda world, c: world.accept(c),
+    "accepted and erased": lambda world, c: (world.accept(c), world.erase(c, sender=ALICE)),
+    "reviewed again and again": lambda world, c: [world.accept(c, quality) for quality in (1, 2, 3)],
+}
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_a_bond_stays_for_so_long_after_the_decision_whatever_happens(world: World, how: str) -> None:
+    """It used to be free at once: whoever saw a challenge come left ahead of it, or had a friend review him."""
+    contribution = bonded(world, words(0, 20), PRICE)
+    start = world.chain.time
+    LEAVING[how](world, contribution)
+    reviewed = how.startswith(("accepted", "reviewed")) or how.endswith("rejected")
+    decided = start + (1 if reviewed else REVIEW_SECONDS)
+    refused(
+        world, "BondLocked", lambda: world.withdrawBond(contribution, sender=ALICE), contribution, decided + FREE_AFTER
+    )
+    world.chain.next_block(decided + FREE_AFTER - world.chain.time - 1)
+    refused(world, "BondLocked", lambda: world.withdrawBond(contribution, sender=ALICE))
+    world.chain.next_block(1)
+    assert world.withdrawBond(contribution, sender=ALICE) == PRICE
+
+
+def test_a_late_review_delays_no_bond(world: World) -> None:
+    contribution = bonded(world, words(0, 20), PRICE)
+    world.chain.next_block(REVIEW_SECONDS + FREE_AFTER)
+    world.review(contribution, True, 1)
+    assert world.withdrawBond(contribution, sender=ALICE) == PRICE
 
 
 def test_a_changed_price_holds_for_what_comes_later(world: World) -> None:
@@ -60,6 +105,7 @@ def test_a_changed_price_holds_for_what_comes_later(world: World) -> None:
     world.appendContent(contribution, words(0, 20).encode(), sender=ALICE, value=3)
     assert world.balance(ALICE) == 3, "no bond: all of it comes back"
     world.accept(contribution)
+    world.chain.next_block(FREE_AFTER)
     assert world.withdrawBond(contribution, sender=ALICE) == PRICE
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from genesis.chain_spec import AttributionParams
 from genesis.primitives import Address, keccak256
 from tests.unit.attribution.test_errors import refused
-from tests.unit.attribution.world import ALICE, BOB, CAROL, ZERO32, World, params, words
+from tests.unit.attribution.world import ALICE, BOB, CAROL, DEV, ZERO32, World, params, words
 
 SALT = b"\x07" * 32
 EXPIRY = 24 * 3_600
@@ -106,6 +107,40 @@ def test_an_index_that_read_later_content_first_counts_the_same(world: World, wa
     assert scores(world, text) == {contributions[2]: 20}
 
 
+def test_a_copied_piece_of_what_is_held_keeps_no_weight_after_a_recount(world: World) -> None:
+    """Pieces of held content lie in calldata: a copy was counted before the promise was found, and never again."""
+    pieces = [words(0, 27).encode(), words(20, 27).encode(), words(40, 27).encode()]
+    world.commit(promise(ALICE, 1, pieces), sender=ALICE)
+    world.chain.next_block()
+    author = reveal(world, ALICE, pieces[0])
+    world.chain.next_block()
+    thief = world.give(1, BOB, pieces[0])
+    world.accept(thief)
+    for piece in pieces[1:]:
+        world.appendContent(author, piece, sender=ALICE)
+    world.finalizeContent(author, sender=ALICE)
+    world.accept(author)
+    world.publish(1)
+    model = world.model([(1, 1, 0, 10_000)], output_price=10**18)
+
+    def from_pool() -> list[int]:
+        before = [world.balance(who) for who in (ALICE, BOB)]
+        world.run(model, words(900, 30), 10**18)
+        world.claimPool([author, thief])
+        return [world.balance(who) - old for who, old in zip((ALICE, BOB), before, strict=True)]
+
+    assert (world.getContribution(author)[5], world.getContribution(thief)[5]) == (60, 20)
+    honest, stolen = from_pool()
+    assert stolen > 0 and honest == pytest.approx(3 * stolen, abs=2), "a quarter of the pool"
+    assert world.recount(thief, sender=CAROL) == 0
+    assert world.events("Recounted")[0]["ownedWindows"] == 0
+    assert from_pool()[1] == pytest.approx(stolen, abs=1), "as published, until the next version"
+    world.publish(1)
+    world.setUses(model, [(1, 2, 0, 10_000)], sender=DEV)
+    assert from_pool()[1] <= 1, "but for what rounding had left to pay"
+    refused(world, "UnknownContribution", lambda: world.recount(9))
+
+
 def test_a_review_counts_what_earlier_blocks_show_also_on_an_old_state(world: World) -> None:
     """Content revealed later, with an earlier number, changes no review of before: not even when a block is run again."""
     text = words(0, 20)
@@ -167,6 +202,8 @@ def test_what_is_never_found_lapses_and_gives_its_bond_back(world: World) -> Non
     world.chain.next_block(EXPIRY)
     refused(world, "DeadlinePassed", lambda: world.finalizeContent(lost, sender=ALICE))
     refused(world, "NotRevealed", lambda: world.review(lost, True, 1))
+    refused(world, "BondLocked", lambda: world.withdrawBond(lost, sender=ALICE))
+    world.chain.next_block(AttributionParams().bond_seconds)
     assert world.withdrawBond(lost, sender=ALICE) == 5
     world.publish(1)
     assert scores(world, words(0, 20)) == {}

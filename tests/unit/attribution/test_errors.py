@@ -6,6 +6,8 @@ import pytest
 
 from attribution_precompile.declarations import ERRORS
 from attribution_precompile.tokens import WORDS_V1
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, UNHELD_ADDRESSES
+from genesis.primitives import ZERO_ADDRESS
 from tests.unit.attribution.world import (
     ADMIN,
     ALICE,
@@ -20,7 +22,7 @@ from tests.unit.attribution.world import (
     params,
     words,
 )  # fmt: skip
-from tests.unit.native.harness import Reverted
+from tests.unit.native.harness import Reverted, address
 
 NOBODY = bytes(20)
 OTHER_TOKENIZER = b"\x09" * 32
@@ -108,6 +110,27 @@ def test_unknown_ids(ready: World) -> None:
     for name, attempts in acts.items():
         for act in attempts:
             refused(world, name, act)
+
+
+@pytest.mark.parametrize("nobody", [NOBODY, ATTRIBUTION_ADDRESS, STAKING_ADDRESS, address(1), address(0x100)])
+def test_nothing_is_owed_or_sent_to_an_address_that_nobody_holds(ready: World, nobody: bytes) -> None:
+    """Wei credited to a native contract stayed there for ever."""
+    world = ready
+    world.datanet(commit_only=True, min_span=16)
+    for act in (
+        lambda: world.contribute(1, words(0, 9).encode(), ZERO32, nobody, ZERO32, sender=BOB),
+        lambda: world.contributeCommitted(2, b"\x01" * 32, 16, bytes(16), nobody, ZERO32, sender=BOB),
+        lambda: world.setPayout(1, nobody, sender=ALICE),
+        lambda: world.claim(nobody, sender=ALICE),
+    ):
+        refused(world, "InvalidParameter", act)
+
+
+def test_unheld_addresses_are_those_that_the_runtime_answers_at() -> None:
+    from evm_runtime.hardforks import FORKS
+
+    answering = {at for fork in FORKS.values() for at in fork.precompiles}
+    assert answering | {ZERO_ADDRESS, ATTRIBUTION_ADDRESS, STAKING_ADDRESS} == UNHELD_ADDRESSES
 
 
 def test_roles(ready: World) -> None:

@@ -35,6 +35,7 @@ def world() -> World:
     world.model([(1, 1, 0, 10_000)], output_price=1_000 * WEI_PER_OPEN)
     world.model([(1, 1, 0, 10_000)], kind=Method.DOT)
     world.give(1, BOB, COPY)
+    world.finalizeContent(2, sender=BOB)
     world.chain.next_block()
     return world
 
@@ -62,7 +63,7 @@ CASES: list[tuple[str, tuple[Any, ...], bytes, Any, str, int]] = [
     ("contribute", (1, TEXT, ZERO32, ALICE, ZERO32), ALICE, contributions, "keccak256",
      gas.content_gas(len(TEXT)) + gas.index_gas(400, 0)),
     ("review", (2, True, 1), OWNER, IndexView, "owned_windows", gas.review_gas(100, 1, 0)),
-    ("challengePriority", (2, 1, 0, 1, 0, 0), ALICE, passages, "tokenize", gas.passage_gas(100, 0)),
+    ("challengePriority", (2, 1, 0, 64, 1, 0, 0), ALICE, passages, "tokenize", gas.passage_gas(100, 0)),
     ("traceVector", (2, bytes(4)), USER, VectorView, "products", gas.products_gas(100, 4)),
 ]  # fmt: skip
 """Method, arguments, caller; what must not begin before so much gas was taken."""

@@ -100,6 +100,31 @@ def test_a_childs_uses_include_its_ancestors(world: World) -> None:
     assert world.quote(middle, 0, 1_000) == 2 * WEI_PER_OPEN, "a floor for each use"
 
 
+def test_what_a_child_carries_is_fixed_when_it_registers_or_agrees(world: World) -> None:
+    """A parent that named its own closed datanet later used to keep its children from ever changing their uses."""
+    world.publish(1)
+    parent = world.model(USES, sender=BOB)
+    child = world.model(USES, parents=[(parent, 0)])
+    closed = world.datanet(open_to_models=False)
+    world.accept(world.give(closed, BOB, words(900, 20)))
+    world.publish(closed)
+    trap = [(1, 2, 0, 5_000), (closed, 1, 0, 5_000)]
+    world.setUses(parent, trap, sender=BOB)
+    both = [(1, 1, 0, 9_000), (1, 2, 0, 1_000)]
+    world.setUses(child, both, sender=DEV)
+    assert [tuple(use) for use in world.getUses(child, 0)[0]] == both
+    refused(world, "MissingUse", lambda: world.setUses(child, [(1, 2, 0, 10_000)], sender=DEV), 1, 1)
+    refused(world, "MissingUse", lambda: world.model(both, parents=[(parent, 0)]), closed, 1)
+    world.setUses(child, trap, sender=DEV)
+    refused(world, "MissingUse", lambda: world.setUses(child, both, sender=DEV), closed, 1)
+    world.setUses(parent, USES, sender=BOB)
+    world.setUses(child, USES, sender=DEV)
+    grandchild = world.model(both, parents=[(child, 0)])
+    world.setUses(child, both, sender=DEV)
+    world.setUses(grandchild, USES, sender=DEV)
+    refused(world, "MissingUse", lambda: world.setUses(child, [(1, 2, 0, 10_000)], sender=DEV), 1, 1)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_lineage_equals_the_reference_on_random_families(seed: int) -> None:
     rng = random.Random(seed)

@@ -6,7 +6,7 @@ from typing import Any
 import vyper
 from eth_abi import encode
 
-from attribution_precompile.commitments import commitment_hash
+from attribution_precompile.commitments import commitment_hash, ids_commitment_hash
 from attribution_precompile.contributions import next_content_root
 from attribution_precompile.merkle import leaf_of
 from attribution_precompile.tokens import WORDS_V1, tokenize
@@ -81,6 +81,7 @@ def steps(world: World, player: bytes) -> list[Step]:
         ("acceptDatanet", (1,)),
         lambda: world.contribute(1, words(60, 20).encode(), ZERO32, player, ZERO32, value=1),
         lambda: world.accept(2),
+        lambda: world.chain.next_block(PARAMS.bond_seconds),
         ("withdrawBond", (2,)),
         ("registerAgent", ("u", player, 10**18, [1])),
         ("depositAgent", (1,), 10**18),
@@ -134,22 +135,40 @@ def attested_steps(world: World) -> list[Step]:
         lambda: ("disputeScores", (receipts[1], ZERO32), BOND),
         lambda: world.chain.next_block(PARAMS.resolve_seconds),
         ("resolve", (1, False)),
+        lambda: world.chain.next_block(PARAMS.score_seconds),
+        lambda: ("releaseScores", (receipts[1],)),
     ]
 
 
 def dispute_steps(world: World, player: bytes) -> list[Step]:
     """Datanet 2 is commit-only, with contribution 5 of one window; contribution 6 is Alice's, copied from the player's."""
     opening = bytes(32) + words(0, 16).encode()
-    ids = tokenize(words(0, 16).encode(), WORDS_V1).window_ids(16)
+    ids, root = tokenize(words(0, 16).encode(), WORDS_V1).window_ids(16), leaf_of(0, keccak256(opening))
     return [
         lambda: world.createDatanet(params(commit_only=True, min_span=16)),
-        ("contributeCommitted", (2, leaf_of(0, keccak256(opening)), 16, ids, player)),
+        ("contributeCommitted", (2, leaf_of(0, keccak256(opening)), 16, ids, player, ZERO32)),
         ("challengeCommitted", (5, 0), BOND),
         ("reveal", (2, opening, [])),
         ("disputeContribution", (5, ZERO32), BOND),
         lambda: world.resolve(3, False, sender=COUNCIL),
         lambda: world.give(1, ALICE, words(100, 20)),
-        ("challengePriority", (6, world_segment(6), 0, 4, world_segment(4), 0)),
+        lambda: world.finalizeContent(6, sender=ALICE),
+        ("challengePriority", (6, world_segment(6), 0, 13, 4, world_segment(4), 0)),
+        # contribution 7 stands ahead of Alice's copy 8 of it
+        lambda: world.commit(ids_commitment_hash(Address(player), Hash32(SALT), 2, root, Address(player), ids)),
+        lambda: world.chain.next_block(),
+        lambda: world.contributeCommitted(2, root, 16, ids, player, SALT),
+        lambda: world.contributeCommitted(2, root, 16, ids, ALICE, ZERO32, sender=ALICE),
+        ("announceChallenge", (8, 2, 0, 7, 1, 0), BOND),
+        lambda: world.chain.next_block(blocks=2),
+        ("openPassage", (5, [(opening, [])])),
+        # 9 is Alice's, ahead of 10, and rejected when 10 has been counted
+        lambda: world.give(1, ALICE, words(300, 20)),
+        lambda: world.contribute(1, words(300, 20).encode(), ZERO32, player, ZERO32),
+        lambda: world.accept(10),
+        lambda: world.review(9, False, 0),
+        lambda: world.chain.next_block(),
+        ("recount", (10,)),
     ]
 
 

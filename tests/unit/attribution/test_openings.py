@@ -6,7 +6,7 @@ Each refusal is told from the others by its words: a wrong place in the tree, a 
 import pytest
 import sha3
 
-from attribution_precompile.disputes import OPENING_BYTES_MAX
+from attribution_precompile.hearings import OPENING_BYTES_MAX
 from attribution_precompile.merkle import DEPTH_MAX, leaf_of, root_from, tree
 from attribution_precompile.tokens import WORDS_V1, tokenize
 from genesis.chain_spec import AttributionParams
@@ -57,7 +57,7 @@ def hidden(root: Hash32 = TREE.root, tokens: int = 19, ids: bytes = IDS) -> Worl
     """A commit-only contribution of Alice; dispute 1 asks for window 2 of it (or for its last)."""
     world = World()
     world.datanet(commit_only=True, min_span=K)
-    world.contributeCommitted(1, root, tokens, ids, ALICE, sender=ALICE)
+    world.contributeCommitted(1, root, tokens, ids, ALICE, bytes(32), sender=ALICE)
     world.challengeCommitted(1, min(2, tokens - K), sender=USER, value=BOND)
     return world
 

@@ -259,7 +259,7 @@ def test_fewer_owned_windows_cut_each_weight_in_proportion_in_all_versions_from_
     slots, claims = DictSlots(), list[tuple[object, ...]]()
     frame: Any = SimpleNamespace(storage=slots, emit=lambda *event: claims.append(event))
     record = layout.Contribution(
-        address(1), NET, 8_000, Status.ACCEPTED, address(2), 1, 1, 2_000, 2_000, 0, 1, 1, 0, ZERO_HASH, ZERO_HASH
+        address(1), NET, 8_000, Status.ACCEPTED, 0, address(2), 1, 1, 2_007, 2_000, 0, 1, 1, 0, ZERO_HASH, ZERO_HASH
     )
     net = layout.Datanet(
         address(3),
@@ -283,10 +283,10 @@ def test_fewer_owned_windows_cut_each_weight_in_proportion_in_all_versions_from_
         layout.DATANETS.store(slots, replace(net, versions=version), NET)
     set_weight_next(frame, 1, replace(record, quality=1), params)
     pay_pool(slots, NET, 1, Wei(10**6))
-    record = cut_weight_now(frame, 1, record, 1_500, params)
-    assert record.owned_windows == 1_500 and version_weight(slots, NET, 1) == 8_000 * 1_000 and claims == []
-    record = cut_weight_now(frame, 1, record, 999, params)
-    record = cut_weight_now(frame, 1, record, 250, params)
+    record = cut_weight_now(frame, 1, record, 2_000, kept=2_000, of=2_000)
+    assert record.owned_windows == 2_000 and version_weight(slots, NET, 1) == 8_000 * 1_000 and claims == []
+    record = cut_weight_now(frame, 1, record, 999, kept=999, of=1_000)
+    record = cut_weight_now(frame, 1, record, 250, kept=250, of=999)
     assert [event[1:] for event in claims] == [(1, address(2), 10**6)], "paid up to the first cut"
     assert [version_weight(slots, NET, version) for version in (1, 2)] == [8_000 * 250, 10_000 * 250]
     assert next_weight(slots, NET) == 250

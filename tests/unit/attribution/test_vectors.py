@@ -119,6 +119,43 @@ def test_who_leaves_scores_no_more_and_who_dies_leaves_the_vector_to_the_next() 
     assert [scores(world, 0, 1, 0, 0, model=m) for m in models] == [{heir: 90}, {heir: 90}]
 
 
+def test_what_is_finalized_takes_no_vectors_either() -> None:
+    """They start the time for review again: a review could be kept away for ever."""
+    from tests.unit.attribution.test_commit import SALT, promise
+
+    world, text = World(), words(0, 20).encode()
+    world.datanet()
+    plain = give(world, ALICE, 0, (1, 0, 0, 0))
+    world.finalizeContent(plain, sender=ALICE)
+    world.commit(promise(BOB, 1, [text]), sender=BOB)
+    world.commit(promise(CAROL, 1, [text, text]), sender=CAROL)
+    world.chain.next_block()
+    once = world.contribute(1, text, ZERO32, BOB, SALT, sender=BOB)
+    held = world.contribute(1, text, ZERO32, CAROL, SALT, sender=CAROL)
+    for contribution, who in ((once, BOB), (held, CAROL)):
+        world.commitVectors(contribution, 4, bytes(4), sender=who)
+    world.appendContent(held, text, sender=CAROL)
+    world.finalizeContent(once, sender=BOB)
+    world.finalizeContent(held, sender=CAROL)
+    for contribution, who in ((plain, ALICE), (once, BOB), (held, CAROL)):
+        refused(
+            world, "Complete", lambda c=contribution, w=who: world.commitVectors(c, 4, bytes(4), sender=w), contribution
+        )  # type: ignore[misc]
+        refused(world, "Complete", lambda c=contribution, w=who: world.finalizeContent(c, sender=w), contribution)  # type: ignore[misc]
+
+
+def test_vectors_of_what_is_held_stretch_no_commitment() -> None:
+    from tests.unit.attribution.test_commit import EXPIRY, SALT
+
+    world = World()
+    world.datanet(review_seconds=10 * EXPIRY)
+    held = world.contribute(1, words(0, 20).encode(), ZERO32, ALICE, SALT, sender=ALICE)
+    world.chain.next_block(EXPIRY - 1)
+    world.commitVectors(held, 4, bytes(4), sender=ALICE)
+    world.chain.next_block(1)
+    refused(world, "DeadlinePassed", lambda: world.commitVectors(held, 4, bytes(4), sender=ALICE))
+
+
 def test_the_first_accepted_vectors_fix_the_dimension_and_unreviewed_ones_do_not_count() -> None:
     world = World()
     world.datanet(review_seconds=9)

@@ -161,7 +161,7 @@ def challenge(world: World, text: bytes) -> tuple[int, Callable[[], int]]:
     for contribution, who in ((1, ALICE), (2, BOB)):
         world.finalizeContent(contribution, sender=who)
     world.chain.next_block()
-    data = world.data("challengePriority", 2, 0, 0, 1, 0, 0)
+    data = world.data("challengePriority", 2, 0, 0, len(text.split()) - 31, 1, 0, 0)
 
     def ask() -> int:
         go_back = world.chain.checkpoint()

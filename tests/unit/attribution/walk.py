@@ -5,7 +5,8 @@ import random
 from typing import Any
 
 from attribution_precompile import layout
-from attribution_precompile.commitments import commitment_hash
+from attribution_precompile.base import places_of
+from attribution_precompile.commitments import commitment_hash, ids_commitment_hash
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import (
@@ -14,6 +15,7 @@ from attribution_precompile.declarations import (
     DisputeKind,
     DisputeState,
     Method,
+    Opening,
     Parent,
     Score,
     Signed,
@@ -23,8 +25,8 @@ from attribution_precompile.merkle import leaf_of, tree
 from attribution_precompile.queries import ReaderSlots
 from attribution_precompile.tokens import WORDS_V1, tokenize
 from evm_runtime.native import ContractRevert, reserve
-from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS
-from genesis.primitives import Address, Hash32, keccak256
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, AttributionParams
+from genesis.primitives import WEI_PER_GWEI, Address, Hash32, keccak256
 from tests.unit.attribution.books import Memo, PoolBooks
 from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.world import COUNCIL, TREASURY
@@ -35,6 +37,7 @@ SALT = Hash32(b"\x05" * 32)
 FUNDS = 10**30
 RESERVE = 10**20
 """So little that a walk empties it."""
+BOND_SECONDS, SCORE_SECONDS = AttributionParams().bond_seconds, AttributionParams().score_seconds
 LONG_SECONDS = 15 * 24 * 3_600
 """Beyond every time-out of a dispute."""
 OPENING = bytes(32) + b" ".join([b"w"] * 16)
@@ -68,6 +71,8 @@ class Walk:
         self.attested: list[Hash32] = []
         self.scores: dict[Hash32, list[tuple[int, int]]] = {}
         self.texts: list[str] = []
+        self.copies: list[tuple[Address, int, int, int, int]] = []
+        """(who was first, the copy, the place of its segment, the first one, the place of its segment)."""
         self.promised: list[tuple[Address, int, list[bytes]]] = []
         self.committed_datanet = 0
         self.paid_in = self.paid_out = self.drained = 0
@@ -75,7 +80,8 @@ class Walk:
             "createDatanet": self.datanets, "registerModel": self.models, "registerAgent": self.agents,
             **dict.fromkeys(("contribute", "contributeCommitted"), self.contributions),
             **dict.fromkeys(
-                ("disputeScores", "disputeContribution", "challengePriority", "challengeCommitted"), self.disputes
+                ("disputeScores", "disputeContribution", "challengePriority", "announceChallenge", "challengeCommitted"),
+                self.disputes,
             ),
             "inferAttested": self.attested,
         }  # fmt: skip
@@ -93,8 +99,9 @@ class Walk:
             (self._register_agent, 2), (self._fund_agent, 6), (self._withdraw_agent, 3),
             (self._leave, 2), (self._commit_vectors, 3), (self._infer_vector, 5),
             (self._bond, 3), (self._attest, 5), (self._claim_scored, 8), (self._dispute_scores, 6), (self._resolve, 5),
-            (self._contribute_committed, 1), (self._challenge_committed, 2), (self._reveal_window, 2),
-            (self._dispute_contribution, 1), (self._challenge_priority, 2),
+            (self._contribute_committed, 2), (self._challenge_committed, 4), (self._reveal_window, 3),
+            (self._dispute_contribution, 1), (self._challenge_priority, 2), (self._challenge_again, 2),
+            (self._recount, 2), (self._announce_challenge, 2), (self._open_passage, 3), (self._release_scores, 2),
         ]  # fmt: skip
         [action] = self.rng.choices([a for a, _ in actions], [w for _, w in actions])
         with contextlib.suppress(ContractRevert):  # a refused call changes nothing, which check() sees
@@ -232,6 +239,8 @@ class Walk:
 
     def _withdraw_bond(self) -> None:
         if self.contributions:
+            if self.rng.random() < 0.1:
+                self.direct.next_block(BOND_SECONDS)
             contribution = self.rng.choice(self.contributions)
             self._do(self._contributor(contribution), "withdrawBond", contribution)
 
@@ -397,20 +406,50 @@ class Walk:
             self.committed_datanet = self._do(self.people[0], "createDatanet", terms)
         elif len(self.contributions) < 80:
             ids = tokenize(b" ".join([b"w"] * 16), WORDS_V1).window_ids(16)
-            root, value = leaf_of(0, keccak256(OPENING)), 20_000
-            arguments = (self.committed_datanet, root, 16, ids, self._who())
-            self._do(self._who(), "contributeCommitted", *arguments, value=value)
+            root, value, net, who = leaf_of(0, keccak256(OPENING)), 20_000, self.committed_datanet, self._who()
+            salt = self.rng.choice([ZERO32, SALT])
+            if salt == SALT:
+                self._do(who, "commit", ids_commitment_hash(who, salt, net, root, who, ids))
+                self.direct.next_block()
+            self._do(who, "contributeCommitted", net, root, 16, ids, who, salt, value=value)
 
-    def _challenge_committed(self) -> None:
-        committed = [
+    def _committed(self) -> list[int]:
+        return [
             contribution
             for contribution in self.contributions
             if self.memo.load(layout.CONTRIBUTIONS, contribution).datanet_id == self.committed_datanet
         ]
+
+    def _challenge_committed(self) -> None:
+        committed = self._committed()
         if committed:
-            value = 10**19
-            contribution = self.rng.choice(committed)
-            self._do(self._who(), "challengeCommitted", contribution, 0, value=value)
+            self._do(self._who(), "challengeCommitted", self.rng.choice(committed), 0, value=10**19)
+
+    def _announce_challenge(self) -> None:
+        committed = self._committed()
+        if len(committed) > 1:
+            first, second = sorted(self.rng.sample(range(len(committed)), 2))
+            places = (committed[second], second, 0, committed[first], first, 0)
+            self._do(self._contributor(committed[first]), "announceChallenge", *places, value=10**19 + 5)
+
+    def _open_passage(self) -> None:
+        for dispute in self.disputes[-6:]:
+            found = self.memo.load(layout.DISPUTES, dispute)
+            if found.kind == DisputeKind.PRIORITY and found.state == DisputeState.OPEN:
+                if self.rng.random() < 0.5:
+                    self.direct.next_block()
+                    self.direct.next_block()
+                self._do(found.challenger, "openPassage", dispute, (Opening(OPENING, ()),))
+
+    def _recount(self) -> None:
+        if self.contributions:
+            self._do(self._who(), "recount", self.rng.choice(self.contributions))
+
+    def _release_scores(self) -> None:
+        if self.attested:
+            if self.rng.random() < 0.1:
+                self.direct.next_block(SCORE_SECONDS)
+            self._do(self._who(), "releaseScores", self.rng.choice(self.attested))
 
     def _reveal_window(self) -> None:
         for dispute in self.disputes[-6:]:
@@ -429,9 +468,53 @@ class Walk:
         if 0 < len(self.contributions) < 60:
             text = self._text(20).encode()
             earlier, later = self.rng.sample(self.people, 2)
-            net, value = self.rng.choice(self.datanets[:3]), 20_000
-            given = []
-            for who in (earlier, later):
-                given.append(self._do(who, "contribute", net, text, ZERO32, who, ZERO32, value=value))
-            last = layout.SEGMENTS.length(ReaderSlots(self.direct.state), net) - 1
-            self._do(earlier, "challengePriority", given[1], last, 0, given[0], last - 1, 0)
+            nets, given, places = self.rng.choices(self.datanets[:3], k=2), [], []
+            for who, net in zip((earlier, later), nets, strict=True):
+                given.append(self._do(who, "contribute", net, text, ZERO32, who, ZERO32, value=20_000))
+                places.append(layout.SEGMENTS.length(ReaderSlots(self.direct.state), net) - 1)
+            self._do(later, "finalizeContent", given[1])
+            self.copies.append((earlier, given[1], places[1], given[0], places[0]))
+
+    def _challenge_again(self) -> None:
+        """The copies in whatever state they have come to."""
+        if self.copies:
+            earlier, copy, place, first, first_place = self.rng.choice(self.copies)
+            record = layout.CONTRIBUTIONS.load(ReaderSlots(self.direct.state), copy)
+            windows = places_of(record, 8)
+            self._do(earlier, "challengePriority", copy, place, 0, windows, first, first_place, 0)
+
+    # ---------------------------------------------------------------- the end
+
+    def drain(self) -> None:
+        """After enough time everybody takes out what is his: nothing may be left but what the rules name as rounding.
+
+        Somebody decides open disputes by default and gives unclaimed scores to the pools, and claims these for all. Of the
+        pools less than a wei stays for each of their members, and one; of the stakers' part less than a gwei.
+        """
+        slots = ReaderSlots(self.direct.state)
+        self.direct.next_block(SCORE_SECONDS + 366 * 24 * 3_600)
+        for dispute in self.disputes:
+            found = layout.DISPUTES.load(slots, dispute)
+            if found.state == DisputeState.OPEN:
+                self._do(self._who(), "resolve", dispute, found.kind == DisputeKind.COMMITTED)
+        for receipt in self.attested:
+            found_scores = layout.ATTESTATIONS.load(slots, receipt)
+            if not found_scores.slashed and not found_scores.released:
+                self._do(self._who(), "releaseScores", receipt)
+        for datanet in self.datanets:  # weight that waits for a version counts from it on
+            self._do(self.people[0], "publishVersion", datanet)
+        for contribution in self.contributions:
+            self._do(self._contributor(contribution), "withdrawBond", contribution)
+            self._do(self._who(), "claimPool", (contribution,))
+        for agent in self.agents:
+            record = layout.AGENTS.load(slots, agent)
+            self._do(record.owner, "withdrawAgent", agent, record.deposit)
+        self._end_block()
+        for who in (*self.people, TREASURY):
+            self._do(who, "unbond", layout.BONDS.load(slots, who).free)
+            if layout.CLAIMABLE.get(slots, who):
+                self._do(who, "claim", self.people[0])
+        left = self.direct.state.balances.get(ATTRIBUTION_ADDRESS, 0)
+        stakers, pooled = layout.STAKERS.get(slots), max(self.pools.check(datanet) for datanet in self.datanets)
+        assert left == stakers + pooled, "all else has been taken out"
+        assert stakers < WEI_PER_GWEI and pooled <= len(self.contributions) + len(self.datanets), "rounding"

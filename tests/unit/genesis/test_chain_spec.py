@@ -5,7 +5,14 @@ import dataclasses
 import orjson
 import pytest
 
-from genesis.chain_spec import AttributionParams, BlockParams, ChainSpec, ConsensusParams, GenesisAccount
+from genesis.chain_spec import (
+    ATTRIBUTION_ADDRESS,
+    AttributionParams,
+    BlockParams,
+    ChainSpec,
+    ConsensusParams,
+    GenesisAccount,
+)
 from genesis.emission import GENESIS_SUPPLY_MAX
 from genesis.errors import LocalError
 from genesis.primitives import Address, Power, Wei
@@ -55,6 +62,8 @@ def test_differences_are_named() -> None:
         ({"format": 3}, "format 3 is unknown"),
         ({"validators": ()}, "a validator set has"),
         ({"treasury": Address(bytes(20))}, "treasury"),
+        ({"treasury": ATTRIBUTION_ADDRESS}, "treasury"),
+        ({"alloc": (GenesisAccount(ATTRIBUTION_ADDRESS, Wei(1)),)}, "attribution contract"),
         ({"alloc": (GenesisAccount(ALICE), GenesisAccount(ALICE))}, "twice"),
         ({"alloc": (GenesisAccount(ALICE, Wei(GENESIS_SUPPLY_MAX + 1)),)}, "600,000,000"),
         ({"attribution": AttributionParams(burn_bps=301)}, "sum to 10001"),

@@ -18,9 +18,9 @@ from evm_runtime.keys import blob
 from evm_runtime.native import Base
 from evm_runtime.native.abi import encode
 from evm_runtime.tracing import TraceOptions
-from genesis.chain_spec import ATTRIBUTION_ADDRESS, ChainSpec
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams, ChainSpec
 from genesis.errors import ErasedContent, LocalError
-from genesis.primitives import Hash32, Height, keccak256
+from genesis.primitives import WEI_PER_OPEN, Hash32, Height, keccak256
 from node.contract_reader import ContractReader
 from node.eraser import Eraser
 from node.node import Indexes
@@ -40,7 +40,7 @@ class Registry(LocalChain):
     """A LocalChain with short words for transactions of the attribution contract: one a block, by key 0 unless told."""
 
     def __init__(self, path: Path, spec: ChainSpec | None = None) -> None:
-        super().__init__(path, spec or make_spec())
+        super().__init__(path, spec or make_spec(attribution=AttributionParams(council=ADDRESSES[0])))
         self.nonces = [self.store.runtime.state().nonce(address) for address in ADDRESSES]
 
     def transaction(self, name: str, *arguments: Any, key: int = 0, value: int = 0) -> Any:
@@ -224,7 +224,8 @@ def test_who_loses_a_dispute_is_dropped_as_well(chain: Registry) -> None:
     long = words(1_000, 71).encode()
     chain.give(long, key=1)
     chain.give(long + b" and more", key=4)
-    chain.do("challengePriority", 4, 3, 0, 3, 2, 0, key=1)
+    chain.do("disputeContribution", 4, ZERO32, key=1, value=10 * WEI_PER_OPEN)
+    chain.do("resolve", 1, True, key=0)
     pass_blocks(chain)
     assert chain.eraser().sweep() == 1
     assert chain.holds(long) and not chain.holds(long + b" and more")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evm_runtime.staking import abi
-from genesis.chain_spec import STAKING_ADDRESS, StakingParams
+from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, StakingParams
 from genesis.emission import emitted, validators_part
 from genesis.errors import LocalError
 from genesis.primitives import ZERO_ADDRESS
@@ -103,8 +103,9 @@ def test_registering_needs_the_consensus_key() -> None:
     reverts("BadProof", lambda: world.act(4, "createValidator", NEW[0], *terms, b"short", value=OPEN))
     good = world.proof(0, ADDRESSES[4])
     reverts("AmountTooLow", lambda: world.act(4, "createValidator", NEW[0], *terms, good, value=OPEN - 1))
-    nobody = (ZERO_ADDRESS, 0, 1_000, 100)
-    reverts("InvalidParameter", lambda: world.act(4, "createValidator", NEW[0], *nobody, good, value=OPEN))
+    for at in (ZERO_ADDRESS, ATTRIBUTION_ADDRESS, STAKING_ADDRESS):
+        nobody = (at, 0, 1_000, 100)
+        reverts("InvalidParameter", lambda n=nobody: world.act(4, "createValidator", NEW[0], *n, good, value=OPEN))  # type: ignore[misc]
     greedy = (ADDRESSES[4], 0, 5_001, 100)
     reverts("InvalidParameter", lambda: world.act(4, "createValidator", NEW[0], *greedy, good, value=OPEN))
     world.act(4, "createValidator", NEW[0], *terms, good, value=OPEN)
