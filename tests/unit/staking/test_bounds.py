@@ -20,8 +20,8 @@ DELEGATOR, KEY = ADDRESSES[4], 4
 
 
 def test_gas_beyond_the_slots_is_what_the_documentation_says() -> None:
-    prices = (base.SET_CHANGE_GAS, base.UNBONDING_GAS, base.SIGNATURE_GAS, base.PARAMETERS_GAS)
-    assert prices == (40_000, 40_000, 9_000, 5_000)
+    prices = (base.SET_CHANGE_GAS, base.UNBONDING_GAS, base.SIGNATURE_GAS)
+    assert prices == (40_000, 40_000, 9_000)
 
 
 # ---------------------------------------------------------------- the unbonding queue
