@@ -10,7 +10,7 @@ import trio.testing
 from p2p.faults import ConnectionLost, ProtocolFault
 from p2p.muxer import Muxer
 from p2p.stream import Stream
-from p2p.yamux import HEADER, WINDOW_UPDATE
+from p2p.yamux import ACK, HEADER, PING, SYN, WINDOW_UPDATE
 
 
 class Pipe:
@@ -203,3 +203,37 @@ def test_when_the_connection_ends_everybody_learns_of_it() -> None:
             muxer.open()
 
     trio.run(main)
+
+
+def test_bytes_are_counted_as_they_are_carried_each_way() -> None:
+    async def test(dialer: Muxer, listener: Muxer, came: list[Stream]) -> None:
+        await dialer.open().write(b"x" * 10_000)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await came[0].read_exactly(10_000) == b"x" * 10_000
+        await trio.testing.wait_all_tasks_blocked()
+        assert listener.bytes_in == dialer.bytes_out > 10_000
+        assert dialer.bytes_in == listener.bytes_out > 0
+
+    joined(test)
+
+
+def test_one_ping_is_asked_at_a_time() -> None:
+    """So that an answer which takes longer than the interval is still the answer to the ping that is timed."""
+
+    async def main() -> None:
+        left, right = pipes()
+        muxer = Muxer(left, is_dialer=True, on_stream=lambda _stream: None, ping_interval_s=1, silence_s_max=100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(carry, muxer)
+            pings = b""
+            with trio.move_on_after(8.5):
+                while True:
+                    pings += await right.receive()
+            last = HEADER.unpack(pings[-HEADER.size :])[-1]
+            assert last <= 2, "the virtual clock begins and pings at one moment, so a second may follow the first"
+            await right.write(HEADER.pack(0, PING, ACK, 0, last))
+            assert await right.receive() == HEADER.pack(0, PING, SYN, 0, last + 1)
+            assert 7 < muxer.rtt_s < 9
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
