@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from attribution_precompile.fees import split_fee
-from attribution_precompile.layout import STAKERS_SLOT, Pool, PoolEntry
-from attribution_precompile.pool import pay, settle
+from attribution_precompile.layout import STAKERS_SLOT
 from attribution_precompile.settlement import Division, UseTerms, divide
 from attribution_precompile.span import Attribution
 from genesis.chain_spec import AttributionParams
@@ -15,7 +14,7 @@ from genesis.primitives import WEI_PER_GWEI, Wei
 from tests.unit.attribution.world import World
 
 PARAMS = AttributionParams()
-USE = UseTerms(datanet_id=1, bps=10_000, curator_bps=0, soft_cap_bps=10_000)
+USE = UseTerms(bps=10_000, curator_bps=0, soft_cap_bps=10_000)
 
 
 def shares(**changes: int) -> AttributionParams:
@@ -37,25 +36,13 @@ def test_a_part_for_the_pools_below_zero_stops_the_node() -> None:
     """More tokens credited than there are, and no cap: the payments exceed the amount, though all parts sum to it."""
     found = Attribution(10, ((1, 15),))
     with pytest.raises(InvariantError, match="100 wei were divided out of 100"):
-        divide(Wei(100), found, [replace(USE, soft_cap_bps=20_000)], {1: 1}, 64)
+        divide(Wei(100), found, [replace(USE, soft_cap_bps=20_000)], {1: 0}, 64)
 
 
 def test_wei_that_come_from_nowhere_stop_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Division, "total", property(lambda _division: 101))
     with pytest.raises(InvariantError, match="101 wei were divided out of 100"):
-        divide(Wei(100), Attribution(10, ((1, 5),)), [USE], {1: 1}, 64)
-
-
-def test_a_pool_without_weight_is_never_paid() -> None:
-    with pytest.raises(InvariantError, match="a pool without weight was paid"):
-        pay(Pool(0, 0, 0, 0), Wei(1))
-
-
-def test_an_accumulator_never_goes_back() -> None:
-    entry, due = settle(7 << 128, PoolEntry(7 << 128, 5, True), 3)
-    assert (entry.residue, due) == (5, 0), "standing still owes nothing"
-    with pytest.raises(InvariantError, match="a pool's accumulator went back"):
-        settle((7 << 128) - 2, PoolEntry(7 << 128, 5, True), 3)
+        divide(Wei(100), Attribution(10, ((1, 5),)), [USE], {1: 0}, 64)
 
 
 @pytest.mark.parametrize("missing", [0, 1])

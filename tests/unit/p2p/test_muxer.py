@@ -10,7 +10,7 @@ import trio.testing
 from p2p.faults import ConnectionLost, ProtocolFault
 from p2p.muxer import Muxer
 from p2p.stream import Stream
-from p2p.yamux import ACK, HEADER, PING, SYN, WINDOW_UPDATE
+from p2p.yamux import ACK, FRAME_DATA_BYTES, HEADER, PING, SYN, WINDOW_UPDATE
 
 
 class Pipe:
@@ -237,3 +237,51 @@ def test_one_ping_is_asked_at_a_time() -> None:
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_stream_is_told_to_the_peer_when_it_is_opened_and_a_wider_window_when_it_is_asked_for() -> None:
+    async def test(dialer: Muxer, listener: Muxer, came: list[Stream]) -> None:
+        mine = dialer.open()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [stream.stream_id for stream in came] == [mine.stream_id]
+        before = dialer.session.sendable(mine.stream_id)
+        came[0].widen(4 * before)
+        await trio.testing.wait_all_tasks_blocked()
+        assert dialer.session.sendable(mine.stream_id) == 4 * before
+
+    joined(test)
+
+
+def test_much_data_goes_in_frames_of_one_size() -> None:
+    sizes: list[int] = []
+
+    async def test(dialer: Muxer, _listener: Muxer, _came: list[Stream]) -> None:
+        send = dialer.session.send
+
+        def noting(stream_id: int, data: bytes, *, urgent: bool) -> None:
+            sizes.append(len(data))
+            send(stream_id, data, urgent=urgent)
+
+        dialer.session.send = noting  # type: ignore[method-assign]
+        await dialer.open().write(bytes(100_000))
+
+    joined(test)
+    assert sizes == [FRAME_DATA_BYTES] * 3 + [100_000 - 3 * FRAME_DATA_BYTES]
+
+
+def test_streams_are_told_why_the_connection_ended() -> None:
+    async def main() -> None:
+        left, right = pipes()
+        muxer = Muxer(left, is_dialer=True, on_stream=lambda _stream: None)
+        stream = muxer.open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(carry, muxer)
+            await right.write(HEADER.pack(0, 9, 0, 0, 0))
+            while stream.error is None:
+                await trio.lowlevel.checkpoint()
+        assert stream.error == "yamux frame type 9"
+        with pytest.raises(ConnectionLost, match="yamux frame type 9"):
+            muxer.open()
+        right.close()
+
+    trio.run(main)

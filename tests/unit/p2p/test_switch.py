@@ -109,6 +109,21 @@ def test_a_dial_says_why_it_failed() -> None:
     run(main)
 
 
+def test_a_dial_that_is_not_answered_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_arguments: object, **_options: object) -> None:
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        host = make_host(0, limits=replace(TEST_LIMITS, dial_timeout_s=0.1))
+        async with running(host):
+            address = RawPeer(host).address
+            monkeypatch.setattr("p2p.switch.trio.open_tcp_stream", never)
+            with pytest.raises(ConnectionLost, match=r"did not answer in 0\.1 s"):
+                await host._switch._dial(address)
+
+    run(main)
+
+
 def test_a_hello_of_this_node_that_does_not_fit_is_its_own_fault() -> None:
     async def main() -> None:
         host = make_host(0, hello=lambda: bytes(HANDSHAKE_BYTES_MAX + 1))
