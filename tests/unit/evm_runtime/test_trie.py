@@ -174,6 +174,7 @@ def reads_of(
 
     known = trie.update(reader, root, changes, before)
     assert known == trie.update(store.read, root, changes)
+    assert len(read) == len(set(read)), "each node is read once"
     return read
 
 

@@ -10,7 +10,7 @@ import trio.testing
 from p2p.faults import ConnectionLost, ProtocolFault
 from p2p.muxer import Muxer
 from p2p.stream import Stream
-from p2p.yamux import HEADER, WINDOW_UPDATE
+from p2p.yamux import ACK, FRAME_DATA_BYTES, HEADER, PING, SYN, WINDOW_UPDATE
 
 
 class Pipe:
@@ -201,5 +201,87 @@ def test_when_the_connection_ends_everybody_learns_of_it() -> None:
         assert len(lost) == 2
         with pytest.raises(ConnectionLost):
             muxer.open()
+
+    trio.run(main)
+
+
+def test_bytes_are_counted_as_they_are_carried_each_way() -> None:
+    async def test(dialer: Muxer, listener: Muxer, came: list[Stream]) -> None:
+        await dialer.open().write(b"x" * 10_000)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await came[0].read_exactly(10_000) == b"x" * 10_000
+        await trio.testing.wait_all_tasks_blocked()
+        assert listener.bytes_in == dialer.bytes_out > 10_000
+        assert dialer.bytes_in == listener.bytes_out > 0
+
+    joined(test)
+
+
+def test_one_ping_is_asked_at_a_time() -> None:
+    """So that an answer which takes longer than the interval is still the answer to the ping that is timed."""
+
+    async def main() -> None:
+        left, right = pipes()
+        muxer = Muxer(left, is_dialer=True, on_stream=lambda _stream: None, ping_interval_s=1, silence_s_max=100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(carry, muxer)
+            pings = b""
+            with trio.move_on_after(8.5):
+                while True:
+                    pings += await right.receive()
+            last = HEADER.unpack(pings[-HEADER.size :])[-1]
+            assert last <= 2, "the virtual clock begins and pings at one moment, so a second may follow the first"
+            await right.write(HEADER.pack(0, PING, ACK, 0, last))
+            assert await right.receive() == HEADER.pack(0, PING, SYN, 0, last + 1)
+            assert 7 < muxer.rtt_s < 9
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_stream_is_told_to_the_peer_when_it_is_opened_and_a_wider_window_when_it_is_asked_for() -> None:
+    async def test(dialer: Muxer, listener: Muxer, came: list[Stream]) -> None:
+        mine = dialer.open()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [stream.stream_id for stream in came] == [mine.stream_id]
+        before = dialer.session.sendable(mine.stream_id)
+        came[0].widen(4 * before)
+        await trio.testing.wait_all_tasks_blocked()
+        assert dialer.session.sendable(mine.stream_id) == 4 * before
+
+    joined(test)
+
+
+def test_much_data_goes_in_frames_of_one_size() -> None:
+    sizes: list[int] = []
+
+    async def test(dialer: Muxer, _listener: Muxer, _came: list[Stream]) -> None:
+        send = dialer.session.send
+
+        def noting(stream_id: int, data: bytes, *, urgent: bool) -> None:
+            sizes.append(len(data))
+            send(stream_id, data, urgent=urgent)
+
+        dialer.session.send = noting  # type: ignore[method-assign]
+        await dialer.open().write(bytes(100_000))
+
+    joined(test)
+    assert sizes == [FRAME_DATA_BYTES] * 3 + [100_000 - 3 * FRAME_DATA_BYTES]
+
+
+def test_streams_are_told_why_the_connection_ended() -> None:
+    async def main() -> None:
+        left, right = pipes()
+        muxer = Muxer(left, is_dialer=True, on_stream=lambda _stream: None)
+        stream = muxer.open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(carry, muxer)
+            await right.write(HEADER.pack(0, 9, 0, 0, 0))
+            while stream.error is None:
+                await trio.lowlevel.checkpoint()
+        assert stream.error == "yamux frame type 9"
+        with pytest.raises(ConnectionLost, match="yamux frame type 9"):
+            muxer.open()
+        right.close()
 
     trio.run(main)

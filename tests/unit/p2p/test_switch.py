@@ -10,8 +10,10 @@ import trio
 from genesis.errors import LocalError
 from genesis.limits import HANDSHAKE_BYTES_MAX
 from p2p import requests
+from p2p.config import HELLO_PROTOCOL
 from p2p.faults import ConnectionLost, PeerTooSlow, ProtocolFault
 from p2p.frames import FrameReader, encode_frame
+from p2p.hello import exchange_hello
 from tests.unit.p2p.harness import TEST_LIMITS, RawPeer, make_host, run, running, until
 
 
@@ -103,6 +105,21 @@ def test_a_dial_says_why_it_failed() -> None:
             await listener.aclose()
             error = await host._switch.run_outbound(address)
             assert isinstance(error, ConnectionLost) and f"cannot reach {address}" in str(error)
+
+    run(main)
+
+
+def test_a_dial_that_is_not_answered_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_arguments: object, **_options: object) -> None:
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        host = make_host(0, limits=replace(TEST_LIMITS, dial_timeout_s=0.1))
+        async with running(host):
+            address = RawPeer(host).address
+            monkeypatch.setattr("p2p.switch.trio.open_tcp_stream", never)
+            with pytest.raises(ConnectionLost, match=r"did not answer in 0\.1 s"):
+                await host._switch._dial(address)
 
     run(main)
 
@@ -216,5 +233,27 @@ def test_the_stream_of_a_request_is_gone_when_its_time_is_over_though_the_peer_k
             assert await FrameReader(stream, 10).read() == requests._OK + b"hi"
             await until(lambda: stream.error is not None)
             assert "reset" in str(stream.error) and not peer.closed.is_set()
+
+    run(main)
+
+
+def test_a_peer_that_came_back_takes_the_place_of_its_old_connection() -> None:
+    async def main() -> None:
+        told: list[str] = []
+        host = make_host(
+            0,
+            on_peer_up=lambda info: told.append(f"up {info.peer_id}"),
+            on_peer_down=lambda peer_id: told.append(f"down {peer_id}"),
+        )
+        async with running(host), RawPeer(host).connected() as old, RawPeer(host).connected() as new:
+            await old.settle(host)
+            stream = await new.open(HELLO_PROTOCOL)
+            await exchange_hello(stream, b"restarts", b"chain A", lambda _instance, theirs: theirs)
+            with trio.fail_after(10):
+                await old.closed.wait()
+            who = old.identity.peer_id
+            await until(lambda: len(told) == 3)
+            assert told == [f"up {who}", f"down {who}", f"up {who}"]
+            assert len(host.peers()) == 1 and not new.closed.is_set()
 
     run(main)

@@ -231,3 +231,13 @@ def test_pings_are_numbered_in_32_bits() -> None:
     assert session.next_batch() == b"".join(frame(PING, SYN, 0, number) for number in (1, 2, 3))
     session._ping_id = 2**32 - 1
     assert session.ping() == 0
+
+
+def test_windows_are_those_of_the_specification() -> None:
+    assert INITIAL_WINDOW_BYTES == 262_144
+    session = listening()
+    session.receive(frame(WINDOW_UPDATE, SYN, 1, 0))
+    session.receive(frame(WINDOW_UPDATE, 0, 1, (1 << 31) - INITIAL_WINDOW_BYTES))
+    assert session.sendable(1) == 1 << 31
+    with pytest.raises(ProtocolFault, match="beyond any use"):
+        session.receive(frame(WINDOW_UPDATE, 0, 1, 1))
