@@ -4,24 +4,24 @@ State lives in the contract's own storage (`layout.py`), content in blobs, and t
 other state, so one instance serves every thread.
 """
 
-from attribution_precompile.agents import AgentMethods
-from attribution_precompile.attested import AttestedMethods
-from attribution_precompile.challenges import ChallengeMethods
-from attribution_precompile.commitments import CommitmentMethods
-from attribution_precompile.committed import CommittedMethods
-from attribution_precompile.consent import ConsentMethods
-from attribution_precompile.contributions import ContributionMethods
-from attribution_precompile.datanets import DatanetMethods
 from attribution_precompile.declarations import ERRORS, EVENTS, TYPES
-from attribution_precompile.disputes import DisputeMethods
-from attribution_precompile.getters import GetterMethods
-from attribution_precompile.inference import InferenceMethods
-from attribution_precompile.models import ModelMethods
-from attribution_precompile.money import MoneyMethods, drain_stakers
-from attribution_precompile.reviews import ReviewMethods
-from attribution_precompile.span_index import SpanIndex
-from attribution_precompile.vector_index import VectorIndex
-from attribution_precompile.vectors import VectorMethods
+from attribution_precompile.index.span_index import SpanIndex
+from attribution_precompile.index.vector_index import VectorIndex
+from attribution_precompile.methods.agents import AgentMethods
+from attribution_precompile.methods.attested import AttestedMethods
+from attribution_precompile.methods.challenges import ChallengeMethods
+from attribution_precompile.methods.commitments import CommitmentMethods
+from attribution_precompile.methods.committed import CommittedMethods
+from attribution_precompile.methods.consent import ConsentMethods
+from attribution_precompile.methods.contributions import ContributionMethods
+from attribution_precompile.methods.datanets import DatanetMethods
+from attribution_precompile.methods.disputes import DisputeMethods
+from attribution_precompile.methods.getters import GetterMethods
+from attribution_precompile.methods.inference import InferenceMethods
+from attribution_precompile.methods.models import ModelMethods
+from attribution_precompile.methods.money import MoneyMethods, drain_stakers
+from attribution_precompile.methods.reviews import ReviewMethods
+from attribution_precompile.methods.vectors import VectorMethods
 from evm_runtime.native import NativeContract, NativeState
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, ChainSpec
 from genesis.primitives import Wei

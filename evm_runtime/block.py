@@ -10,15 +10,15 @@ from typing import Any, Final, cast
 from eth.vm.execution_context import ExecutionContext
 
 from evm_runtime import rewards, transition, work
-from evm_runtime.fork import Computation, State
+from evm_runtime.computation import Computation, State
 from evm_runtime.header import Header
-from evm_runtime.kv import WriteSet
 from evm_runtime.native import Base, NativePrecompile
 from evm_runtime.receipt import ExecutedTransaction, Receipt, bloom_of, bloom_union
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import WriteSet
+from evm_runtime.state.trie import root_of_list
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
 from evm_runtime.transaction import Transaction, check_transaction
-from evm_runtime.trie import root_of_list
 from genesis.chain_spec import ChainSpec, Parameters
 from genesis.codec import encode_rlp
 from genesis.errors import FatalError, InvalidTransaction, InvariantError

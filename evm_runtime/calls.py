@@ -15,14 +15,14 @@ from eth.exceptions import Revert
 
 from evm_runtime import transition, work
 from evm_runtime.block import begin_block, execution_context
-from evm_runtime.fork import Computation, Poll, State
+from evm_runtime.computation import Computation, Poll, State
 from evm_runtime.header import Header, NextHeader
-from evm_runtime.kv import KeyValueReader
 from evm_runtime.native import Base
 from evm_runtime.overrides import AccountOverride, BlockOverrides, override_accounts, override_storage
 from evm_runtime.receipt import Log
-from evm_runtime.source import FlatSource, StateSource, TrieSource, stored_root
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import KeyValueReader
+from evm_runtime.state.source import FlatSource, StateSource, TrieSource, stored_root
 from evm_runtime.transaction import (
     ACCESS_LIST,
     DYNAMIC_FEE,

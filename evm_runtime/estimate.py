@@ -10,7 +10,7 @@ from eth.exceptions import Revert
 
 from evm_runtime import work
 from evm_runtime.calls import CallEnvironment, CallRequest, run_message
-from evm_runtime.fork import State
+from evm_runtime.computation import State
 from evm_runtime.gas import TRANSACTION_GAS
 from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header

@@ -6,18 +6,18 @@ from typing import Final
 
 from evm_runtime import block_rules
 from evm_runtime.block import BlockResult, BlockRun
-from evm_runtime.fork import Computation, computation_class
+from evm_runtime.computation import Computation, computation_class
 from evm_runtime.gas import TRANSACTION_GAS
 from evm_runtime.hardforks import fork_at
 from evm_runtime.header import HEADER_BYTES_MAX, Header
-from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
-from evm_runtime.node_cache import NodeCache
 from evm_runtime.receipt import ExecutedTransaction, Receipt
-from evm_runtime.source import FlatSource, stored_root
 from evm_runtime.staking.parameters import InForce
 from evm_runtime.staking.slashing import check_punishable
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import KeyValueReader, WriteSet
+from evm_runtime.state.node_cache import NodeCache
+from evm_runtime.state.source import FlatSource, stored_root
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.transaction import Transaction, decode_transaction
 from evm_runtime.views import StateReader

@@ -11,10 +11,10 @@ from evm_runtime.header import (
     ZERO_NONCE,
     Header,
 )
-from evm_runtime.kv import MemoryStore, WriteSet
-from evm_runtime.source import FlatSource
 from evm_runtime.staking.genesis_state import write_genesis
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import MemoryStore, WriteSet
+from evm_runtime.state.source import FlatSource
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CODE, HISTORY_ADDRESS, HISTORY_CODE
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, ChainSpec, GenesisAccount
 from genesis.errors import LocalError

@@ -7,7 +7,7 @@ from typing import Any, Final
 from evm_runtime.header import Header
 from evm_runtime.native.base import MadeUp
 from evm_runtime.precompiles import Precompile
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
 from evm_runtime.views import StateReader
 from genesis.errors import InvalidTransaction
 from genesis.primitives import Address, Hash32

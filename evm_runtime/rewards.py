@@ -21,7 +21,7 @@ So at every block: sum of all balances == genesis + minted - burned, and genesis
 
 from collections.abc import Iterable
 
-from evm_runtime.fork import State
+from evm_runtime.computation import State
 from evm_runtime.native import NativePrecompile, PlainSlots
 from evm_runtime.native.reserve import DRAWN, RESERVE
 from evm_runtime.native.storage import Slots
@@ -37,7 +37,7 @@ from evm_runtime.staking.layout import (
     worth,
 )
 from evm_runtime.staking.supply import read_books, read_supply
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, Parameters, StakingParams
 from genesis.emission import BPS, SUPPLY_MAX, block_emission, validators_part
 from genesis.errors import InvariantError

@@ -6,16 +6,16 @@ changed entry is read from there. Content-addressed entries (code, blobs, trie n
 
 from collections.abc import Mapping, Sequence
 
-from evm_runtime import keys
 from evm_runtime.block import BlockRun
+from evm_runtime.computation import Computation
 from evm_runtime.fields import int_bytes
-from evm_runtime.fork import Computation
 from evm_runtime.header import Header
-from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
-from evm_runtime.source import EMPTY_ACCOUNT, TrieSource, encode_account
 from evm_runtime.staking.parameters import InForce
-from evm_runtime.state import AccountDB
+from evm_runtime.state import keys
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import KeyValueReader, WriteSet
+from evm_runtime.state.source import EMPTY_ACCOUNT, TrieSource, encode_account
 from evm_runtime.transaction import Transaction
 from evm_runtime.views import StateReader
 from genesis.chain_spec import STAKING_ADDRESS, ChainSpec

@@ -10,12 +10,11 @@ from typing import Any, Final
 
 from evm_runtime import block_rules, tracing
 from evm_runtime.calls import CallEnvironment, CallRequest, CallResult, ExecutionInterrupted, give_up
+from evm_runtime.computation import Computation, computation_class
 from evm_runtime.estimate import ExecutionReverted, estimate_gas
 from evm_runtime.executor import BlockExecutor, BuildRequest, ExecutedBlock, Watch
-from evm_runtime.fork import Computation, computation_class
 from evm_runtime.hardforks import fork_at
 from evm_runtime.header import Header, NextHeader
-from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import NativePrecompile
 from evm_runtime.overrides import (
     AccountOverride,
@@ -33,8 +32,9 @@ from evm_runtime.simulate import (
     SimulationOptions,
     simulate,
 )
-from evm_runtime.source import FlatSource, TrieSource, stored_root
 from evm_runtime.staking.contract import StakingContract
+from evm_runtime.state.kv import KeyValueReader, WriteSet
+from evm_runtime.state.source import FlatSource, TrieSource, stored_root
 from evm_runtime.tiers import DEFAULT_TIERS, Tiers
 from evm_runtime.tracing import TraceOptions
 from evm_runtime.transaction import AccessList, Transaction

@@ -17,14 +17,13 @@ from typing import Final, cast
 
 from eth.exceptions import Revert
 
-from evm_runtime import keys, transition
+from evm_runtime import transition
 from evm_runtime.block import begin_block, execution_context
 from evm_runtime.block_rules import unproposed_header
 from evm_runtime.calls import CallRequest, ExecutionInterrupted, interrupter
+from evm_runtime.computation import Computation, State
 from evm_runtime.fields import UINT64_MAX
-from evm_runtime.fork import Computation, State
 from evm_runtime.header import Header
-from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.native import Base, MadeUp
 from evm_runtime.overrides import (
     BlockOverrides,
@@ -37,11 +36,13 @@ from evm_runtime.overrides import (
 )
 from evm_runtime.receipt import Log, Receipt, bloom_of, bloom_union
 from evm_runtime.signing import encoded
-from evm_runtime.source import TrieSource
-from evm_runtime.state import AccountDB
+from evm_runtime.state import keys
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import KeyValueReader, WriteSet
+from evm_runtime.state.source import TrieSource
+from evm_runtime.state.trie import root_of_list
 from evm_runtime.tracing.transfers import Movement, telling
 from evm_runtime.transaction import GasTooLow, Transaction, check_gas
-from evm_runtime.trie import root_of_list
 from evm_runtime.views import StateReader
 from evm_runtime.vm_errors import error_text
 from genesis.chain_spec import ChainSpec

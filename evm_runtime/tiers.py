@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from evm_runtime.fork import Tier
+from evm_runtime.computation import Tier
 from evm_runtime.jit.cache import JitLimits
 from evm_runtime.jit.tier import JitTier
 from evm_runtime.llvm.tier import NativeTier

@@ -10,9 +10,9 @@ runs both.
 from typing import Any
 
 from evm_runtime.blobs import hashes_of
-from evm_runtime.fork import State
-from evm_runtime.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account
-from evm_runtime.state import AccountDB
+from evm_runtime.computation import State
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account
 from evm_runtime.transaction import Transaction
 from genesis.primitives import Address
 

@@ -16,11 +16,11 @@ from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 
 from evm_runtime import blobs, transfer, work
+from evm_runtime.computation import Computation, State
 from evm_runtime.fields import UINT64_MAX, int_bytes
-from evm_runtime.fork import Computation, State
 from evm_runtime.gas import AUTHORIZATION_REFUND, REFUND_QUOTIENT
 from evm_runtime.receipt import Log
-from evm_runtime.source import EMPTY_CODE_HASH
+from evm_runtime.state.source import EMPTY_CODE_HASH
 from evm_runtime.system_contracts import SYSTEM_ADDRESS, SYSTEM_CALL_GAS
 from evm_runtime.transaction import Authorization, Transaction
 from evm_runtime.vm_errors import OutOfWork

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
-from evm_runtime import trie
-from evm_runtime.source import EMPTY_ACCOUNT, Account, StateSource, slot_key
 from evm_runtime.staking.layout import VALIDATORS, ValidatorRecord
 from evm_runtime.staking.sets import ValidatorsState, read_validators
 from evm_runtime.staking.slashing import is_punishable
 from evm_runtime.staking.supply import StakeBooks, SupplyState, read_books, read_supply
+from evm_runtime.state import trie
+from evm_runtime.state.source import EMPTY_ACCOUNT, Account, StateSource, slot_key
 from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvariantError
 from genesis.primitives import ZERO_HASH, Address, Hash32, Wei, keccak256

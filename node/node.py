@@ -14,50 +14,52 @@ from typing import Final
 import trio
 
 from attribution_precompile.contract import AttributionContract
-from attribution_precompile.span_index import SpanIndex
-from attribution_precompile.vector_index import VectorIndex
+from attribution_precompile.index.span_index import SpanIndex
+from attribution_precompile.index.vector_index import VectorIndex
 from consensus.engine import Engine
 from consensus.ports import MessageSigner
 from consensus.signer import Signer, double_sign_check
 from consensus.wal import Wal
-from evm_runtime.kv import KeyValueReader
 from evm_runtime.runtime import Runtime
+from evm_runtime.state.kv import KeyValueReader
 from genesis.chain_spec import ChainSpec
 from genesis.errors import LocalError, StorageCorrupt
 from genesis.primitives import Address, Hash32, Height, Signature
 from genesis.types import ChainIdentity, Commit, ValidatorSet
-from node import datadir, descriptors, hello, keystore
-from node.application import NodeApplication
-from node.block_watch import BlockWatch
-from node.config import NodeConfig, http_url
-from node.consensus_key import ConsensusKey
-from node.duty import Duty
-from node.eraser import PAUSE_S, Eraser
-from node.fair_lock import FairLock
+from node import descriptors
+from node.chain.application import NodeApplication
+from node.chain.eraser import PAUSE_S, Eraser
+from node.chain.fair_lock import FairLock
+from node.chain.final_states import StoreStates
+from node.chain.index_warmer import IndexWarmer
+from node.chain.native_tier import load_native_tier
+from node.chain.worker import WorkerThread
 from node.feed import Feed
-from node.final_states import StoreStates
-from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
-from node.index_warmer import IndexWarmer
-from node.mempool import TransactionPool
-from node.mempool_service import MempoolService
-from node.metrics import NodeMetrics, serve_metrics
-from node.native_tier import load_native_tier
-from node.network import Inboxes, Network
+from node.home import datadir, keystore
+from node.home.config import NodeConfig, http_url
+from node.home.consensus_key import ConsensusKey
+from node.home.hdwallet import DEVNET_MNEMONIC, ethereum_keys
+from node.home.sign_record import SignRecordFile
+from node.home.wal_file import WalFile
+from node.mempool.pool import TransactionPool
+from node.mempool.service import MempoolService
+from node.net import hello
+from node.net.network import Inboxes, Network
+from node.net.sync import BlockSync, SyncServer
+from node.net.vigil import VigilantSigner
 from node.os_errors import read_text, told
-from node.readiness import Readiness
 from node.rpc.backend import Backend
 from node.rpc.config import RpcConfig, RpcLimits
 from node.rpc.server import serve
-from node.sign_record import SignRecordFile
 from node.signer.client import RemoteSigner
-from node.status import LiveStatus
 from node.storage.chain_store import ChainStore, open_chain
 from node.storage.database import LevelDatabase
-from node.sync import BlockSync, SyncServer
+from node.telemetry.block_watch import BlockWatch
+from node.telemetry.duty import Duty
+from node.telemetry.metrics import NodeMetrics, serve_metrics
+from node.telemetry.readiness import Readiness
+from node.telemetry.status import LiveStatus
 from node.threads import UPKEEP
-from node.vigil import VigilantSigner
-from node.wal_file import WalFile
-from node.worker import WorkerThread
 from p2p.address import kind_of
 from p2p.config import SYNC_PROTOCOL, HostConfig
 from p2p.host import Host

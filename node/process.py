@@ -10,12 +10,12 @@ from typing import Final
 
 from genesis.chain_spec import ChainSpec
 from genesis.errors import FatalError, LocalError
-from node.config import NodeConfig
-from node.consensus_key import ConsensusKey, open_consensus_key
-from node.datadir import settle_spec
 from node.descriptors import raise_limit
-from node.logs import outlive_hangups, set_up_logging
-from node.storage.lock import DirectoryLock
+from node.home.config import NodeConfig
+from node.home.consensus_key import ConsensusKey, open_consensus_key
+from node.home.datadir import settle_spec
+from node.home.lock import DirectoryLock
+from node.telemetry.logs import outlive_hangups, set_up_logging
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ def run_node(settings: NodeConfig, genesis: Path | None = None) -> int:
 def _run_locked(settings: NodeConfig, spec: ChainSpec, key: ConsensusKey | None) -> int:
     import trio
 
+    from node.chain.worker import prepare_threads
     from node.node import Node  # takes seconds; what the operator got wrong is told before
-    from node.worker import prepare_threads
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     prepare_threads()

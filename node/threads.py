@@ -2,7 +2,7 @@
 
 trio has forty threads for all; a peer that asks for much, or a disk that hangs, could hold them while consensus waits
 for one to check a block. So nothing here uses trio's common forty: each kind has its own number, and what it can't get
-at once it waits for. Calls of JSON-RPC (`node.rpc.workers`), execution (`node.worker`) and names (`p2p.resolver`) have
+at once it waits for. Calls of JSON-RPC (`node.rpc.workers`), execution (`node.chain.worker`) and names (`p2p.resolver`) have
 threads of their own too.
 """
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from eth.exceptions import Halt
 from eth.vm.stack import to_int
 
-from evm_runtime.fork import Computation, interpret
+from evm_runtime.computation import Computation, interpret
 from evm_runtime.jit.cache import CompiledCode, JitLimits, UnitCache
 from evm_runtime.jit.runtime import RETREATED, Exit
 from evm_runtime.opcodes import JUMPDEST

@@ -9,7 +9,7 @@ import struct
 from typing import Any, Final, cast
 
 from evm_runtime.code import Code
-from evm_runtime.fork import Computation
+from evm_runtime.computation import Computation
 from evm_runtime.llvm.engine import Engine, address_of_bytearray, address_of_bytes
 from evm_runtime.llvm.layout import ENVIRONMENT, FIELDS, FRAME_BYTES, FRAME_WORDS, STACK, WORD_BYTES, Field
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from eth.exceptions import Revert
 
-from evm_runtime.fork import Computation, Tier, interpret
+from evm_runtime.computation import Computation, Tier, interpret
 from evm_runtime.llvm import engine
 from evm_runtime.llvm.exits import Exit, make_exits
 from evm_runtime.llvm.frame import Frame, Surroundings, give_back, take_frame

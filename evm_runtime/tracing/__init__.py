@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 
 from evm_runtime.block import BlockRun
 from evm_runtime.calls import CallEnvironment, CallRequest, call_transaction, interrupter, run_message
-from evm_runtime.fork import Computation, State
+from evm_runtime.computation import Computation, State
 from evm_runtime.header import Header
-from evm_runtime.kv import KeyValueReader
-from evm_runtime.source import TrieSource
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import KeyValueReader
+from evm_runtime.state.source import TrieSource
 from evm_runtime.tracing.call_tracer import CallTracer, FourByteTracer
 from evm_runtime.tracing.prestate import PrestateTracer
 from evm_runtime.tracing.struct_log import StructLogTracer, TraceTooLong

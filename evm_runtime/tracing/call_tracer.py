@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from eth.exceptions import Revert
 
-from evm_runtime.fork import Computation, State
+from evm_runtime.computation import Computation, State
 from evm_runtime.reverts import revert_reason
 from evm_runtime.tracing.frames import Ending, Frame
 from evm_runtime.tracing.tracer import Tracer

@@ -13,7 +13,7 @@ from eth.exceptions import (
     VMError,
 )
 
-from evm_runtime.fork import CALL_DEPTH_MAX, Computation
+from evm_runtime.computation import CALL_DEPTH_MAX, Computation
 from genesis.primitives import Address
 
 CALL_KINDS: Final = {

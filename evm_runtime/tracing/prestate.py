@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from eth_utils.crypto import keccak
 
-from evm_runtime.fork import Computation, State
-from evm_runtime.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account
+from evm_runtime.computation import Computation, State
+from evm_runtime.state.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account
 from evm_runtime.tracing.frames import FAULTS, Ending, Frame, address_of_word, memory_of, stack_of
 from evm_runtime.tracing.tracer import Tracer
 from evm_runtime.transaction import Transaction

@@ -4,7 +4,7 @@ from typing import Any, Final, cast
 
 from eth.exceptions import Revert
 
-from evm_runtime.fork import CODE_DEPOSIT_GAS, Computation, State
+from evm_runtime.computation import CODE_DEPOSIT_GAS, Computation, State
 from evm_runtime.tracing.frames import FAULTS, Ending, Frame, memory_of, stack_of
 from evm_runtime.tracing.tracer import Tracer
 from evm_runtime.transaction import Transaction

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.exceptions import VMError
 
-from evm_runtime.fork import Computation, State
+from evm_runtime.computation import Computation, State
 from evm_runtime.tracing.frames import CALL_KINDS, Attempt, Ending, Frame, address_of_word, stack_of
 from evm_runtime.transaction import Transaction
 from evm_runtime.transition import Outcome

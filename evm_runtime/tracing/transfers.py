@@ -10,9 +10,9 @@ from typing import Any, Final, cast
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from eth.exceptions import VMError
 
-from evm_runtime.fork import Computation, State
+from evm_runtime.computation import Computation, State
 from evm_runtime.receipt import Log
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
 from evm_runtime.tracing.frames import address_of_word, stack_of
 from genesis.primitives import Address, Hash32
 

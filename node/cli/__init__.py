@@ -10,7 +10,7 @@ import sys
 import click
 
 from genesis.errors import FatalError, LocalError, OpenLedgerError
-from node.config import check_environment
+from node.home.config import check_environment
 from node.os_errors import explain
 
 

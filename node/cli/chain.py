@@ -46,7 +46,7 @@ def genesis_build(
 ) -> None:
     """Build a genesis file. Everybody who is to join the chain needs exactly this file."""
     from genesis.chain_spec import BlockParams, ChainSpec
-    from node.datadir import parse_address, parse_allocation, parse_validator, write_new
+    from node.home.datadir import parse_address, parse_allocation, parse_validator, write_new
 
     members = tuple(parse_validator(text) for text in validators)
     block = BlockParams()
@@ -74,7 +74,7 @@ def genesis_build(
 def genesis_validate(file: str) -> None:
     """Check a genesis file and print the hash of its genesis block."""
     from evm_runtime.genesis_block import build_genesis
-    from node.datadir import read_spec
+    from node.home.datadir import read_spec
 
     spec = read_spec(Path(file))
     header = build_genesis(spec).header

@@ -8,8 +8,8 @@ import click
 
 from genesis.errors import LocalError
 from node.cli.options import datadir_option, expand, read_password, resolve_options, setting_options
-from node.config import CONFIG_FILE, SETTINGS, http_url, to_toml
-from node.version import VERSION, client_version
+from node.home.config import CONFIG_FILE, SETTINGS, http_url, to_toml
+from node.telemetry.version import VERSION, client_version
 
 
 def register(group: click.Group) -> None:
@@ -29,7 +29,7 @@ def register(group: click.Group) -> None:
 @click.option("--password-file", metavar="FILE", help="file with the password for the new key")
 def init(datadir: str, genesis: str | None, validator: bool, chain_id: int, password_file: str | None) -> None:
     """Make a data directory, with --genesis for an existing chain, without for a new one with a single validator."""
-    from node.datadir import initialise
+    from node.home.datadir import initialise
 
     directory = expand(datadir)
     password = None
@@ -107,11 +107,11 @@ def rollback(datadir: str) -> None:
     For a node that stopped over a block that the others have executed otherwise: mend or update it, roll back, start again.
     The consensus log is set aside. A validator that has signed the block sits that height out, and signs from the next one on.
     """
-    from node.datadir import CHAIN_FOLDER, CONSENSUS_FOLDER, settle_spec
+    from node.chain.worker import prepare_threads
+    from node.home.datadir import CHAIN_FOLDER, CONSENSUS_FOLDER, settle_spec
+    from node.home.lock import DirectoryLock
     from node.node import open_store
     from node.os_errors import exists, told
-    from node.storage.lock import DirectoryLock
-    from node.worker import prepare_threads
 
     directory = expand(datadir)
     if not exists(directory / CHAIN_FOLDER):

@@ -29,7 +29,7 @@ def keys() -> None:
 @click.option("--light", is_flag=True, help="weak scrypt (n=4096), for tests only")
 def keys_new(datadir: str, name: str, password_file: str | None, light: bool) -> None:
     """Make a new key and print its address."""
-    from node import keystore
+    from node.home import keystore
 
     _store(datadir, name, keystore.new_key(), password_file, light)
 
@@ -45,7 +45,7 @@ def keys_import(file: str, datadir: str, name: str, password_file: str | None, l
 
     A key that validates elsewhere must be stopped there first, and its sign record (consensus/ADDRESS.signed) moved along.
     """
-    from node import keystore
+    from node.home import keystore
 
     if file == "-":
         _store(datadir, name, keystore.parse_private_key(sys.stdin.read(256)), password_file, light)
@@ -66,7 +66,7 @@ def keys_import(file: str, datadir: str, name: str, password_file: str | None, l
 @datadir_option
 def keys_list(datadir: str) -> None:
     """List the keys in the data directory."""
-    from node import keystore
+    from node.home import keystore
 
     found = keystore.list_keystores(expand(datadir) / keystore.KEYSTORE_FOLDER)
     for name, address in found:
@@ -87,8 +87,8 @@ def keys_prove(datadir: str, owner: str, name: str, password_file: str | None) -
     """
     from evm_runtime.staking.proof import possession_digest
     from genesis.crypto import address_of_private_key, sign
-    from node import keystore
-    from node.datadir import GENESIS_FILE, parse_address, read_spec
+    from node.home import keystore
+    from node.home.datadir import GENESIS_FILE, parse_address, read_spec
 
     directory = expand(datadir)
     spec = read_spec(directory / GENESIS_FILE)
@@ -105,7 +105,7 @@ def _store(datadir: str, name: str, key: bytes, password_file: str | None, light
 
 def _write(datadir: str, name: str, key: bytes, password: str, light: bool) -> None:
     from genesis.crypto import address_of_private_key
-    from node import keystore
+    from node.home import keystore
 
     if not name or not name.replace("-", "").replace("_", "").isalnum():
         raise LocalError(f"{name!r} is no name for a key: use letters, digits, - and _")

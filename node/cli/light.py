@@ -15,7 +15,7 @@ import click
 from genesis.errors import InvalidBlock, LocalError, PeerFault
 
 if TYPE_CHECKING:
-    from attribution_precompile.queries import ReceiptInfo
+    from attribution_precompile.reading.queries import ReceiptInfo
     from genesis.primitives import Hash32
     from openledger.light import LightClient
     from openledger.proofs import Account
@@ -51,7 +51,7 @@ def register(group: click.Group) -> None:
 @click.option("--json", "as_json", is_flag=True, help="as JSON, one object per line")
 def light(urls: str, **options: Any) -> None:
     """Verify the chain from a block you trust, ask several nodes for the same, and show proven balances and receipts."""
-    from node.logs import set_up_logging
+    from node.telemetry.logs import set_up_logging
     from openledger.light import ForkFound, conflict_json
 
     set_up_logging("warning", "text", "")
@@ -68,7 +68,7 @@ def light(urls: str, **options: Any) -> None:
 
 def _run(urls: tuple[str, ...], options: dict[str, Any]) -> None:
     from genesis.primitives import Height
-    from node.datadir import parse_address
+    from node.home.datadir import parse_address
     from openledger.provider import ProviderSilent
 
     _stop_on_signals()
@@ -118,7 +118,7 @@ def _begin(urls: tuple[str, ...], options: dict[str, Any]) -> "LightClient":
     chain = None
     if options["genesis"] is not None:
         from evm_runtime.genesis_block import build_genesis
-        from node.datadir import read_spec
+        from node.home.datadir import read_spec
 
         spec = read_spec(Path(options["genesis"]))
         chain = ChainIdentity(spec.chain_id, build_genesis(spec).header.hash)
@@ -147,8 +147,8 @@ def _begin(urls: tuple[str, ...], options: dict[str, Any]) -> "LightClient":
 def prove_receipt(client: "LightClient", receipt_id: "Hash32") -> "ReceiptInfo | None":
     """The receipt of an inference after the trusted block, proven; None if it is proven that there is none.
     Raises InvalidBlock."""
-    from attribution_precompile.audit import receipt_slots
-    from attribution_precompile.queries import Queries
+    from attribution_precompile.reading.audit import receipt_slots
+    from attribution_precompile.reading.queries import Queries
     from genesis.chain_spec import ATTRIBUTION_ADDRESS
 
     proven = client.storage(ATTRIBUTION_ADDRESS, receipt_slots(receipt_id))

@@ -1,4 +1,4 @@
-"""Options that several commands share: the data directory, and every setting of `node.config` as a flag."""
+"""Options that several commands share: the data directory, and every setting of `node.home.config` as a flag."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from genesis.errors import LocalError
-from node.config import DATADIR_VARIABLE, DEFAULT_DATADIR, SETTINGS, NodeConfig, resolve
+from node.home.config import DATADIR_VARIABLE, DEFAULT_DATADIR, SETTINGS, NodeConfig, resolve
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,7 +52,7 @@ def expand(datadir: str) -> Path:
 
 def read_password(password_file: str | None, *, confirm: bool, what: str) -> str:
     """From a file, or asked at the terminal. Raises LocalError where there is neither."""
-    from node import keystore
+    from node.home import keystore
 
     if password_file is not None:
         return keystore.read_password(Path(password_file))

@@ -28,7 +28,7 @@ def signer(datadir: str, socket: str | None, **options: Any) -> None:
     """
     from pathlib import Path
 
-    from node.config import resolve
+    from node.home.config import resolve
     from node.signer.process import run_signer
 
     directory = expand(datadir)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from attribution_precompile.tokens import WORDS_V1, token_offsets
+from attribution_precompile.rules.tokens import WORDS_V1, token_offsets
 
 PASSAGE_TOKENS_MIN: Final = 12
 PASSAGE_TOKENS_MAX: Final = 80

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from attribution_precompile.tokens import WORDS_V1, token_offsets
+from attribution_precompile.rules.tokens import WORDS_V1, token_offsets
 from genesis.errors import LocalError
 from genesis.primitives import WEI_PER_OPEN, keccak256
 from node.demo.client import RpcClient, Sender, devnet_account, events

@@ -6,7 +6,7 @@ It is fed with the texts themselves, never with what the node answered.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from attribution_precompile.reference import (
+from attribution_precompile.rules.reference import (
     Contribution,
     Datanet,
     Payout,

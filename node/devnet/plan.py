@@ -29,12 +29,12 @@ from genesis.errors import LocalError
 from genesis.limits import VALIDATORS_MAX
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Address, Power, Wei, keccak256
 from genesis.types import Validator
-from node import keystore
-from node.config import CONFIG_FILE, to_toml
-from node.datadir import GENESIS_FILE, read_spec, write_new
-from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
+from node.home import keystore
+from node.home.config import CONFIG_FILE, to_toml
+from node.home.datadir import GENESIS_FILE, read_spec, write_new
+from node.home.hdwallet import DEVNET_MNEMONIC, ethereum_keys
 from node.os_errors import exists, explain, told
-from node.rpc.format import checksum
+from node.rpc.schema.format import checksum
 from p2p.identity import peer_id_of
 
 CHAIN_ID: Final = 31337

@@ -32,9 +32,9 @@ from node.devnet.plan import (
     make_devnet,
     write_data_directories,
 )
+from node.home.lock import DirectoryLock
 from node.os_errors import explain, told
-from node.rpc.format import checksum
-from node.storage.lock import DirectoryLock
+from node.rpc.schema.format import checksum
 from openledger.jsonrpc import JsonRpcClient
 
 DESCRIPTION_FILE: Final = "devnet.json"
@@ -229,7 +229,7 @@ def _be_node(node: DevnetNode) -> NoReturn:
 
 
 def _run_child(node: DevnetNode) -> int:
-    from node.config import resolve
+    from node.home.config import resolve
     from node.process import run_node
 
     try:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.index.span_index import SpanIndex
 from node.interfaces import BlockFeed, ChainReader, Mempool, NodeStatus
 
 

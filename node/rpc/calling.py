@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 
 from node.rpc.context import Context
-from node.rpc.params import BlockRef
-from node.rpc.registry import Method, Runs
+from node.rpc.schema.declare import Method, Runs
+from node.rpc.schema.params import BlockRef
 
 
 async def call(method: Method, context: Context, raw: object) -> bytes:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from node.interfaces import ChainReader, Mempool, NodeStatus
-from node.rpc.answers import Answers
 from node.rpc.backend import Backend, Session
 from node.rpc.config import RpcLimits
 from node.rpc.filters import Filters
-from node.rpc.registry import Registry
+from node.rpc.result_cache import Answers
+from node.rpc.schema.declare import Registry
 from node.rpc.stopwatch import Stopwatch
 from node.rpc.subscriptions import SubscriptionHub
 from node.rpc.wallet import Wallet

@@ -9,9 +9,9 @@ import trio
 
 from genesis.primitives import Hash32
 from node.rpc.config import RpcLimits
-from node.rpc.errors import limit_exceeded, server_error
-from node.rpc.logs import LogQuery
-from node.rpc.params import LogFilter
+from node.rpc.reads.logs import LogQuery
+from node.rpc.schema.errors import limit_exceeded, server_error
+from node.rpc.schema.params import LogFilter
 
 _EXPIRY_CHECK_SECONDS: Final = 10.0
 

@@ -14,12 +14,13 @@ import trio
 
 from genesis.codec import decode_json
 from genesis.errors import InvalidTransaction, LocalError, StorageCorrupt, StorageUnavailable, WireError
-from node.rpc.answers import Key
 from node.rpc.backend import Session
 from node.rpc.calling import call, call_briefly
 from node.rpc.config import GUARDED_NAMESPACES
 from node.rpc.context import Context, Services
-from node.rpc.errors import (
+from node.rpc.result_cache import Key
+from node.rpc.schema.declare import Keeps, Method
+from node.rpc.schema.errors import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
     PARSE_ERROR,
@@ -29,7 +30,6 @@ from node.rpc.errors import (
     UNAUTHORIZED,
     RpcError,
 )
-from node.rpc.registry import Keeps, Method
 
 log = logging.getLogger(__name__)
 

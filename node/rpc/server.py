@@ -16,24 +16,33 @@ from typing import Final, NamedTuple
 import trio
 
 from genesis.errors import FatalError, LocalError
-from node.config import host_port
-from node.rpc.access import host_allowed, is_authorized, origin_allowed
-from node.rpc.answers import Answers
+from node.home.config import host_port
 from node.rpc.backend import Backend, Session
 from node.rpc.config import RpcConfig
 from node.rpc.context import Services
 from node.rpc.filters import Filters
-from node.rpc.goodbye import say_goodbye
-from node.rpc.http import CONTINUE, HttpError, HttpParser, HttpRequest, Phase, error_response, response, without_body
 from node.rpc.jsonrpc import Dispatcher
-from node.rpc.lanes import Lane, Lanes, make_lane
 from node.rpc.methods import declared
-from node.rpc.pump import Faucet, Pump
-from node.rpc.registry import Registry
+from node.rpc.result_cache import Answers
+from node.rpc.schema.declare import Registry
 from node.rpc.subscriptions import SubscriptionHub
+from node.rpc.transport.access import host_allowed, is_authorized, origin_allowed
+from node.rpc.transport.goodbye import say_goodbye
+from node.rpc.transport.http import (
+    CONTINUE,
+    HttpError,
+    HttpParser,
+    HttpRequest,
+    Phase,
+    error_response,
+    response,
+    without_body,
+)
+from node.rpc.transport.known_heads import Lane, Lanes, make_lane
+from node.rpc.transport.reader import Faucet, Pump
+from node.rpc.transport.wire import Deadline, Watch, Wire
 from node.rpc.wallet import Wallet
 from node.rpc.websocket import run_session
-from node.rpc.wire import Deadline, Watch, Wire
 from node.rpc.workers import Workers
 from p2p.accepting import accept_forever
 

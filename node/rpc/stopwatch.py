@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from node.rpc.errors import RpcError, server_error
+from node.rpc.schema.errors import RpcError, server_error
 
 
 class Stopwatch:

@@ -16,14 +16,14 @@ import trio
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.primitives import Hash32, Height
 from node.interfaces import StoredBlock
-from node.rpc.attributions import AttributionFilter, inference_json, inferences
 from node.rpc.backend import Backend, Session
 from node.rpc.config import RpcLimits
-from node.rpc.errors import METHOD_NOT_FOUND, RpcError, limit_exceeded
-from node.rpc.format import header_json, transaction_json
-from node.rpc.logs import BlockLogs, bloom_may_hold
-from node.rpc.lookup import stored_at
-from node.rpc.params import LogFilter
+from node.rpc.reads.attributions import AttributionFilter, inference_json, inferences
+from node.rpc.reads.logs import BlockLogs, bloom_may_hold
+from node.rpc.reads.lookup import stored_at
+from node.rpc.schema.errors import METHOD_NOT_FOUND, RpcError, limit_exceeded
+from node.rpc.schema.format import header_json, transaction_json
+from node.rpc.schema.params import LogFilter
 from node.threads import FEED
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import trio
 
 from genesis.crypto import address_of_private_key, sign
 from genesis.primitives import Address, Hash32, keccak256
-from node.rpc.errors import server_error
-from node.rpc.params import BadParam
+from node.rpc.schema.errors import server_error
+from node.rpc.schema.params import BadParam
 
 if TYPE_CHECKING:
     from evm_runtime.transaction import Transaction

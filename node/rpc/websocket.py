@@ -18,9 +18,9 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError, generate_
 from node.rpc.backend import Session
 from node.rpc.config import RpcLimits
 from node.rpc.context import Services
-from node.rpc.goodbye import say_goodbye
-from node.rpc.http import HttpError, HttpRequest
 from node.rpc.jsonrpc import Dispatcher
+from node.rpc.transport.goodbye import say_goodbye
+from node.rpc.transport.http import HttpError, HttpRequest
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Final, TypeVar
 import outcome
 import trio
 
+from node.chain.worker import prepare_threads
 from node.rpc.config import RpcLimits
-from node.rpc.errors import TIMEOUT, RpcError
-from node.worker import prepare_threads
+from node.rpc.schema.errors import TIMEOUT, RpcError
 
 T = TypeVar("T")
 

@@ -7,13 +7,13 @@ from consensus.signer import Signer
 from evm_runtime.genesis_block import build_genesis
 from genesis.errors import FatalError, LocalError
 from genesis.types import ChainIdentity
-from node import keystore
-from node.config import NodeConfig
-from node.consensus_key import open_consensus_key
-from node.datadir import settle_spec
-from node.logs import outlive_hangups, set_up_logging
-from node.sign_record import SignRecordFile
-from node.storage.lock import DirectoryLock
+from node.home import keystore
+from node.home.config import NodeConfig
+from node.home.consensus_key import open_consensus_key
+from node.home.datadir import settle_spec
+from node.home.lock import DirectoryLock
+from node.home.sign_record import SignRecordFile
+from node.telemetry.logs import outlive_hangups, set_up_logging
 
 logger = logging.getLogger(__name__)
 

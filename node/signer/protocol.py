@@ -67,7 +67,7 @@ class SignProposal:
 
 @dataclass(frozen=True, slots=True)
 class SignHello:
-    """Sign that this validator stands behind a PeerId (see node/hello.py)."""
+    """Sign that this validator stands behind a PeerId (see node/net/hello.py)."""
 
     peer_id: str
 

@@ -21,7 +21,7 @@ from consensus.signer import Signer, SigningRefused
 from genesis.errors import FatalError, InvariantError, LocalError, PeerFault, WireError
 from genesis.primitives import Hash32, Signature
 from genesis.types import ChainIdentity
-from node.hello import hello_digest
+from node.net.hello import hello_digest
 from node.os_errors import told
 from node.signer.protocol import (
     REASON_CHARS_MAX,

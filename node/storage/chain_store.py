@@ -10,12 +10,12 @@ from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
-from attribution_precompile.redaction import Redaction
+from attribution_precompile.reading.redaction import Redaction
 from evm_runtime.genesis_block import build_genesis
 from evm_runtime.header import Header
-from evm_runtime.keys import STATE_ROOT, blob
-from evm_runtime.kv import KeyValueReader, WriteSet
 from evm_runtime.runtime import ExecutedBlock, Runtime
+from evm_runtime.state.keys import STATE_ROOT, blob
+from evm_runtime.state.kv import KeyValueReader, WriteSet
 from evm_runtime.transaction import decode_transaction
 from genesis.chain_spec import ChainSpec
 from genesis.errors import InvalidTransaction, InvariantError, LocalError, StorageCorrupt, WireError

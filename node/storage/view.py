@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from evm_runtime.kv import WriteSet
+from evm_runtime.state.kv import WriteSet
 from genesis.limits import MIB
 from node.storage.database import Reader, Snapshot
 from node.storage.keys import STATE_PREFIX

@@ -7,7 +7,7 @@ from eth.vm.forks.prague import PragueVM
 
 from evm_runtime.transaction import Transaction, check_transaction, decode_transaction
 from genesis.chain_spec import ChainSpec
-from node.mempool import TransactionPool
+from node.mempool.pool import TransactionPool
 from tests.bench.harness import Report, paired_ratio, percentile, seconds
 from tests.bench.workload import funded, receiver, senders
 from tests.unit.evm_runtime.chain import CHAIN_ID, Chain, make_spec

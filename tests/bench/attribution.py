@@ -22,8 +22,8 @@ from pathlib import Path
 
 from attribution_precompile import gas
 from attribution_precompile.declarations import Call, DatanetParams, Method, Signed, Use
-from attribution_precompile.settlement import UseTerms, divide
-from attribution_precompile.span import Attribution
+from attribution_precompile.rules.division import UseTerms, divide
+from attribution_precompile.rules.span import Attribution
 from evm_runtime.llvm import engine
 from genesis.chain_spec import BlockParams
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Hash32, Wei

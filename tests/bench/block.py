@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import evm_runtime.block
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
 from evm_runtime.transaction import decode_transaction
 from tests.bench.harness import RESULTS, Report, Stopwatch
 from tests.bench.workload import Sender, funded, receiver, senders

@@ -25,13 +25,14 @@ from eth_hash.auto import keccak as stock_keccak
 from eth_hash.backends import pycryptodome
 from trie import HexaryTrie
 
-from evm_runtime import trie
 from evm_runtime.block import BlockRun
 from evm_runtime.fields import int_bytes
 from evm_runtime.llvm import engine
 from evm_runtime.runtime import ExecutedBlock
-from evm_runtime.source import FlatSource, encode_account, stored_root
-from evm_runtime.state import AccountDB
+from evm_runtime.state import trie
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.source import FlatSource, encode_account, stored_root
+from evm_runtime.state.trie import root_of_list
 from evm_runtime.tiers import Tiers
 from evm_runtime.transaction import (
     LEGACY,
@@ -42,11 +43,10 @@ from evm_runtime.transaction import (
     parse_transaction,
     signing_hash,
 )
-from evm_runtime.trie import root_of_list
 from genesis.codec import encode_rlp
 from genesis.crypto import sign
 from genesis.primitives import Address, Hash32, keccak256
-from node.decoding import BatchDecoder
+from node.mempool.decoding import BatchDecoder
 from tests.bench.erc20 import TOKEN, TOKEN_GAS, token, transfer
 from tests.bench.harness import RESULTS, Report, paired_ratio, seconds
 from tests.bench.workload import GWEI, Sender, funded, receiver, senders

@@ -7,8 +7,8 @@ from typing import Any
 
 from trie import HexaryTrie
 
-from evm_runtime import trie
 from evm_runtime.runtime import ExecutedBlock
+from evm_runtime.state import trie
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.codec import encode_rlp
 from genesis.primitives import Hash32, keccak256

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from attribution_precompile.commitments import ids_commitment_hash
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.declarations import Call, DatanetParams, Method, Opening, Parent, Score, Signed, Use
 from attribution_precompile.layout import DISPUTE_COUNT
-from attribution_precompile.merkle import leaf_of, tree
-from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.methods.commitments import ids_commitment_hash
+from attribution_precompile.reading.queries import ReaderSlots
+from attribution_precompile.rules.merkle import leaf_of, tree
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from evm_runtime.llvm import engine
 from evm_runtime.native import gas as framework
 from evm_runtime.native.abi import count_values, decode, encode

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
+from node.home.hdwallet import DEVNET_MNEMONIC, ethereum_keys
 from tests.bench.harness import ROOT
 from tests.bench.workload import Sender
 from tests.e2e.devnet_process import DevnetProcess, free_port_base, height, wait_until

@@ -6,8 +6,8 @@ in flight, and what counts is what becomes final once the load is steady. Every 
 rounds: what slows the machine for a while slows both. Where both fill every block, the ratio is 1 to half a percent: blocks are
 seen some milliseconds early or late.
 
-This node remembers what it answered at a tip (node/rpc/answers.py) and anvil doesn't. `read_call_fresh_64` asks for something
-else each time, so that nothing can be remembered.
+This node remembers what it answered at a tip (node/rpc/result_cache.py) and anvil doesn't. `read_call_fresh_64` asks
+for something else each time, so that nothing can be remembered.
 """
 
 import contextlib

@@ -26,12 +26,12 @@ from eth.abc import ComputationAPI
 
 from attribution_precompile.contract import AttributionContract
 from evm_runtime.block import BlockRun
-from evm_runtime.fork import computation_class
+from evm_runtime.computation import computation_class
 from evm_runtime.hardforks import OSAKA, TRANSACTION_GAS_MAX
 from evm_runtime.llvm import engine
 from evm_runtime.native import NativePrecompile
-from evm_runtime.source import FlatSource, stored_root
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.source import FlatSource, stored_root
 from evm_runtime.tiers import DEFAULT_TIERS
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, BlockParams

@@ -1,7 +1,7 @@
 """A disk that loses what was not synced, under the code of the node: log, sign record and database die at a chosen boundary.
 
-`Files` stands in for the functions of `os` that `node.wal_file` and `node.sign_record` use, and keeps for each file what is
-durable of it. Everything else in the process goes to the real `os`.
+`Files` stands in for the functions of `os` that `node.home.wal_file` and `node.home.sign_record` use, and keeps for each
+file what is durable of it. Everything else in the process goes to the real `os`.
 """
 
 import os

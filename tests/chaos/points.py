@@ -32,16 +32,16 @@ from genesis.crypto import address_of_private_key, sign
 from genesis.errors import LocalError, PeerFault
 from genesis.primitives import Address, Hash32, Height, Power, keccak256
 from genesis.types import Block, Commit, Proposal, Validator, Vote
-from node.application import NodeApplication
+from node.chain.application import NodeApplication
+from node.chain.worker import WorkerThread
 from node.feed import Feed
-from node.mempool import TransactionPool
-from node.mempool_service import MempoolService
+from node.home.sign_record import SignRecordFile
+from node.home.wal_file import WalFile
+from node.mempool.pool import TransactionPool
+from node.mempool.service import MempoolService
+from node.net.sync import BlockSync, SyncServer
 from node.node import Indexes, WallClock, recent_commits
-from node.sign_record import SignRecordFile
 from node.storage.chain_store import ChainStore, open_chain
-from node.sync import BlockSync, SyncServer
-from node.wal_file import WalFile
-from node.worker import WorkerThread
 from tests.chaos.disk import Death, Disk, DyingDatabase, Files
 from tests.chaos.network import ChaosError
 from tests.unit.node.local_chain import ADDRESSES, make_spec, transfer

@@ -23,12 +23,12 @@ from genesis.errors import LocalError, StorageCorrupt
 from genesis.primitives import ZERO_HASH, Address, Hash32, Height, Signature, keccak256
 from genesis.proposers import Rotation
 from genesis.types import Vote, VoteType
-from node.datadir import CHAIN_FOLDER, CONSENSUS_FOLDER, GENESIS_FILE, read_spec
-from node.keystore import sign_record_path
+from node.home.datadir import CHAIN_FOLDER, CONSENSUS_FOLDER, GENESIS_FILE, read_spec
+from node.home.keystore import sign_record_path
+from node.home.sign_record import SignRecordFile
+from node.home.wal_file import WalFile
 from node.node import open_store, recent_commits
-from node.sign_record import SignRecordFile
 from node.storage.chain_store import ChainStore
-from node.wal_file import WalFile
 from tests.chaos.load import Load
 from tests.chaos.network import ChaosError, Network, height
 

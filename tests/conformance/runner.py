@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from evm_runtime.fork import Tier
+from evm_runtime.computation import Tier
 from tests.conformance.fixture import Case, FixtureError, cases, load, read
 from tests.conformance.selection import Work
 from tests.conformance.state_test import TIERS, run

@@ -8,18 +8,18 @@ from unittest import mock
 
 from evm_runtime import transaction
 from evm_runtime.block import BlockRun
-from evm_runtime.fork import Tier, computation_class
+from evm_runtime.computation import Tier, computation_class
 from evm_runtime.hardforks import OSAKA, PRAGUE, BlobSchedule, Fork
 from evm_runtime.header import EMPTY_TRIE_ROOT
 from evm_runtime.jit.cache import JitLimits
 from evm_runtime.jit.tier import JitTier
-from evm_runtime.kv import MemoryStore
 from evm_runtime.llvm import engine
 from evm_runtime.llvm.tier import NativeTier
 from evm_runtime.precompiles import CANCUN_PRECOMPILES
 from evm_runtime.receipt import Log
-from evm_runtime.source import FlatSource
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import MemoryStore
+from evm_runtime.state.source import FlatSource
 from evm_runtime.tiers import DEFAULT_TIERS
 from evm_runtime.transaction import BLOB, SET_CODE, Transaction, decode_transaction
 from genesis.chain_spec import BlockParams, ChainSpec, ForkActivation

@@ -195,7 +195,7 @@ def rpc_height_from_record(split: SplitValidator) -> int:
     """The height that the signer signed last, from its file (the node is down)."""
     from consensus.signer import SignRecord
     from genesis.codec import decode
-    from node.sign_record import SignRecordFile
+    from node.home.sign_record import SignRecordFile
 
     path = next(split.key_dir.glob("consensus/*.signed"))
     data = SignRecordFile(path).load()

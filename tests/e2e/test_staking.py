@@ -19,8 +19,8 @@ from genesis import crypto
 from genesis.primitives import ZERO_HASH, Hash32, Height, Round
 from genesis.types import ChainIdentity, DuplicateVote, Vote, VoteType, sign_digest
 from node.devnet.plan import VALIDATOR_PATH
-from node.hdwallet import DEVNET_MNEMONIC, ethereum_keys
-from node.hello import check_hello, make_hello
+from node.home.hdwallet import DEVNET_MNEMONIC, ethereum_keys
+from node.net.hello import check_hello, make_hello
 from openledger.provider import RpcProvider
 from p2p.config import CONSENSUS_CHANNEL, HostConfig
 from p2p.host import Host

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import Counter
 
-from node.worker import prepare_threads
+from node.chain.worker import prepare_threads
 from tests.fuzz.cases import Case, check, make_case, shrink
 
 PROGRESS_EVERY = 250

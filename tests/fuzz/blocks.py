@@ -27,13 +27,13 @@ from ethereum_rlp import rlp
 from ethereum_types.bytes import Bytes, Bytes20, Bytes32
 from ethereum_types.numeric import U64, U256, Uint
 
-from evm_runtime import keys
 from evm_runtime.genesis_block import build_genesis
 from evm_runtime.hardforks import OSAKA, PRAGUE
 from evm_runtime.header import Header
-from evm_runtime.kv import MemoryStore
 from evm_runtime.runtime import ExecutedBlock
-from evm_runtime.source import decode_account
+from evm_runtime.state import keys
+from evm_runtime.state.kv import MemoryStore
+from evm_runtime.state.source import decode_account
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
 from genesis.chain_spec import STAKING_ADDRESS, BlockParams, ForkActivation
 from genesis.primitives import Address

@@ -6,15 +6,16 @@ from typing import Any
 
 from eth.vm.execution_context import ExecutionContext
 
-from evm_runtime import tracing, transition, trie
-from evm_runtime.fork import State, computation_class
+from evm_runtime import tracing, transition
+from evm_runtime.computation import State, computation_class
 from evm_runtime.hardforks import OSAKA, PRAGUE, Fork
 from evm_runtime.jit.cache import JitLimits
-from evm_runtime.kv import MemoryStore
 from evm_runtime.llvm import engine
 from evm_runtime.native import Base, NativeContract
-from evm_runtime.source import FlatSource
-from evm_runtime.state import AccountDB
+from evm_runtime.state import trie
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import MemoryStore
+from evm_runtime.state.source import FlatSource
 from evm_runtime.tiers import Tiers
 from evm_runtime.transaction import Transaction, check_gas
 from genesis.errors import InvalidTransaction

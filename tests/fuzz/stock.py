@@ -27,9 +27,9 @@ from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.forks.prague.state import PragueState
 from eth.vm.logic.invalid import InvalidOpcode
 
-from evm_runtime import trie
 from evm_runtime.native import NativeContract
 from evm_runtime.precompiles import PRAGUE_PRECOMPILES
+from evm_runtime.state import trie
 from evm_runtime.transaction import Transaction
 from genesis.primitives import Address
 from tests.fuzz.machines import context, fill

@@ -15,8 +15,8 @@ from wsproto.events import Message
 
 from node.rpc.config import NAMESPACES, RpcConfig, RpcLimits
 from node.rpc.methods import declared
-from node.rpc.openrpc import document
-from node.rpc.registry import Registry
+from node.rpc.schema.declare import Registry
+from node.rpc.schema.document import document
 from node.rpc.server import serve
 from tests.fuzz_rpc.requests import Requests
 from tests.unit.rpc.fakes import RESULTS

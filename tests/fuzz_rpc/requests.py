@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from node.rpc.registry import Method, Param
+from node.rpc.schema.declare import Method, Param
 
 ATOMS: tuple[Any, ...] = (
     None, True, False, 0, -1, 5, 1.5, 2**53, 2**63, "", "0x", "0X1", "0x00", "0x0", "0x1", "1", "latest", "newest", [], {},

@@ -5,9 +5,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from attribution_precompile import reference
-from attribution_precompile.span_index import IndexView
-from attribution_precompile.tokens import WINDOW_ID_BYTES, WORDS_V1, tokenize
+from attribution_precompile.index.span_index import IndexView
+from attribution_precompile.rules import reference
+from attribution_precompile.rules.tokens import WINDOW_ID_BYTES, WORDS_V1, tokenize
 from evm_runtime.native import Base
 from tests.index_fuzz.nodes import Node, Scribbler, all_windows, answers, questions
 from tests.reference.equality import cut_small

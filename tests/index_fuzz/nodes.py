@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from attribution_precompile.declarations import Method, Use
+from attribution_precompile.index.span_index import IndexView, SpanIndex
 from attribution_precompile.layout import CONTRIBUTION_COUNT, CONTRIBUTIONS, DATANETS, MODEL_COUNT
-from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.span_index import IndexView, SpanIndex
-from attribution_precompile.tokens import WORDS_V1, split_ids, tokenize
+from attribution_precompile.reading.queries import ReaderSlots
+from attribution_precompile.rules.tokens import WORDS_V1, split_ids, tokenize
 from evm_runtime.native import Base, ContractRevert, MadeUp
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.errors import ErasedContent, OpenLedgerError

@@ -73,7 +73,7 @@ def test_what_no_test_should_notice_is_left_alone(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["consensus.vote_set", "p2p.noise", "node.rpc.access", "attribution_precompile.consent"]
+    "module", ["consensus.vote_set", "p2p.noise", "node.rpc.transport.access", "attribution_precompile.methods.consent"]
 )
 def test_every_mutant_of_real_modules_is_valid_python_and_another_program(module: str) -> None:
     source = (ROOT / table.path_of(module)).read_text()

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from unittest import mock
 
-from attribution_precompile import datanet_index, losses, reference, roster, walks, window_runs
 from attribution_precompile.declarations import Use
-from attribution_precompile.fees import split_fee
-from attribution_precompile.payments import load_terms
-from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.settlement import divide
-from attribution_precompile.span_index import IndexView
-from attribution_precompile.tokens import WORDS_V1, TextError, tokenize
-from attribution_precompile.tracing import Traced, load_uses, trace_tokens
+from attribution_precompile.index import datanet_index, losses, roster, walks, window_runs
+from attribution_precompile.index.span_index import IndexView
+from attribution_precompile.methods.attribute import Traced, load_uses, trace_tokens
+from attribution_precompile.methods.settlement import load_terms
+from attribution_precompile.reading.queries import ReaderSlots
+from attribution_precompile.rules import reference
+from attribution_precompile.rules.division import divide
+from attribution_precompile.rules.fees import split_fee
+from attribution_precompile.rules.tokens import WORDS_V1, TextError, tokenize
 from evm_runtime.native import Base
 from genesis.errors import ErasedContent
 from genesis.primitives import Wei

@@ -4,13 +4,13 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from attribution_precompile import reference
-from attribution_precompile.commitments import commitment_hash
-from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import DatanetParams, Method, Use
 from attribution_precompile.layout import CONTRIBUTIONS, DATANETS, LOSING, LOSSES, SEGMENTS, Datanet, Loss
-from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.tokens import WORDS_V1
+from attribution_precompile.methods.commitments import commitment_hash
+from attribution_precompile.methods.contributions import next_content_root
+from attribution_precompile.reading.queries import ReaderSlots
+from attribution_precompile.rules import reference
+from attribution_precompile.rules.tokens import WORDS_V1
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.primitives import Address, Hash32, keccak256
 from tests.unit.attribution.direct import Direct

@@ -23,7 +23,7 @@ from node.rpc.methods import (
     txpool,
     web3,
 )
-from node.rpc.registry import DECLARED, Method
+from node.rpc.schema.declare import DECLARED, Method
 
 __all__ = [
     "admin",

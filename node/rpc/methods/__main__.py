@@ -3,6 +3,6 @@
 import sys
 
 from node.rpc.methods import declared
-from node.rpc.openrpc import text
+from node.rpc.schema.document import text
 
 sys.stdout.buffer.write(text(declared()))

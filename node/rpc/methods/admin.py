@@ -4,10 +4,10 @@ from typing import Any
 
 from genesis.errors import LocalError
 from node.rpc.context import Context
-from node.rpc.errors import server_error
-from node.rpc.format import Json, data
-from node.rpc.params import TEXT
-from node.rpc.registry import Param, method
+from node.rpc.schema.declare import Param, method
+from node.rpc.schema.errors import server_error
+from node.rpc.schema.format import Json, data
+from node.rpc.schema.params import TEXT
 
 
 @method("admin_nodeInfo", result="node info")

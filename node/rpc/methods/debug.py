@@ -4,11 +4,11 @@ from genesis.codec import encode_rlp
 from genesis.primitives import Hash32
 from node.interfaces import StoredBlock
 from node.rpc.context import Context
-from node.rpc.errors import header_not_found
-from node.rpc.format import data
-from node.rpc.lookup import block_at, transaction_at
-from node.rpc.params import BLOCK_REF, HASH, BlockRef
-from node.rpc.registry import Param, Runs, method
+from node.rpc.reads.lookup import block_at, transaction_at
+from node.rpc.schema.declare import Param, Runs, method
+from node.rpc.schema.errors import header_not_found
+from node.rpc.schema.format import data
+from node.rpc.schema.params import BLOCK_REF, HASH, BlockRef
 
 _BLOCK = Param("block", BLOCK_REF)
 

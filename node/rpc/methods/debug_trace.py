@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, Height
 from node.interfaces import StoredBlock
-from node.rpc.call_params import BLOCK_OVERRIDES, CALL, STATE_OVERRIDES, CallArgs
 from node.rpc.context import Context
-from node.rpc.errors import header_not_found, invalid_params, server_error
-from node.rpc.format import Json, data
-from node.rpc.lookup import block_at, transaction_at
 from node.rpc.methods.eth_calls import Worded, call_overrides, call_request, surroundings
-from node.rpc.params import BLOCK_NUMBER, BLOCK_REF, HASH, LATEST, UINT64, BadParam, BlockRef, Kind, obj, within
-from node.rpc.registry import Param, Runs, method
+from node.rpc.reads.lookup import block_at, transaction_at
+from node.rpc.schema.call_params import BLOCK_OVERRIDES, CALL, STATE_OVERRIDES, CallArgs
+from node.rpc.schema.declare import Param, Runs, method
+from node.rpc.schema.errors import header_not_found, invalid_params, server_error
+from node.rpc.schema.format import Json, data
+from node.rpc.schema.params import BLOCK_NUMBER, BLOCK_REF, HASH, LATEST, UINT64, BadParam, BlockRef, Kind, obj, within
 
 if TYPE_CHECKING:
     from evm_runtime.header import Header

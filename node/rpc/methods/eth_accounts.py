@@ -7,14 +7,14 @@ import orjson
 
 from genesis.errors import InvalidTransaction, WireError
 from genesis.primitives import ZERO_ADDRESS, Address
-from node.rpc.call_params import CALL, CallArgs
 from node.rpc.context import Context
-from node.rpc.errors import invalid_params, server_error
-from node.rpc.fees import suggested_tip
-from node.rpc.format import Json, data, transaction_json
 from node.rpc.methods.eth_calls import call_request, estimate_gas
-from node.rpc.params import ADDRESS, DATA, PENDING, BadParam, Kind, json_type
-from node.rpc.registry import Param, Runs, method
+from node.rpc.reads.fees import suggested_tip
+from node.rpc.schema.call_params import CALL, CallArgs
+from node.rpc.schema.declare import Param, Runs, method
+from node.rpc.schema.errors import invalid_params, server_error
+from node.rpc.schema.format import Json, data, transaction_json
+from node.rpc.schema.params import ADDRESS, DATA, PENDING, BadParam, Kind, json_type
 
 if TYPE_CHECKING:
     from evm_runtime.transaction import Transaction

@@ -2,10 +2,10 @@
 
 from genesis.primitives import Hash32
 from node.rpc.context import Context
-from node.rpc.format import Json, block_json, quantity, receipt_json
-from node.rpc.lookup import block_at
-from node.rpc.params import BLOCK_NUMBER, BLOCK_REF, BOOLEAN, HASH, UINT64, BlockRef
-from node.rpc.registry import Keeps, Param, Runs, method
+from node.rpc.reads.lookup import block_at
+from node.rpc.schema.declare import Keeps, Param, Runs, method
+from node.rpc.schema.format import Json, block_json, quantity, receipt_json
+from node.rpc.schema.params import BLOCK_NUMBER, BLOCK_REF, BOOLEAN, HASH, UINT64, BlockRef
 
 _NUMBER = Param("block", BLOCK_NUMBER)
 _HASH = Param("hash", HASH)

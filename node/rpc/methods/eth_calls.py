@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from genesis.errors import InvalidTransaction, LocalError
 from genesis.primitives import ZERO_ADDRESS, Address
-from node.rpc.call_params import (
+from node.rpc.context import Context
+from node.rpc.reads.lookup import header_at, next_header
+from node.rpc.reads.reverts import reverted
+from node.rpc.schema.call_params import (
     BLOCK_OVERRIDES,
     CALL,
     STATE_OVERRIDES,
@@ -17,13 +20,10 @@ from node.rpc.call_params import (
     BlockOverrideArgs,
     CallArgs,
 )
-from node.rpc.context import Context
-from node.rpc.errors import server_error
-from node.rpc.format import Json, access_list_json, data, quantity
-from node.rpc.lookup import header_at, next_header
-from node.rpc.params import BLOCK_REF, LATEST, PENDING, BlockRef
-from node.rpc.registry import Keeps, Param, Runs, method
-from node.rpc.reverts import reverted
+from node.rpc.schema.declare import Keeps, Param, Runs, method
+from node.rpc.schema.errors import server_error
+from node.rpc.schema.format import Json, access_list_json, data, quantity
+from node.rpc.schema.params import BLOCK_REF, LATEST, PENDING, BlockRef
 from node.rpc.stopwatch import Stopwatch
 
 if TYPE_CHECKING:

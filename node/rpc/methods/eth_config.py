@@ -4,8 +4,8 @@ import zlib
 from typing import TYPE_CHECKING, Final
 
 from node.rpc.context import Context
-from node.rpc.format import Json, data
-from node.rpc.registry import Runs, method
+from node.rpc.schema.declare import Runs, method
+from node.rpc.schema.format import Json, data
 
 if TYPE_CHECKING:
     from genesis.primitives import Address

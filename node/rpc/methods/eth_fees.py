@@ -3,11 +3,11 @@
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Height
 from node.rpc.context import Context
-from node.rpc.errors import server_error
-from node.rpc.fees import rewards_at, suggested_tip
-from node.rpc.format import Json, quantity
-from node.rpc.params import BLOCK_NUMBER, COUNT, PERCENTILES, BlockRef
-from node.rpc.registry import Keeps, Param, Runs, method
+from node.rpc.reads.fees import rewards_at, suggested_tip
+from node.rpc.schema.declare import Keeps, Param, Runs, method
+from node.rpc.schema.errors import server_error
+from node.rpc.schema.format import Json, quantity
+from node.rpc.schema.params import BLOCK_NUMBER, COUNT, PERCENTILES, BlockRef
 
 _HISTORY_BLOCKS_MAX = 1_024
 _BLOB_BASE_FEE = 1

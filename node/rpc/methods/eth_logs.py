@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING, Any, Final
 from genesis.errors import InvariantError
 from genesis.primitives import Hash32, Height
 from node.interfaces import ChainReader
-from node.rpc.attributions import attribution_filter
 from node.rpc.context import Context
-from node.rpc.errors import METHOD_NOT_FOUND, RpcError, invalid_params, server_error
 from node.rpc.filters import BlockPoll, LogPoll, PendingPoll
-from node.rpc.format import Json, data, transaction_json
-from node.rpc.logs import LogQuery, search, search_some
-from node.rpc.lookup import transaction_at
-from node.rpc.params import ANYTHING, BOOLEAN, LOG_FILTER, TEXT, BadParam, BlockRef, LogFilter, boolean, log_filter
-from node.rpc.registry import Keeps, Param, Runs, method
+from node.rpc.reads.attributions import attribution_filter
+from node.rpc.reads.logs import LogQuery, search, search_some
+from node.rpc.reads.lookup import transaction_at
+from node.rpc.schema.declare import Keeps, Param, Runs, method
+from node.rpc.schema.errors import METHOD_NOT_FOUND, RpcError, invalid_params, server_error
+from node.rpc.schema.format import Json, data, transaction_json
+from node.rpc.schema.params import (
+    ANYTHING,
+    BOOLEAN,
+    LOG_FILTER,
+    TEXT,
+    BadParam,
+    BlockRef,
+    LogFilter,
+    boolean,
+    log_filter,
+)
 from node.rpc.subscriptions import (
     AttributionSubscription,
     HeadSubscription,

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from genesis.primitives import Address
-from node.rpc.call_params import (
+from node.rpc.context import Context
+from node.rpc.methods.eth_calls import Worded, call_overrides, call_request
+from node.rpc.reads.lookup import header_at
+from node.rpc.reads.reverts import reverted
+from node.rpc.schema.call_params import (
     BLOCK_SCHEMA,
     CALL_SCHEMA,
     STATE_SCHEMA,
@@ -16,12 +20,10 @@ from node.rpc.call_params import (
     call_args,
     state_overrides,
 )
-from node.rpc.context import Context
-from node.rpc.errors import EXECUTION_REVERTED, VM_ERROR, RpcError
-from node.rpc.format import Json, block_of_parts, data, log_json, quantity
-from node.rpc.lookup import header_at
-from node.rpc.methods.eth_calls import Worded, call_overrides, call_request
-from node.rpc.params import (
+from node.rpc.schema.declare import Param, Runs, method
+from node.rpc.schema.errors import EXECUTION_REVERTED, VM_ERROR, RpcError
+from node.rpc.schema.format import Json, block_of_parts, data, log_json, quantity
+from node.rpc.schema.params import (
     BLOCK_REF,
     LATEST,
     BadParam,
@@ -34,8 +36,6 @@ from node.rpc.params import (
     obj,
     within,
 )
-from node.rpc.registry import Param, Runs, method
-from node.rpc.reverts import reverted
 
 if TYPE_CHECKING:
     from evm_runtime.simulate import CallOutcome, SimulatedBlock, SimulatedCalls

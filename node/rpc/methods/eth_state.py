@@ -2,10 +2,10 @@
 
 from genesis.primitives import Address
 from node.rpc.context import Context
-from node.rpc.format import Json, data, quantity, word
-from node.rpc.lookup import state_at
-from node.rpc.params import ADDRESS, BLOCK_REF, LATEST, PROOF_KEYS, STORAGE_KEY, STORAGE_REQUESTS, BlockRef
-from node.rpc.registry import Keeps, Param, Runs, method
+from node.rpc.reads.lookup import state_at
+from node.rpc.schema.declare import Keeps, Param, Runs, method
+from node.rpc.schema.format import Json, data, quantity, word
+from node.rpc.schema.params import ADDRESS, BLOCK_REF, LATEST, PROOF_KEYS, STORAGE_KEY, STORAGE_REQUESTS, BlockRef
 
 _ADDRESS = Param("address", ADDRESS)
 _BLOCK = Param("block", BLOCK_REF, default=LATEST)

@@ -9,11 +9,11 @@ from genesis.errors import InvalidTransaction, StorageCorrupt, WireError
 from genesis.primitives import Address, Hash32, Height
 from node.interfaces import ChainReader, StoredBlock
 from node.rpc.context import Context
-from node.rpc.errors import SYNC_TIMEOUT, RpcError, invalid_params, server_error
-from node.rpc.format import Json, data, quantity, receipt_json, transaction_json
-from node.rpc.lookup import block_at, transaction_at
-from node.rpc.params import ADDRESS, BLOCK_NUMBER, COUNT, DATA, HASH, UINT64, BlockRef
-from node.rpc.registry import Keeps, Param, Runs, method
+from node.rpc.reads.lookup import block_at, transaction_at
+from node.rpc.schema.declare import Keeps, Param, Runs, method
+from node.rpc.schema.errors import SYNC_TIMEOUT, RpcError, invalid_params, server_error
+from node.rpc.schema.format import Json, data, quantity, receipt_json, transaction_json
+from node.rpc.schema.params import ADDRESS, BLOCK_NUMBER, COUNT, DATA, HASH, UINT64, BlockRef
 
 if TYPE_CHECKING:
     from evm_runtime.transaction import Transaction

@@ -1,8 +1,8 @@
 """net: the network, as Ethereum tools ask for it."""
 
 from node.rpc.context import Context
-from node.rpc.format import quantity
-from node.rpc.registry import method
+from node.rpc.schema.declare import method
+from node.rpc.schema.format import quantity
 
 
 @method("net_version", result="decimal chain id")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from genesis.primitives import Address
 from node.interfaces import EventPlace
-from node.rpc.attributions import (
+from node.rpc.context import Context
+from node.rpc.methods.open_registry import PAGE_DEFAULT, check_limit, contribution_json, queries
+from node.rpc.reads.attributions import (
     ATTRIBUTION_FILTER,
     PAYMENT_FILTER,
     AttributionFilter,
@@ -21,15 +23,13 @@ from node.rpc.attributions import (
     payment_json,
     place_of,
 )
-from node.rpc.context import Context
-from node.rpc.format import Json, data, quantity
-from node.rpc.lookup import stored_at
-from node.rpc.methods.open_registry import PAGE_DEFAULT, check_limit, contribution_json, queries
-from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, LATEST, BlockRef
-from node.rpc.registry import Keeps, Param, Runs, method
+from node.rpc.reads.lookup import stored_at
+from node.rpc.schema.declare import Keeps, Param, Runs, method
+from node.rpc.schema.format import Json, data, quantity
+from node.rpc.schema.params import ADDRESS, BLOCK_REF, COUNT, LATEST, BlockRef
 
 if TYPE_CHECKING:
-    from attribution_precompile.queries import AgentInfo
+    from attribution_precompile.reading.queries import AgentInfo
 
 _BLOCK = Param("block", BLOCK_REF, default=LATEST)
 _CURSOR = Param("cursor", COUNT, default=0)

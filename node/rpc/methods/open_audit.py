@@ -3,20 +3,20 @@
 from typing import TYPE_CHECKING, Final
 
 from genesis.primitives import Address, Hash32
-from node.contract_reader import ContractReader
+from node.chain.contract_reader import ContractReader
 from node.rpc.context import Context
-from node.rpc.errors import invalid_params, server_error
-from node.rpc.exports import TrainingSummary, UsedVersion, croissant, spdx
-from node.rpc.format import Json, data, optional_data, quantity
-from node.rpc.index import index_at
-from node.rpc.lookup import header_at, state_at
 from node.rpc.methods.open_registry import PAGE_DEFAULT, check_limit, page, span_json
-from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, DATA, HASH, LATEST, TEXT, BlockRef
-from node.rpc.registry import Param, Runs, method
-from node.rpc.statements import Entry, Statement, statement_of
+from node.rpc.reads.exports import TrainingSummary, UsedVersion, croissant, spdx
+from node.rpc.reads.index import index_at
+from node.rpc.reads.lookup import header_at, state_at
+from node.rpc.reads.statements import Entry, Statement, statement_of
+from node.rpc.schema.declare import Param, Runs, method
+from node.rpc.schema.errors import invalid_params, server_error
+from node.rpc.schema.format import Json, data, optional_data, quantity
+from node.rpc.schema.params import ADDRESS, BLOCK_REF, COUNT, DATA, HASH, LATEST, TEXT, BlockRef
 
 if TYPE_CHECKING:
-    from attribution_precompile.audit import AuditQueries, DisputeInfo
+    from attribution_precompile.reading.audit import AuditQueries, DisputeInfo
 
 _BLOCK = Param("block", BLOCK_REF, default=LATEST)
 _CONTRIBUTION = Param("contribution", COUNT)
@@ -25,7 +25,7 @@ _FORMATS: Final = {"croissant": croissant, "spdx": spdx}
 
 def audit(context: Context, ref: BlockRef) -> "AuditQueries":
     """The registry as it was after a block. Raises RpcError ("header not found")."""
-    from attribution_precompile.audit import AuditQueries
+    from attribution_precompile.reading.audit import AuditQueries
 
     return AuditQueries(ContractReader(state_at(context.chain, ref)), context.chain.spec.chain_id)
 
@@ -134,8 +134,8 @@ def _scored_json(entry: Entry) -> Json:
 )
 def explain(context: Context, model_id: int, output: bytes, contribution_id: int, ref: BlockRef) -> Json:
     """Why a contribution is paid by score for an output of a model, or why it isn't."""
-    from attribution_precompile.explain import TraceError, why
-    from attribution_precompile.tokens import TextError
+    from attribution_precompile.reading.explain import TraceError, why
+    from attribution_precompile.rules.tokens import TextError
 
     limits = context.chain.spec.attribution
     if len(output) > limits.call_bytes_max:
@@ -161,7 +161,7 @@ def new_windows(context: Context, contribution_id: int, ref: BlockRef) -> Json:
 
     So curators see what is worth their gas before they spend it.
     """
-    from attribution_precompile.explain import TraceError, count_windows
+    from attribution_precompile.reading.explain import TraceError, count_windows
 
     index, check = index_at(context, header_at(context.chain, ref).hash)
     try:

@@ -6,11 +6,11 @@ from genesis.primitives import Height, Round
 from genesis.proposers import proposer
 from genesis.types import Commit, ConsensusData, ValidatorSet
 from node.rpc.context import Context
-from node.rpc.errors import header_not_found
-from node.rpc.format import Json, data, quantity
-from node.rpc.lookup import block_at, header_at, height_of, state_at
-from node.rpc.params import BLOCK_REF, LATEST, BlockRef
-from node.rpc.registry import Param, Runs, method
+from node.rpc.reads.lookup import block_at, header_at, height_of, state_at
+from node.rpc.schema.declare import Param, Runs, method
+from node.rpc.schema.errors import header_not_found
+from node.rpc.schema.format import Json, data, quantity
+from node.rpc.schema.params import BLOCK_REF, LATEST, BlockRef
 
 _BLOCK = Param("block", BLOCK_REF, default=LATEST)
 

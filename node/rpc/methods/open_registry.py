@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from genesis.primitives import Address, Hash32
-from node.contract_reader import ContractReader
+from node.chain.contract_reader import ContractReader
 from node.rpc.context import Context
-from node.rpc.errors import invalid_params, server_error
-from node.rpc.format import Json, data, quantity
-from node.rpc.index import index_at
-from node.rpc.lookup import header_at, state_at
-from node.rpc.params import ADDRESS, BLOCK_REF, COUNT, DATA, HASH, LATEST, BlockRef
-from node.rpc.registry import Param, Runs, method
+from node.rpc.reads.index import index_at
+from node.rpc.reads.lookup import header_at, state_at
+from node.rpc.schema.declare import Param, Runs, method
+from node.rpc.schema.errors import invalid_params, server_error
+from node.rpc.schema.format import Json, data, quantity
+from node.rpc.schema.params import ADDRESS, BLOCK_REF, COUNT, DATA, HASH, LATEST, BlockRef
 
 if TYPE_CHECKING:
-    from attribution_precompile.queries import (
+    from attribution_precompile.reading.queries import (
         ContributionInfo,
         DatanetInfo,
         ModelInfo,
@@ -41,7 +41,7 @@ _LIMIT = Param("limit", COUNT, default=PAGE_DEFAULT)
 
 def queries(context: Context, ref: BlockRef) -> "Queries":
     """The registry as it was after a block. Raises RpcError ("header not found")."""
-    from attribution_precompile.queries import Queries
+    from attribution_precompile.reading.queries import Queries
 
     return Queries(ContractReader(state_at(context.chain, ref)), context.chain.spec.chain_id)
 
@@ -285,8 +285,8 @@ def trace(context: Context, model_id: int, output: bytes, ref: BlockRef) -> Json
 
     Spans are in tokens, and in bytes of the output: [byteStart, byteEnd).
     """
-    from attribution_precompile.explain import TraceError, explain
-    from attribution_precompile.tokens import TextError
+    from attribution_precompile.reading.explain import TraceError, explain
+    from attribution_precompile.rules.tokens import TextError
 
     limit = context.chain.spec.attribution
     if len(output) > limit.call_bytes_max:

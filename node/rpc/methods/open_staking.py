@@ -4,10 +4,10 @@ from genesis.governance import GOVERNED, value_of
 from genesis.primitives import Address
 from genesis.types import DuplicateVote, Evidence
 from node.rpc.context import Context
-from node.rpc.format import Json, data, quantity
-from node.rpc.lookup import block_at, header_at, state_at
-from node.rpc.params import ADDRESS, BLOCK_REF, LATEST, BlockRef
-from node.rpc.registry import Param, Runs, method
+from node.rpc.reads.lookup import block_at, header_at, state_at
+from node.rpc.schema.declare import Param, Runs, method
+from node.rpc.schema.format import Json, data, quantity
+from node.rpc.schema.params import ADDRESS, BLOCK_REF, LATEST, BlockRef
 
 _BLOCK = Param("block", BLOCK_REF, default=LATEST)
 

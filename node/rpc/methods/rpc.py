@@ -3,8 +3,8 @@
 from typing import Any
 
 from node.rpc.context import Context
-from node.rpc.openrpc import document
-from node.rpc.registry import method
+from node.rpc.schema.declare import method
+from node.rpc.schema.document import document
 
 
 @method("rpc_modules", result="object of namespace to version")

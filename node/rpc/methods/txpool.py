@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from genesis.primitives import Address
 from node.rpc.context import Context
-from node.rpc.format import Json, checksum, data, transaction_json
-from node.rpc.params import ADDRESS
-from node.rpc.registry import Param, method
+from node.rpc.schema.declare import Param, method
+from node.rpc.schema.format import Json, checksum, data, transaction_json
+from node.rpc.schema.params import ADDRESS
 
 if TYPE_CHECKING:
     from evm_runtime.transaction import Transaction

@@ -2,9 +2,9 @@
 
 from genesis.primitives import keccak256
 from node.rpc.context import Context
-from node.rpc.format import data
-from node.rpc.params import DATA
-from node.rpc.registry import Param, method
+from node.rpc.schema.declare import Param, method
+from node.rpc.schema.format import data
+from node.rpc.schema.params import DATA
 
 
 @method("web3_clientVersion", result="text")

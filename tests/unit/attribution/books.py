@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from attribution_precompile import declarations as d
-from attribution_precompile import layout, pool_books, reference
-from attribution_precompile.base import places_of
+from attribution_precompile import layout
 from attribution_precompile.declarations import Status
-from attribution_precompile.pool import SCALE_BITS
-from attribution_precompile.queries import ReaderSlots
+from attribution_precompile.methods import pool_books
+from attribution_precompile.methods.base import places_of
+from attribution_precompile.reading.queries import ReaderSlots
+from attribution_precompile.rules import reference
+from attribution_precompile.rules.pool import SCALE_BITS
 from evm_runtime.native import Records, mapping_slot
 from tests.unit.attribution.direct import DictState, Direct
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from attribution_precompile.contract import AttributionContract
-from attribution_precompile.span_index import IndexView, SpanIndex
-from attribution_precompile.vector_index import VectorIndex
+from attribution_precompile.index.span_index import IndexView, SpanIndex
+from attribution_precompile.index.vector_index import VectorIndex
 from evm_runtime.native import Base, Frame, gas
 from evm_runtime.native.reserve import DRAWN
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS

@@ -4,15 +4,15 @@ from contextlib import nullcontext
 from typing import Any
 
 from attribution_precompile.contract import AttributionContract
-from attribution_precompile.span_index import SpanIndex
-from attribution_precompile.vector_index import VectorIndex
+from attribution_precompile.index.span_index import SpanIndex
+from attribution_precompile.index.vector_index import VectorIndex
 from evm_runtime.header import Header
-from evm_runtime.kv import KeyValueReader
-from evm_runtime.source import TrieSource
+from evm_runtime.state.kv import KeyValueReader
+from evm_runtime.state.source import TrieSource
 from evm_runtime.views import StateReader
 from genesis.chain_spec import ChainSpec
 from genesis.primitives import Hash32
-from node.final_states import StoredState
+from node.chain.final_states import StoredState
 from tests.unit.evm_runtime.chain import Chain
 
 

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from attribution_precompile.content import BlobReader
-from attribution_precompile.redaction import Redaction, contents_of, redactions
+from attribution_precompile.index.content import BlobReader
+from attribution_precompile.reading.redaction import Redaction, contents_of, redactions
 from evm_runtime.native import Slots
 from genesis.primitives import Hash32, keccak256
 

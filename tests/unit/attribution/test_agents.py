@@ -2,7 +2,7 @@
 
 import pytest
 
-from attribution_precompile.queries import Queries
+from attribution_precompile.reading.queries import Queries
 from genesis.primitives import WEI_PER_OPEN
 from tests.unit.attribution.test_errors import refused
 from tests.unit.attribution.test_interface import Reader

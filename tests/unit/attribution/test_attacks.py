@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from attribution_precompile.commitments import commitment_hash, ids_commitment_hash
-from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import Call, DatanetParams, Method, Parent, Signed, Use
 from attribution_precompile.layout import CONTRIBUTIONS
-from attribution_precompile.pool_books import next_weight
-from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.methods.commitments import commitment_hash, ids_commitment_hash
+from attribution_precompile.methods.contributions import next_content_root
+from attribution_precompile.methods.pool_books import next_weight
+from attribution_precompile.reading.queries import ReaderSlots
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from evm_runtime.native import ContractRevert
 from genesis.emission import BPS
 from genesis.primitives import ZERO_ADDRESS, Address, Hash32, keccak256

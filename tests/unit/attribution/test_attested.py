@@ -6,7 +6,7 @@ import random
 import pytest
 
 from attribution_precompile.declarations import Method
-from attribution_precompile.merkle import leaf_of, root_from, tree
+from attribution_precompile.rules.merkle import leaf_of, root_from, tree
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import WEI_PER_OPEN, ZERO_ADDRESS, Hash32, keccak256
 from tests.unit.attribution.test_errors import refused

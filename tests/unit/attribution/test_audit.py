@@ -9,10 +9,10 @@ from eth_abi import encode
 from trie import HexaryTrie
 from trie.exceptions import BadTrieProof
 
-from attribution_precompile.audit import AuditQueries, receipt_slots
 from attribution_precompile.declarations import Method
-from attribution_precompile.explain import TraceError, Verdict, count_windows, explain, why
-from attribution_precompile.queries import Queries
+from attribution_precompile.reading.audit import AuditQueries, receipt_slots
+from attribution_precompile.reading.explain import TraceError, Verdict, count_windows, explain, why
+from attribution_precompile.reading.queries import Queries
 from consensus.light import LightBlock, LightParams, check_first_block, verify
 from evm_runtime.runtime import ExecutedBlock
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
@@ -20,7 +20,7 @@ from genesis.errors import InvalidBlock
 from genesis.primitives import WEI_PER_OPEN, Address, Hash32, Height, keccak256
 from genesis.types import ChainIdentity
 from node.cli.light import prove_receipt
-from node.rpc.exports import CROISSANT, TrainingSummary, UsedVersion, croissant, spdx
+from node.rpc.reads.exports import CROISSANT, TrainingSummary, UsedVersion, croissant, spdx
 from openledger.light import LightClient
 from openledger.provider import Proof
 from tests.unit.attribution.finals import attributing_chain

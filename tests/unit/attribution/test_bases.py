@@ -383,6 +383,6 @@ def test_a_node_that_starts_after_a_purge_needs_nothing_of_the_dead() -> None:
 
 
 def _ids() -> bytes:
-    from attribution_precompile.tokens import WORDS_V1, tokenize
+    from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 
     return tokenize(TEXT.encode(), WORDS_V1).window_ids(8)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from attribution_precompile.queries import Queries
+from attribution_precompile.reading.queries import Queries
 from evm_runtime.genesis_block import build_genesis
-from evm_runtime.kv import MemoryStore
 from evm_runtime.runtime import Runtime
+from evm_runtime.state.kv import MemoryStore
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from genesis.emission import emitted, validators_part
 from genesis.primitives import WEI_PER_OPEN, Address, Hash32

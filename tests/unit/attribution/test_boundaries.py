@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from attribution_precompile.consent import FORGET_PAGE
 from attribution_precompile.declarations import Method
-from attribution_precompile.span import Runs, score
+from attribution_precompile.methods.consent import FORGET_PAGE
+from attribution_precompile.rules.span import Runs, score
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import WEI_PER_OPEN
 from tests.unit.attribution.test_attested import EVIDENCE, PART, attest

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from attribution_precompile.challenges import OPENED_WINDOWS, chosen_windows
-from attribution_precompile.commitments import commitment_hash, ids_commitment_hash
 from attribution_precompile.layout import LOSING, LOSSES, Loss
-from attribution_precompile.passages import joined
+from attribution_precompile.methods.challenges import OPENED_WINDOWS, chosen_windows
+from attribution_precompile.methods.commitments import commitment_hash, ids_commitment_hash
+from attribution_precompile.methods.passages import joined
 from evm_runtime.native import PlainSlots
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import WEI_PER_OPEN, Address, Hash32
@@ -560,7 +560,7 @@ def test_committed_ids_show_it_as_well(hidden: World) -> None:
 
 
 def test_audits_see_what_a_segment_has_lost(copied: World) -> None:
-    from attribution_precompile.audit import AuditQueries
+    from attribution_precompile.reading.audit import AuditQueries
     from tests.unit.attribution.test_interface import Reader
     from tests.unit.native.harness import CHAIN_ID
 

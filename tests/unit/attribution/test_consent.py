@@ -2,8 +2,8 @@
 
 import pytest
 
-from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.reading.queries import ReaderSlots
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from genesis.errors import StorageCorrupt
 from genesis.primitives import WEI_PER_OPEN, keccak256
 from tests.unit.attribution.redacting import drop, droppable

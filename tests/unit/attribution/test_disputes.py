@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from attribution_precompile.merkle import leaf_of, tree
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.rules.merkle import leaf_of, tree
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import Hash32, keccak256
 from tests.unit.attribution.test_errors import refused

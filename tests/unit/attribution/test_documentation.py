@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from attribution_precompile import gas, reference
+from attribution_precompile import gas
+from attribution_precompile.rules import reference
 from evm_runtime.native import gas as framework
 from tests.unit.attribution.world import ALICE, World
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from attribution_precompile.declarations import ERRORS
-from attribution_precompile.tokens import WORDS_V1
+from attribution_precompile.rules.tokens import WORDS_V1
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, UNHELD_ADDRESSES
 from genesis.primitives import ZERO_ADDRESS
 from tests.unit.attribution.world import (

@@ -9,10 +9,11 @@ import vyper
 from eth.exceptions import OutOfGas
 from eth_abi import encode
 
-from attribution_precompile import contributions, gas, inference, passages
+from attribution_precompile import gas
 from attribution_precompile.declarations import Method
-from attribution_precompile.span_index import IndexView
-from attribution_precompile.vector_index import VectorView
+from attribution_precompile.index.span_index import IndexView
+from attribution_precompile.index.vector_index import VectorView
+from attribution_precompile.methods import contributions, inference, passages
 from genesis.primitives import WEI_PER_OPEN, keccak256
 from tests.unit.attribution.test_errors import refused
 from tests.unit.attribution.world import ALICE, BOB, CAROL, NONE, OWNER, USER, ZERO32, World, words

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from attribution_precompile.commitments import commitment_hash
-from attribution_precompile.contributions import next_content_root
-from attribution_precompile.datanet_index import STEP_TOKENS
 from attribution_precompile.declarations import DatanetParams
-from attribution_precompile.span_index import SpanIndex
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.index.datanet_index import STEP_TOKENS
+from attribution_precompile.index.span_index import SpanIndex
+from attribution_precompile.methods.commitments import commitment_hash
+from attribution_precompile.methods.contributions import next_content_root
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from evm_runtime.native import PlainSlots
 from genesis.chain_spec import AttributionParams
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, keccak256
-from node.fair_lock import FairLock
+from node.chain.fair_lock import FairLock
 from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.redacting import drop
 from tests.unit.attribution.world import ALICE, BOB, CAROL, OWNER, REVIEW_SECONDS, ZERO32, World, params, words

@@ -8,9 +8,9 @@ from web3 import Web3
 
 import attribution_precompile
 from attribution_precompile.abi import attribution_abi, generated_files
-from attribution_precompile.explain import TraceError, explain
-from attribution_precompile.queries import Queries
-from attribution_precompile.tokens import WORDS_V1, TextError
+from attribution_precompile.reading.explain import TraceError, explain
+from attribution_precompile.reading.queries import Queries
+from attribution_precompile.rules.tokens import WORDS_V1, TextError
 from genesis.primitives import WEI_PER_OPEN, Address, Hash32
 from tests.unit.attribution.world import ALICE, BOB, DEV, OWNER, USER, World, params, words
 from tests.unit.native.harness import CHAIN_ID, Reverted

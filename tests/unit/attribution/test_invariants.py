@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from attribution_precompile import pool
-from attribution_precompile.fees import split_fee
 from attribution_precompile.layout import STAKERS_SLOT
-from attribution_precompile.settlement import Division, UseTerms, divide
-from attribution_precompile.span import Attribution
+from attribution_precompile.rules import pool
+from attribution_precompile.rules.division import Division, UseTerms, divide
+from attribution_precompile.rules.fees import split_fee
+from attribution_precompile.rules.span import Attribution
 from genesis.chain_spec import AttributionParams
 from genesis.errors import InvariantError
 from genesis.primitives import WEI_PER_GWEI, Wei

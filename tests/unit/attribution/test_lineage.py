@@ -5,10 +5,10 @@ from contextlib import suppress
 
 import pytest
 
-from attribution_precompile import reference
 from attribution_precompile.declarations import Parent
 from attribution_precompile.layout import Royalty
-from attribution_precompile.lineage import flatten
+from attribution_precompile.methods.lineage import flatten
+from attribution_precompile.rules import reference
 from genesis.primitives import WEI_PER_OPEN
 from tests.unit.attribution.test_errors import refused
 from tests.unit.attribution.world import ALICE, BOB, CAROL, DEV, USER, World, words

@@ -7,12 +7,12 @@ from fractions import Fraction
 import pytest
 
 from attribution_precompile import layout
-from attribution_precompile.fees import quote, split_fee
-from attribution_precompile.money import credit
-from attribution_precompile.pool_books import open_version, pay_pool, share_of, take_share, weigh_next
-from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.settlement import UseTerms, cap_shares, divide, largest_remainder, split_pool
-from attribution_precompile.span import Attribution
+from attribution_precompile.methods.money import credit
+from attribution_precompile.methods.pool_books import open_version, pay_pool, share_of, take_share, weigh_next
+from attribution_precompile.reading.queries import ReaderSlots
+from attribution_precompile.rules.division import UseTerms, cap_shares, divide, largest_remainder, split_pool
+from attribution_precompile.rules.fees import quote, split_fee
+from attribution_precompile.rules.span import Attribution
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
 from genesis.primitives import WEI_PER_GWEI, Address, Wei
 from tests.unit.attribution.direct import Direct

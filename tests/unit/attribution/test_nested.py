@@ -6,10 +6,10 @@ from typing import Any
 import vyper
 from eth_abi import encode
 
-from attribution_precompile.commitments import commitment_hash, ids_commitment_hash
-from attribution_precompile.contributions import next_content_root
-from attribution_precompile.merkle import leaf_of
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.methods.commitments import commitment_hash, ids_commitment_hash
+from attribution_precompile.methods.contributions import next_content_root
+from attribution_precompile.rules.merkle import leaf_of
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import ZERO_HASH, Address, Hash32, keccak256
 from tests.unit.attribution.world import ALICE, BOB, COUNCIL, NONE, OWNER, USER, ZERO32, World, params, words

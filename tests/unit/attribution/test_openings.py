@@ -6,9 +6,9 @@ Each refusal is told from the others by its words: a wrong place in the tree, a 
 import pytest
 import sha3
 
-from attribution_precompile.hearings import OPENING_BYTES_MAX
-from attribution_precompile.merkle import DEPTH_MAX, leaf_of, root_from, tree
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.methods.hearings import OPENING_BYTES_MAX
+from attribution_precompile.rules.merkle import DEPTH_MAX, leaf_of, root_from, tree
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import Hash32
 from tests.unit.attribution.test_errors import refused

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from attribution_precompile import layout, pool, reference
+from attribution_precompile import layout
 from attribution_precompile.declarations import Status
 from attribution_precompile.layout import POOL_NODES, POOL_REMAINDERS
-from attribution_precompile.money import cut_weight_now, drop_weight, set_weight_next
-from attribution_precompile.pool_books import (
+from attribution_precompile.methods.money import cut_weight_now, drop_weight, set_weight_next
+from attribution_precompile.methods.pool_books import (
     load_steps,
     next_weight,
     open_version,
@@ -23,6 +23,7 @@ from attribution_precompile.pool_books import (
     version_weight,
     weigh_next,
 )
+from attribution_precompile.rules import pool, reference
 from evm_runtime.native import ContractRevert
 from genesis.chain_spec import AttributionParams
 from genesis.emission import BPS

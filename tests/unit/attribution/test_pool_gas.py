@@ -7,16 +7,11 @@ from typing import Any
 
 import pytest
 
-from attribution_precompile import pool
 from attribution_precompile.declarations import Call, DatanetParams, Method, Signed, Use
 from attribution_precompile.layout import POOL_NODES, POOL_STEPS, POOL_WEIGHTS, PoolNode, PoolStep
-from attribution_precompile.pool_books import (
-    load_steps,
-    pay_pool,
-    scale_now,
-    take_share,
-)
-from attribution_precompile.tokens import WORDS_V1
+from attribution_precompile.methods.pool_books import load_steps, pay_pool, scale_now, take_share
+from attribution_precompile.rules import pool
+from attribution_precompile.rules.tokens import WORDS_V1
 from evm_runtime.native.frame import MeteredSlots
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams
 from genesis.emission import BPS

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from node.rpc.exports import croissant, spdx
+from node.rpc.reads.exports import croissant, spdx
 from tests.unit.attribution.test_audit import summary_of
 from tests.unit.attribution.world import ALICE, BOB, World, words
 

@@ -3,8 +3,8 @@
 import pytest
 
 from attribution_precompile import gas
-from attribution_precompile.pool_books import version_weight
-from attribution_precompile.span_index import IndexView
+from attribution_precompile.index.span_index import IndexView
+from attribution_precompile.methods.pool_books import version_weight
 from evm_runtime.native import PlainSlots
 from tests.unit.attribution.test_errors import refused
 from tests.unit.attribution.world import ALICE, BOB, CAROL, DEV, REVIEW_SECONDS, USER, World, words

@@ -4,9 +4,9 @@ import pytest
 
 from evm_runtime.calls import AccountOverride, BlockOverrides, CallRequest
 from evm_runtime.genesis_block import build_genesis
-from evm_runtime.kv import MemoryStore
 from evm_runtime.native import array_slot, mapping_slot
 from evm_runtime.runtime import Runtime
+from evm_runtime.state.kv import MemoryStore
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
 from tests.unit.attribution.finals import HeaderFinals, contract_on
 from tests.unit.attribution.world import USER, World, make_spec, params

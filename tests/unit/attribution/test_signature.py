@@ -6,7 +6,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
-from attribution_precompile.signing import inference_digest
+from attribution_precompile.methods.signing import inference_digest
 from genesis.crypto import SECP256K1_N
 from genesis.primitives import Address, Hash32, keccak256
 from tests.unit.attribution.world import ALICE, BOB, DEV, USER, ZERO32, World, words

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from attribution_precompile import reference
-from attribution_precompile.tokens import WORDS_V1, TextError, split_ids, token_offsets, tokenize
+from attribution_precompile.rules import reference
+from attribution_precompile.rules.tokens import WORDS_V1, TextError, split_ids, token_offsets, tokenize
 from genesis.primitives import Hash32
 
 UINT32 = Hash32(b"v".ljust(32, b"\0"))

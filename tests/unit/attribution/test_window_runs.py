@@ -6,8 +6,8 @@ from bisect import bisect_left
 import numpy as np
 import pytest
 
-from attribution_precompile import walks, window_runs
-from attribution_precompile.window_runs import Run, Table, Windows, merge
+from attribution_precompile.index import walks, window_runs
+from attribution_precompile.index.window_runs import Run, Table, Windows, merge
 
 Entry = tuple[int, int, int]
 """(high, low, key)"""

@@ -10,10 +10,10 @@ import pytest
 from eth.exceptions import OutOfGas
 
 from attribution_precompile import gas
-from attribution_precompile.content import stored_window_ids
 from attribution_precompile.declarations import Method
+from attribution_precompile.index.content import stored_window_ids
 from attribution_precompile.layout import CONTRIBUTIONS, SEGMENTS
-from attribution_precompile.tokens import WORDS_V1
+from attribution_precompile.rules.tokens import WORDS_V1
 from evm_runtime.native import PlainSlots
 from evm_runtime.native import gas as framework
 from evm_runtime.native.abi import count_values

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from attribution_precompile.declarations import DatanetParams, Method, Use
-from attribution_precompile.tokens import WORDS_V1
+from attribution_precompile.rules.tokens import WORDS_V1
 from genesis.primitives import Address
 from tests.unit.attribution.direct import Direct
 from tests.unit.attribution.walk import ZERO32

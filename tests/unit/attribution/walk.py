@@ -5,10 +5,7 @@ import random
 from typing import Any
 
 from attribution_precompile import layout
-from attribution_precompile.base import places_of
-from attribution_precompile.commitments import commitment_hash, ids_commitment_hash
 from attribution_precompile.contract import AttributionContract
-from attribution_precompile.contributions import next_content_root
 from attribution_precompile.declarations import (
     Call,
     DatanetParams,
@@ -21,9 +18,12 @@ from attribution_precompile.declarations import (
     Signed,
     Use,
 )
-from attribution_precompile.merkle import leaf_of, tree
-from attribution_precompile.queries import ReaderSlots
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.methods.base import places_of
+from attribution_precompile.methods.commitments import commitment_hash, ids_commitment_hash
+from attribution_precompile.methods.contributions import next_content_root
+from attribution_precompile.reading.queries import ReaderSlots
+from attribution_precompile.rules.merkle import leaf_of, tree
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from evm_runtime.native import ContractRevert, reserve
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, AttributionParams
 from genesis.primitives import WEI_PER_GWEI, Address, Hash32, keccak256

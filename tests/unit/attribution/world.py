@@ -6,9 +6,9 @@ from typing import Any
 
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.declarations import Method
-from attribution_precompile.span_index import IndexView, SpanIndex
-from attribution_precompile.tokens import WORDS_V1
-from attribution_precompile.vector_index import VectorIndex
+from attribution_precompile.index.span_index import IndexView, SpanIndex
+from attribution_precompile.index.vector_index import VectorIndex
+from attribution_precompile.rules.tokens import WORDS_V1
 from evm_runtime.native.reserve import DRAWN, RESERVE
 from genesis.chain_spec import STAKING_ADDRESS, AttributionParams, ChainSpec
 from genesis.primitives import WEI_PER_OPEN, Address, Power

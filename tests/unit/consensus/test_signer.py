@@ -18,7 +18,7 @@ from genesis.errors import LocalError, StorageCorrupt, StorageUnavailable
 from genesis.limits import CONSENSUS_MESSAGE_BYTES_MAX, VALIDATORS_MAX
 from genesis.primitives import NO_ROUND, ZERO_HASH, Hash32, Height, Round
 from genesis.types import HEIGHT_MAX, ROUND_MAX, Proposal, Vote, VoteType
-from node.sign_record import SignRecordFile
+from node.home.sign_record import SignRecordFile
 from tests.unit.consensus.support import (
     CHAIN,
     PRECOMMIT,

@@ -24,7 +24,7 @@ from genesis.errors import StorageCorrupt, StorageUnavailable
 from genesis.limits import BLOCK_BYTES_MAX, VALIDATORS_MAX
 from genesis.primitives import Hash32, Height, Round
 from genesis.types import Block
-from node.wal_file import WalFile
+from node.home.wal_file import WalFile
 from tests.unit.consensus.support import (
     PREVOTE,
     MemoryLog,

@@ -10,9 +10,9 @@ from eth_utils.address import to_checksum_address
 from evm_runtime.block_rules import payout_of, proposer_of
 from evm_runtime.genesis_block import build_genesis
 from evm_runtime.header import Header
-from evm_runtime.kv import MemoryStore
 from evm_runtime.runtime import BuildRequest, ExecutedBlock, Runtime
-from evm_runtime.source import decode_account
+from evm_runtime.state.kv import MemoryStore
+from evm_runtime.state.source import decode_account
 from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.chain_spec import BlockParams, ChainSpec, GenesisAccount
 from genesis.crypto import address_of_private_key, sign

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from evm_runtime import fork
+from evm_runtime import computation as fork
 from evm_runtime.calls import CallRequest
 from evm_runtime.jit import tier as jit_tier
 from evm_runtime.llvm import tier as native_tier

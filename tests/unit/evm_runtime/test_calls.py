@@ -9,7 +9,7 @@ from trie import HexaryTrie
 from evm_runtime.calls import AccountOverride, BlockOverrides, CallRequest, ExecutionInterrupted
 from evm_runtime.estimate import ExecutionReverted
 from evm_runtime.runtime import Runtime
-from evm_runtime.source import encode_account
+from evm_runtime.state.source import encode_account
 from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvalidTransaction, InvariantError
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, keccak256

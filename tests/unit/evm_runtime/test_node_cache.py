@@ -2,10 +2,10 @@
 
 import random
 
-from evm_runtime import keys, trie
-from evm_runtime.node_cache import NodeCache
-from evm_runtime.source import decode_account
-from evm_runtime.stored_rlp import decode_stored
+from evm_runtime.state import keys, trie
+from evm_runtime.state.node_cache import NodeCache
+from evm_runtime.state.source import decode_account
+from evm_runtime.state.stored_rlp import decode_stored
 from genesis.codec import decode_rlp, encode_rlp
 from genesis.primitives import Address, Hash32, keccak256
 from tests.unit.evm_runtime.chain import ADDRESSES, Chain, signed

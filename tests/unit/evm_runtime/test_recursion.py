@@ -11,8 +11,8 @@ import trio
 from evm_runtime.calls import CallResult
 from evm_runtime.runtime import CallRequest, Runtime, TraceOptions
 from genesis.primitives import Address
+from node.chain.worker import STACK_BYTES, WorkerThread
 from node.rpc.workers import Pool
-from node.worker import STACK_BYTES, WorkerThread
 from tests.fuzz.machines import TIERS
 from tests.unit.evm_runtime.chain import Chain, contract, make_spec, signed
 from tests.unit.evm_runtime.programs import asm

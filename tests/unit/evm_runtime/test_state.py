@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from evm_runtime import keys, trie
 from evm_runtime.genesis_block import build_genesis
-from evm_runtime.kv import MemoryStore
-from evm_runtime.source import FlatSource, StateSource, TrieSource, stored_root
-from evm_runtime.state import AccountDB
+from evm_runtime.state import keys, trie
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.kv import MemoryStore
+from evm_runtime.state.source import FlatSource, StateSource, TrieSource, stored_root
 from evm_runtime.system_contracts import BEACON_ROOTS_ADDRESS, HISTORY_ADDRESS
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, GenesisAccount
 from genesis.errors import InvariantError, LocalError, StorageCorrupt

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from evm_runtime import keys, transfer
-from evm_runtime.fork import State
+from evm_runtime import transfer
+from evm_runtime.computation import State
 from evm_runtime.runtime import ExecutedBlock, TraceOptions
-from evm_runtime.source import EMPTY_ACCOUNT, encode_account
+from evm_runtime.state import keys
+from evm_runtime.state.source import EMPTY_ACCOUNT, encode_account
 from evm_runtime.transaction import Transaction
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, STAKING_ADDRESS, GenesisAccount
 from genesis.primitives import Address, Wei

@@ -10,7 +10,7 @@ from eth.exceptions import Revert
 from eth_account import Account
 
 from evm_runtime import transition
-from evm_runtime.fork import computation_class
+from evm_runtime.computation import computation_class
 from evm_runtime.precompiles import OSAKA_PRECOMPILES, PRAGUE_PRECOMPILES
 from evm_runtime.runtime import CallRequest
 from evm_runtime.transaction import decode_transaction

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trie import HexaryTrie
 
-from evm_runtime import trie
-from evm_runtime.node_cache import NodeCache
+from evm_runtime.state import trie
+from evm_runtime.state.node_cache import NodeCache
 from genesis.codec import encode_rlp
 from genesis.errors import StorageCorrupt
 from genesis.primitives import Hash32, keccak256

@@ -10,10 +10,10 @@ from eth_account import Account as EthAccount
 from evm_runtime import transition, work
 from evm_runtime.block import BlockRun
 from evm_runtime.calls import CallRequest
-from evm_runtime.fork import computation_class
+from evm_runtime.computation import computation_class
 from evm_runtime.hardforks import OSAKA
-from evm_runtime.source import FlatSource, stored_root
-from evm_runtime.state import AccountDB
+from evm_runtime.state.account_db import AccountDB
+from evm_runtime.state.source import FlatSource, stored_root
 from evm_runtime.tiers import Tiers
 from evm_runtime.tracing import TraceOptions
 from evm_runtime.transaction import Transaction

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from consensus.light import Attack, LightBlock
-from evm_runtime import trie
-from evm_runtime.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, encode_account
+from evm_runtime.state import trie
+from evm_runtime.state.source import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, encode_account
 from genesis.errors import InvalidBlock, LocalError, PeerFault
 from genesis.primitives import Address, Hash32, Height, keccak256
 from genesis.types import ChainIdentity
@@ -180,7 +180,7 @@ def test_the_command_reports_a_fork_with_its_evidence_and_its_exit_code(monkeypa
     monkeypatch.setattr("openledger.provider.RpcProvider", nodes.__getitem__)
     monkeypatch.setattr("node.cli.light.time", SimpleNamespace(time_ns=lambda: now * 1_000_000))
     monkeypatch.setattr("node.cli.light._stop_on_signals", lambda: None)
-    monkeypatch.setattr("node.logs.set_up_logging", lambda *_settings: None)
+    monkeypatch.setattr("node.telemetry.logs.set_up_logging", lambda *_settings: None)
     trusted = f"1:{GOOD[1].hash.hex()}"
     done = CliRunner().invoke(light_command, ["--trust", trusted, "--rpc", "http://a,http://b"])
     assert done.exit_code == 4, done.output

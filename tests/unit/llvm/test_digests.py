@@ -6,7 +6,7 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from evm_runtime.llvm import engine
 from genesis.errors import InvariantError
 

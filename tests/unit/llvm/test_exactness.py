@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from evm_runtime.hardforks import OSAKA
-from node.worker import STACK_BYTES
+from node.chain.worker import STACK_BYTES
 from tests.conformance.test_conformance import FIXTURE
 from tests.fuzz.machines import TIERS, Account, Run, run_ours
 from tests.unit.evm_runtime.chain import ADDRESSES, signed

@@ -8,7 +8,7 @@ import pytest
 
 from evm_runtime import work
 from evm_runtime.calls import ExecutionInterrupted
-from evm_runtime.fork import Computation, interpret
+from evm_runtime.computation import Computation, interpret
 from evm_runtime.hardforks import OSAKA
 from evm_runtime.llvm import engine, frame
 from evm_runtime.llvm.tier import NativeTier

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from attribution_precompile.challenges import chosen_windows
-from attribution_precompile.commitments import ids_commitment_hash
 from attribution_precompile.declarations import DisputeState, Opening
+from attribution_precompile.methods.challenges import chosen_windows
+from attribution_precompile.methods.commitments import ids_commitment_hash
 from evm_runtime.native.abi import decode
 from genesis.primitives import WEI_PER_OPEN, Hash32, Height
 from tests.unit.attribution.test_disputes import openings

@@ -23,14 +23,14 @@ from genesis.crypto import sign
 from genesis.errors import FatalError, InvalidBlock, InvalidTransaction, InvariantError, PeerFault
 from genesis.primitives import Height, Round
 from genesis.types import EMPTY_COMMIT, Block
-from node.application import NodeApplication, gas_target
+from node.chain.application import NodeApplication, gas_target
+from node.chain.worker import WorkerThread
 from node.feed import Feed
-from node.mempool import TransactionPool
-from node.mempool_service import MempoolService
+from node.home.sign_record import SignRecordFile
+from node.home.wal_file import WalFile
+from node.mempool.pool import TransactionPool
+from node.mempool.service import MempoolService
 from node.node import WallClock
-from node.sign_record import SignRecordFile
-from node.wal_file import WalFile
-from node.worker import WorkerThread
 from tests.unit.node.local_chain import (
     ADDRESSES,
     VALIDATOR,

@@ -10,7 +10,7 @@ from genesis.errors import PeerFault, WireError
 from genesis.limits import BLOCK_BYTES_MAX, BLOCK_CHUNK_BYTES, FRAME_BYTES_MAX
 from genesis.primitives import Hash32, keccak256
 from genesis.types import Block
-from node.block_chunks import BlockAssembler, BlockChunk, split
+from node.net.block_chunks import BlockAssembler, BlockChunk, split
 from tests.unit.node.local_chain import LocalChain, make_spec, transfer
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from evm_runtime.keys import STATE_ROOT
 from evm_runtime.native.abi import encode
 from evm_runtime.staking.contract import StakingContract
+from evm_runtime.state.keys import STATE_ROOT
 from evm_runtime.transaction import Transaction
 from genesis.chain_spec import STAKING_ADDRESS
 from genesis.errors import InvariantError, LocalError, StorageCorrupt

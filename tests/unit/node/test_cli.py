@@ -20,7 +20,7 @@ from evm_runtime.staking.proof import possession_digest
 from genesis.crypto import recover
 from genesis.primitives import Address
 from node.cli import main
-from node.storage.lock import DirectoryLock
+from node.home.lock import DirectoryLock
 from tests.unit.node.local_chain import LocalChain, make_spec, transfer
 
 OPENLEDGER = [sys.executable, "-c", "from node.cli import main; main()"]

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from genesis.primitives import Address, Height, Round
-from node.clock_watch import ClockWatch
+from node.telemetry.clock_watch import ClockWatch
 
 H, R = Height(7), Round(0)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genesis.errors import LocalError
-from node.config import SETTINGS, resolve, to_toml
+from node.home.config import SETTINGS, resolve, to_toml
 
 
 def test_flag_before_environment_before_file_before_default(tmp_path: Path) -> None:

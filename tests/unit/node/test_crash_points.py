@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import node.sign_record
+import node.home.sign_record
 from consensus.engine import Engine
 from consensus.events import EnterHeight
 from consensus.wal import Wal
 from genesis.primitives import Height
-from node.sign_record import SignRecordFile
-from node.wal_file import WalFile
+from node.home.sign_record import SignRecordFile
+from node.home.wal_file import WalFile
 from tests.chaos.disk import Death, Disk, DyingDatabase, Files
 from tests.chaos.points import run_world
 

@@ -8,8 +8,8 @@ from evm_runtime.transaction import Transaction, decode_transaction
 from genesis.codec import encode
 from genesis.errors import InvalidTransaction, PeerFault, WireError
 from genesis.primitives import keccak256
-from node.decoding import INLINE_MAX, BatchDecoder
-from node.mempool_service import TransactionBatch
+from node.mempool.decoding import INLINE_MAX, BatchDecoder
+from node.mempool.service import TransactionBatch
 from tests.unit.node.local_chain import CHAIN_ID, KEYS, transfer
 from tests.unit.node.test_mempool_service import service
 

@@ -10,9 +10,6 @@ import pytest
 from genesis.chain_spec import ForkActivation
 from genesis.errors import LocalError
 from genesis.primitives import keccak256
-from node.config import resolve
-from node.consensus_key import open_consensus_key
-from node.datadir import read_spec
 from node.devnet.plan import (
     CREATE2_DEPLOYER_CODE,
     DevnetOptions,
@@ -22,7 +19,10 @@ from node.devnet.plan import (
     write_data_directories,
 )
 from node.devnet.supervisor import banner
-from node.storage.lock import DirectoryLock
+from node.home.config import resolve
+from node.home.consensus_key import open_consensus_key
+from node.home.datadir import read_spec
+from node.home.lock import DirectoryLock
 
 
 @pytest.fixture

@@ -10,19 +10,19 @@ from eth_utils.address import to_checksum_address
 
 from attribution_precompile.contract import AttributionContract
 from attribution_precompile.declarations import Method
-from attribution_precompile.queries import Queries
-from attribution_precompile.redaction import Redaction
-from attribution_precompile.tokens import WORDS_V1, tokenize
+from attribution_precompile.reading.queries import Queries
+from attribution_precompile.reading.redaction import Redaction
+from attribution_precompile.rules.tokens import WORDS_V1, tokenize
 from evm_runtime.calls import CallRequest
-from evm_runtime.keys import blob
 from evm_runtime.native import Base
 from evm_runtime.native.abi import encode
+from evm_runtime.state.keys import blob
 from evm_runtime.tracing import TraceOptions
 from genesis.chain_spec import ATTRIBUTION_ADDRESS, AttributionParams, ChainSpec
 from genesis.errors import ErasedContent, LocalError
 from genesis.primitives import WEI_PER_OPEN, Hash32, Height, keccak256
-from node.contract_reader import ContractReader
-from node.eraser import Eraser
+from node.chain.contract_reader import ContractReader
+from node.chain.eraser import Eraser
 from node.node import Indexes
 from node.storage.database import LevelDatabase
 from node.storage.view import state_key
@@ -170,7 +170,7 @@ def test_a_crash_leaves_all_of_a_batch_or_nothing(chain: Registry, monkeypatch: 
     chain.do("erase", 1, key=1)
     chain.do("erase", 2, key=2)
     pass_blocks(chain)
-    monkeypatch.setattr("node.eraser.BATCH_BYTES", 1)
+    monkeypatch.setattr("node.chain.eraser.BATCH_BYTES", 1)
     whole, count = LevelDatabase.write_batch, itertools.count()
 
     def fails(database: LevelDatabase, writes: Any, *, sync: bool = True) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from attribution_precompile.declarations import ERASED
-from attribution_precompile.redaction import Redaction
+from attribution_precompile.reading.redaction import Redaction
 from genesis.chain_spec import AttributionParams
 from genesis.primitives import Address, Hash32
-from node import eraser
-from node.eraser import REST, _batches, _Gentle
+from node.chain import eraser
+from node.chain.eraser import REST, _batches, _Gentle
 from tests.unit.attribution.world import params as datanet_params
 from tests.unit.attribution.world import words
 from tests.unit.node.local_chain import ADDRESSES, make_spec, transfer

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from node.fair_lock import FairLock
+from node.chain.fair_lock import FairLock
 
 
 def test_one_at_a_time() -> None:

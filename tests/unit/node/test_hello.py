@@ -11,7 +11,7 @@ from genesis.errors import PeerFault
 from genesis.limits import HANDSHAKE_BYTES_MAX
 from genesis.primitives import Hash32
 from genesis.types import ChainIdentity
-from node.hello import Hello, check_hello, hello_digest, make_hello
+from node.net.hello import Hello, check_hello, hello_digest, make_hello
 from tests.unit.node.local_chain import ADDRESSES, KEYS
 
 CHAIN = ChainIdentity(1, Hash32(b"\x01" * 32))

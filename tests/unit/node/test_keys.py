@@ -8,8 +8,8 @@ from eth_account import Account
 
 from genesis.crypto import address_of_private_key
 from genesis.errors import LocalError
-from node import keystore
-from node.hdwallet import DEVNET_MNEMONIC, derive, ethereum_keys, seed_of
+from node.home import keystore
+from node.home.hdwallet import DEVNET_MNEMONIC, derive, ethereum_keys, seed_of
 
 KEY = b"\x11" * 32
 N = keystore.SCRYPT_N_LIGHT

@@ -9,7 +9,7 @@ import pytest
 from evm_runtime.transaction import Transaction
 from genesis.errors import InvalidTransaction
 from genesis.primitives import Address
-from node.mempool import LIFETIME_S, QUEUED_PER_ACCOUNT_MAX, TransactionPool
+from node.mempool.pool import LIFETIME_S, QUEUED_PER_ACCOUNT_MAX, TransactionPool
 from tests.unit.node.local_chain import ADDRESSES, GWEI, make_spec, transfer
 
 OPEN = 10**18

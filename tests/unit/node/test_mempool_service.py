@@ -14,14 +14,9 @@ from genesis.errors import InvalidTransaction, PeerFault, WireError
 from genesis.limits import TRANSACTION_BYTES_MAX, TX_BATCH_BYTES_MAX
 from genesis.primitives import keccak256
 from node.feed import Feed
-from node.known_transactions import KnownTransactions, RecentHashes
-from node.mempool import TransactionPool
-from node.mempool_service import (
-    BATCH_TRANSACTIONS_MAX,
-    PEER_BURST,
-    MempoolService,
-    TransactionBatch,
-)
+from node.mempool.known_transactions import KnownTransactions, RecentHashes
+from node.mempool.pool import TransactionPool
+from node.mempool.service import BATCH_TRANSACTIONS_MAX, PEER_BURST, MempoolService, TransactionBatch
 from tests.unit.node.local_chain import ADDRESSES, CHAIN_ID, GWEI, make_spec, transfer
 from tests.unit.node.test_mempool import Accounts
 
@@ -223,7 +218,7 @@ async def test_what_is_being_executed_waits_for_the_block(monkeypatch: pytest.Mo
 
 
 async def test_the_first_after_a_pause_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.mempool_service.BATCH_WAIT_S", 1_000)
+    monkeypatch.setattr("node.mempool.service.BATCH_WAIT_S", 1_000)
     mempool, wire = service()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(mempool.run)

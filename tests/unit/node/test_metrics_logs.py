@@ -17,11 +17,11 @@ from genesis.primitives import Address, Hash32, Height, Power, Round, Signature
 from genesis.types import Commit, DuplicateVote, Validator, ValidatorSet, Vote, VoteType
 from node.feed import Feed
 from node.interfaces import NodeStatus, PeerStatus, SyncStatus
-from node.logs import JsonFormatter, TextFormatter
-from node.mempool import TransactionPool
-from node.mempool_service import MempoolService
-from node.metrics import NodeMetrics, serve_metrics
+from node.mempool.pool import TransactionPool
+from node.mempool.service import MempoolService
 from node.process import _first_cause, _keep_evidence
+from node.telemetry.logs import JsonFormatter, TextFormatter
+from node.telemetry.metrics import NodeMetrics, serve_metrics
 from tests.unit.node.local_chain import CHAIN_ID, GWEI, LocalChain, make_spec, transfer
 from tests.unit.node.test_mempool import Accounts
 
@@ -134,7 +134,7 @@ def test_consensus_is_measured_and_its_log_lines_say_where(caplog: pytest.LogCap
     metrics = NodeMetrics()
     members = ValidatorSet((Validator(Address(bytes([1]) * 20), Power(7), Address(bytes(20))),))
     commit = Commit(Height(3), Round(1), Hash32(b"\x01" * 32), (bytes(65),))
-    caplog.set_level(logging.DEBUG, "node.metrics")
+    caplog.set_level(logging.DEBUG, "node.telemetry.metrics")
     metrics.polka_seen(Height(3), Round(0))  # of a proposal that never came: nothing to measure from
     metrics.proposal_taken(Height(3), Round(1), own=True)
     metrics.polka_seen(Height(3), Round(1))

@@ -12,12 +12,12 @@ import trio.testing
 from consensus.messages import BlockRequest, ConsensusMessage, RoundState, Step, encode_message
 from genesis.primitives import Address, Hash32, Height, Round, Signature
 from genesis.types import Block, ChainIdentity, Commit, Proposal, Vote, VoteType
-from node.block_chunks import split
 from node.feed import Feed
-from node.mempool import TransactionPool
-from node.mempool_service import MempoolService
-from node.network import PEERS_REMEMBERED_MAX, Inboxes, Network
-from node.vigil import Heard
+from node.mempool.pool import TransactionPool
+from node.mempool.service import MempoolService
+from node.net.block_chunks import split
+from node.net.network import PEERS_REMEMBERED_MAX, Inboxes, Network
+from node.net.vigil import Heard
 from p2p.config import BLOCK_CHANNEL, CONSENSUS_CHANNEL, TX_CHANNEL
 from p2p.host import Host
 from p2p.info import Inbound, PeerInfo

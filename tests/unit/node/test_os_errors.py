@@ -19,16 +19,16 @@ import pytest
 
 from consensus.signer import SigningDelayed
 from genesis.errors import FatalError, LocalError, StorageCorrupt, StorageUnavailable
-from node import keystore
-from node.config import resolve
-from node.datadir import read_spec, settle_spec, write_new
 from node.devnet.plan import DevnetOptions, check_ports, make_devnet
+from node.home import keystore
+from node.home.config import resolve
+from node.home.datadir import read_spec, settle_spec, write_new
+from node.home.lock import DirectoryLock
+from node.home.sign_record import SignRecordFile
+from node.home.wal_file import WalFile
 from node.os_errors import exists, explain, told
-from node.sign_record import SignRecordFile
 from node.signer.server import listen
 from node.storage.database import LevelDatabase
-from node.storage.lock import DirectoryLock
-from node.wal_file import WalFile
 from tests.unit.node.test_cli import OPENLEDGER, Done, refused, run
 
 REFUSALS = {

@@ -15,8 +15,8 @@ from genesis.codec import encode
 from genesis.errors import InvalidTransaction
 from genesis.primitives import Hash32
 from genesis.types import Block
-from node.mempool_service import TransactionBatch
-from node.patience import TRIES_MAX, Patience
+from node.chain.patience import TRIES_MAX, Patience
+from node.mempool.service import TransactionBatch
 from tests.unit.node.local_chain import GWEI, make_spec, transfer
 from tests.unit.node.test_application import Parts, parts
 
@@ -56,7 +56,7 @@ async def test_what_no_proposal_gets_decided_with_is_dropped_and_slows_nobody_an
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Round 0 of each height comes too late with it; round 1 leaves it out, whatever it would pay."""
-    caplog.set_level(logging.WARNING, "node.application")
+    caplog.set_level(logging.WARNING, "node.chain.application")
     clock, slow = FakeClock(), transfer(1, 0, tip=5 * GWEI)
     make_slow(monkeypatch, clock, {slow.hash})
     async with parts(tmp_path, make_spec(), patience=Patience(clock)) as these:
@@ -89,7 +89,7 @@ def bytes_of(transaction: Transaction) -> bytes:
 async def test_a_slow_one_that_is_decided_pays_and_is_forgiven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "node.application")
+    caplog.set_level(logging.WARNING, "node.chain.application")
     clock, slow = FakeClock(), [transfer(1, nonce) for nonce in range(TRIES_MAX + 1)]
     make_slow(monkeypatch, clock, {transaction.hash for transaction in slow})
     async with parts(tmp_path, make_spec(), patience=Patience(clock)) as these:

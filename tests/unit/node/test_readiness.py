@@ -10,10 +10,10 @@ from evm_runtime.staking.layout import ValidatorRecord
 from genesis.chain_spec import BlockParams, ConsensusParams
 from genesis.primitives import Height, Round
 from genesis.types import DuplicateVote
-from node.duty import Duty
 from node.interfaces import NodeStatus
-from node.metrics import NodeMetrics
-from node.readiness import Readiness
+from node.telemetry.duty import Duty
+from node.telemetry.metrics import NodeMetrics
+from node.telemetry.readiness import Readiness
 from tests.unit.consensus.support import PREVOTE, MemoryRecord, keys_in_set_order, make_signer, validator_set, vote
 from tests.unit.node.test_metrics_logs import Status
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from genesis.errors import LocalError
-from node.config import check_environment, host_port, http_url, resolve
-from node.logs import ReopenedFile, set_up_logging
+from node.home.config import check_environment, host_port, http_url, resolve
+from node.telemetry.logs import ReopenedFile, set_up_logging
 from tests.unit.node.test_cli import OPENLEDGER, datadir, fails, password, run
 
 __all__ = ["datadir", "password"]

@@ -9,9 +9,9 @@ import plyvel
 import pytest
 
 from genesis.errors import LocalError, StorageCorrupt
+from node.home.lock import DirectoryLock
 from node.storage.database import LevelDatabase, LevelSnapshot
 from node.storage.keys import STATE_PREFIX
-from node.storage.lock import DirectoryLock
 from node.storage.view import SnapshotView
 
 
@@ -187,7 +187,7 @@ def test_one_process_per_directory(tmp_path: Path) -> None:
     with DirectoryLock(tmp_path):
         with pytest.raises(LocalError, match="in use by another node"):
             DirectoryLock(tmp_path)
-        program = "import pathlib, sys, node.storage.lock as lock; lock.DirectoryLock(pathlib.Path(sys.argv[1]))"
+        program = "import pathlib, sys, node.home.lock as lock; lock.DirectoryLock(pathlib.Path(sys.argv[1]))"
         other = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
         )

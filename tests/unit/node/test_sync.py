@@ -13,11 +13,12 @@ from genesis.codec import decode, encode
 from genesis.errors import FatalError, PeerFault, WireError
 from genesis.primitives import Height, Round
 from genesis.types import Block, Commit, ValidatorSet
-from node.application import NodeApplication
+from node.chain.application import NodeApplication
+from node.chain.worker import WorkerThread
 from node.feed import Feed
-from node.mempool import TransactionPool
-from node.mempool_service import MempoolService
-from node.sync import (
+from node.mempool.pool import TransactionPool
+from node.mempool.service import MempoolService
+from node.net.sync import (
     BLOCKS_PER_REQUEST_MAX,
     RESPONSE_BYTES_MAX,
     BlocksRequest,
@@ -26,7 +27,6 @@ from node.sync import (
     CommittedBlock,
     SyncServer,
 )
-from node.worker import WorkerThread
 from tests.unit.node.local_chain import VALIDATOR, LocalChain, make_spec, transfer, with_other_time
 
 LENGTH = 9

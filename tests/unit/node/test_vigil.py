@@ -8,7 +8,7 @@ from consensus.messages import RoundState, Step, VoteBits
 from consensus.signer import SigningDelayed, SigningRefused
 from genesis.primitives import NO_ROUND, Height, Round
 from genesis.types import ValidatorSet, Vote, VoteType
-from node.vigil import HEIGHTS_WATCHED, PATIENCE_S, Heard, VigilantSigner
+from node.net.vigil import HEIGHTS_WATCHED, PATIENCE_S, Heard, VigilantSigner
 from tests.unit.consensus.support import (
     PRECOMMIT,
     PREVOTE,

@@ -8,8 +8,8 @@ import trio.testing
 
 from genesis.errors import InvalidBlock
 from genesis.primitives import Hash32
+from node.chain.worker import WorkerThread
 from node.feed import TRANSACTIONS_BUFFERED, Feed
-from node.worker import WorkerThread
 
 
 def _deep(levels: int) -> int:

@@ -18,9 +18,9 @@ from genesis.chain_spec import ChainSpec, GenesisAccount
 from genesis.crypto import address_of_private_key
 from genesis.primitives import Power, Wei
 from genesis.types import ChainIdentity, Validator
-from node import keystore
-from node.config import CONFIG_FILE, to_toml
-from node.datadir import GENESIS_FILE
+from node.home import keystore
+from node.home.config import CONFIG_FILE, to_toml
+from node.home.datadir import GENESIS_FILE
 from node.signer.client import RemoteSigner
 
 OPENLEDGER = str(Path(sys.executable).parent / "openledger")

@@ -16,12 +16,12 @@ from genesis.crypto import recover, sign
 from genesis.errors import LocalError
 from genesis.primitives import NO_ROUND, ZERO_HASH, Hash32, Height, Round, keccak256
 from genesis.types import Proposal, Vote, VoteType
-from node import hello
-from node.sign_record import SignRecordFile
+from node.home.lock import DirectoryLock
+from node.home.sign_record import SignRecordFile
+from node.net import hello
 from node.signer.client import RemoteSigner, SignerAway
 from node.signer.protocol import AskLast, Introduce, SignHello, encode_request
 from node.signer.server import listen
-from node.storage.lock import DirectoryLock
 from tests.unit.remote_signer.signer_process import ADDRESS, CHAIN, KEY, SignerProcess, signer_process
 
 A, B, SET = keccak256(b"block A"), keccak256(b"block B"), keccak256(b"validators")

@@ -12,7 +12,7 @@ import trio
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 
-from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.index.span_index import SpanIndex
 from evm_runtime.header import EMPTY_OMMERS_HASH, EMPTY_REQUESTS_HASH, EMPTY_TRIE_ROOT, Header
 from evm_runtime.receipt import ExecutedTransaction, Log, Receipt, bloom_of, bloom_union
 from evm_runtime.staking.layout import VALIDATORS, ValidatorRecord
@@ -32,13 +32,13 @@ from genesis.types import (
     Validator,
     Withdrawal,
 )
-from node.fair_lock import FairLock
+from node.chain.fair_lock import FairLock
 from node.feed import Feed
 from node.interfaces import EventList, EventPlace, MempoolContent, MempoolStats, PeerStatus, StoredBlock, SyncStatus
 from node.rpc.backend import Backend
 from node.rpc.config import RpcConfig, RpcLimits
 from node.rpc.methods import declared
-from node.rpc.openrpc import document
+from node.rpc.schema.document import document
 from node.rpc.server import Page, serve
 from tests.unit.native.harness import Finals
 from tests.unit.rpc.schema_check import check

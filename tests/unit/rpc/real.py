@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 from eth_account import Account
 
-from attribution_precompile.span_index import SpanIndex
+from attribution_precompile.index.span_index import SpanIndex
 from evm_runtime.runtime import BuildRequest
 from genesis.chain_spec import AttributionParams, BlockParams, ChainSpec, GenesisAccount
 from genesis.crypto import address_of_private_key, sign
@@ -16,8 +16,8 @@ from genesis.primitives import ZERO_ADDRESS, Address, Height, Power, Round, Sign
 from genesis.types import EMPTY_COMMIT, Commit, Validator, Vote, VoteType
 from node.feed import Feed
 from node.interfaces import StoredBlock
-from node.mempool import TransactionPool
-from node.mempool_service import MempoolService
+from node.mempool.pool import TransactionPool
+from node.mempool.service import MempoolService
 from node.node import Indexes
 from node.rpc.backend import Backend
 from node.storage.chain_store import ChainStore, open_chain

@@ -10,9 +10,9 @@ import trio
 import trio.lowlevel
 from trio.testing import trio_test
 
-from node.rpc.answers import Answers, Key
 from node.rpc.config import RpcLimits
-from node.rpc.errors import RpcError
+from node.rpc.result_cache import Answers, Key
+from node.rpc.schema.errors import RpcError
 from node.rpc.workers import Pool
 from tests.unit.rpc.fakes import CHAIN_ID, SENDER, FakeNode, FakeState, running, signed
 from tests.unit.rpc.test_server import post, raw, read_answers

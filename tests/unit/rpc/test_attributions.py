@@ -11,8 +11,8 @@ from web3 import Web3
 
 from evm_runtime.receipt import Log
 from genesis.primitives import Address
-from node.rpc.attributions import attribution_filter
-from node.rpc.params import BadParam
+from node.rpc.reads.attributions import attribution_filter
+from node.rpc.schema.params import BadParam
 from node.storage import keys
 from tests.unit.rpc.fakes import OTHER_TOPIC, TOKEN, TOPIC, FakeNode, running, signed
 from tests.unit.rpc.real import ACCOUNTS, ADDRESSES, RealNode, real_node

@@ -8,8 +8,8 @@ import pytest
 from trio.testing import trio_test
 from web3.logs import DISCARD
 
-from attribution_precompile.merkle import leaf_of
-from node.eraser import Eraser
+from attribution_precompile.rules.merkle import leaf_of
+from node.chain.eraser import Eraser
 from tests.unit.rpc.real import ADDRESSES, RealNode, real_node
 from tests.unit.rpc.test_real_chain import TEXT, attribution, fill_registry, hexed, in_thread, live, send
 

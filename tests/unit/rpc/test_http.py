@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from node.rpc.access import host_allowed, origin_allowed
-from node.rpc.http import HttpError, HttpParser, HttpRequest, Phase, response
+from node.rpc.transport.access import host_allowed, origin_allowed
+from node.rpc.transport.http import HttpError, HttpParser, HttpRequest, Phase, response
 
 
 def parser(header_bytes_max: int = 1_024, body_bytes_max: int = 1_000) -> HttpParser:

@@ -5,8 +5,8 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from node.rpc.access import host_allowed, is_authorized, origin_allowed
-from node.rpc.http import (
+from node.rpc.transport.access import host_allowed, is_authorized, origin_allowed
+from node.rpc.transport.http import (
     CONTINUE,
     HEADERS_MAX,
     HttpError,

@@ -17,7 +17,7 @@ from node.rpc.config import RpcLimits
 from node.rpc.context import Context, Services
 from node.rpc.jsonrpc import Dispatcher
 from node.rpc.methods import declared
-from node.rpc.registry import Keeps, Registry, method
+from node.rpc.schema.declare import Keeps, Registry, method
 from tests.unit.rpc.fakes import SENDER, TOKEN, Client, FakeNode, running, signed
 
 NAMESPACES = ("eth", "net", "web3", "txpool", "open", "rpc")

@@ -12,10 +12,10 @@ from evm_runtime.receipt import Log
 from genesis.primitives import Hash32
 from node.interfaces import SyncStatus
 from node.rpc.config import RpcLimits
-from node.rpc.errors import RpcError
 from node.rpc.filters import BlockPoll, Filters
-from node.rpc.logs import LogQuery
-from node.rpc.params import LogFilter
+from node.rpc.reads.logs import LogQuery
+from node.rpc.schema.errors import RpcError
+from node.rpc.schema.params import LogFilter
 from node.rpc.stopwatch import Stopwatch
 from tests.unit.rpc.fakes import OTHER_TOPIC, SENDER, TARGET, TOKEN, TOPIC, FakeNode, running, signed
 

@@ -8,8 +8,8 @@ import pytest
 from trio.testing import trio_test
 
 from node.rpc.methods import declared
-from node.rpc.openrpc import document, text
-from node.rpc.schemas import SHAPES, component
+from node.rpc.schema.answers import SHAPES, component
+from node.rpc.schema.document import document, text
 from tests.unit.rpc.fakes import FakeNode, running
 from tests.unit.rpc.schema_check import SchemaError, check
 

@@ -4,8 +4,8 @@ import rlp
 from eth_utils.crypto import keccak
 from trio.testing import trio_test
 
-from node.rpc.access import is_authorized
 from node.rpc.config import NAMESPACES
+from node.rpc.transport.access import is_authorized
 from tests.unit.rpc.fakes import FakeNode, running
 from tests.unit.rpc.test_methods import busy_node, hexed
 from tests.unit.rpc.ws_client import WsClient

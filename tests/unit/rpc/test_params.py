@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from genesis.primitives import Address, Hash32
-from node.rpc import params
-from node.rpc.call_params import block_overrides, call_args, state_overrides
-from node.rpc.params import BadParam, BlockRef
+from node.rpc.schema import params
+from node.rpc.schema.call_params import block_overrides, call_args, state_overrides
+from node.rpc.schema.params import BadParam, BlockRef
 
 A = "0x" + "ab" * 20
 B = "0x" + "ba" * 20

@@ -15,8 +15,8 @@ from evm_runtime.runtime import CallRequest, TraceOptions
 from evm_runtime.transaction import Transaction, decode_transaction
 from evm_runtime.transition import contract_address
 from genesis.primitives import Height
+from node.chain.worker import prepare_threads
 from node.interfaces import StoredBlock
-from node.worker import prepare_threads
 from tests.unit.evm_runtime.programs import asm, deployer
 from tests.unit.rpc.fakes import CHAIN_ID, running
 from tests.unit.rpc.real import ADDRESSES, KEYS, RealNode, real_node

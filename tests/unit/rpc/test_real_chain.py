@@ -17,7 +17,7 @@ from web3.logs import DISCARD
 
 from evm_runtime.runtime import Runtime
 from genesis.chain_spec import ATTRIBUTION_ADDRESS
-from node.index_warmer import IndexWarmer
+from node.chain.index_warmer import IndexWarmer
 from node.node import Indexes
 from node.rpc.workers import Workers
 from tests.unit.rpc.fakes import Client, running
@@ -562,7 +562,7 @@ async def test_mutated_requests_on_a_real_chain(node: RealNode) -> None:
     import random
 
     from node.rpc.methods import declared
-    from node.rpc.registry import Registry
+    from node.rpc.schema.declare import Registry
 
     seed = 77_001
     random_ = random.Random(seed)

@@ -12,7 +12,7 @@ from trio.testing import trio_test
 from genesis.errors import LocalError, StorageCorrupt, StorageUnavailable
 from node.rpc.config import RpcConfig
 from node.rpc.server import serve
-from node.rpc.wire import Wire
+from node.rpc.transport.wire import Wire
 from tests.unit.rpc.fakes import Client, FakeNode, running
 
 CHAIN_ID_CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'

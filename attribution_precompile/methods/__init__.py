@@ -1,0 +1,1 @@
+"""The contract's methods, by group, and the steps that they share."""

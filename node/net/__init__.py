@@ -1,0 +1,1 @@
+"""What the node says to its peers: blocks, votes, transactions, block sync."""

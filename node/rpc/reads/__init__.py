@@ -1,0 +1,1 @@
+"""Reads that several methods share. No method is declared here."""
