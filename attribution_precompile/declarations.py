@@ -21,7 +21,7 @@ class Method(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
-    """Of a contribution. PENDING past its deadline counts as accepted, without pool weight until it is reviewed."""
+    """The state of a contribution. PENDING past its deadline counts as accepted, without pool weight until it is reviewed."""
 
     PENDING = 0
     ACCEPTED = 1
@@ -50,7 +50,7 @@ class DisputeKind(enum.IntEnum):
 
 
 class DisputeState(enum.IntEnum):
-    """Of a dispute. UPHELD: the challenger was right."""
+    """The state of a dispute. UPHELD: the challenger was right."""
 
     OPEN = 0
     UPHELD = 1

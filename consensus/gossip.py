@@ -17,7 +17,7 @@ from genesis.types import Proposal, Vote, VoteType
 VOTES_PER_ANSWER_MAX: Final = 256
 
 Lacks = Mapping[tuple[Round, VoteType], int]
-"""Of a peer: by round and kind the places of the validators whose votes we have and it has not (of a proposal: 1)."""
+"""What a peer lacks: by round and kind the places of the validators whose votes we have and it has not (of a proposal: 1)."""
 
 
 def round_state(state: RoundsState) -> RoundState:

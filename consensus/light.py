@@ -108,7 +108,7 @@ class LightBlock:
     """RLP."""
     consensus: ConsensusData
     commit: Commit
-    """Of this very block (the next block carries one like it)."""
+    """The commit of this very block (the next block carries one like it)."""
     validators: ValidatorSet
     next_validators: ValidatorSet
 
@@ -126,7 +126,7 @@ class LightBlock:
 
     @property
     def state_root(self) -> Hash32:
-        """Of the state after the block."""
+        """The root of the state after the block."""
         return self.facts.state_root
 
     @property

@@ -29,7 +29,7 @@ class Step(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class VoteBits:
-    """Of whom a peer has a vote of this kind and round: bit i % 8 of byte i // 8 stands for member i of the set.
+    """The members whose vote a peer has of this kind and round: bit i % 8 of byte i // 8 stands for member i of the set.
 
     The length depends on the validator set, so it is checked where the set is known (`vote_set.check_bits`).
     """

@@ -13,7 +13,7 @@ class VoteIgnored(Enum):
 
     DUPLICATE = "duplicate"
     LATE = "late"
-    """Of a height that is decided, or of a round long past."""
+    """A vote of a height that is decided, or of a round long past."""
 
 
 class Observer(Protocol):

@@ -90,7 +90,7 @@ class VoteSet:
         return tuple(votes[m.address] for m in self.validators.members if m.address in votes)
 
     def bits(self) -> bytes:
-        """Of whom we have a vote, as VoteBits has it."""
+        """The members whose vote is here, as VoteBits has it."""
         row = bytearray((len(self.validators) + 7) // 8)
         for place, member in enumerate(self.validators.members):
             if member.address in self._by_validator:

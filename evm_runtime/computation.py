@@ -310,7 +310,7 @@ class State(PragueState):
         self.tier_data: Any = None
         """What the computation's tier keeps for as long as this state is used."""
         self.made_up_hashes: Mapping[int, Hash32] = {}
-        """Of ancestors, for calls with block overrides."""
+        """The hashes of ancestors, for calls with block overrides."""
         self.newest_ancestor: int | None = None
         """The last block whose hash the ring holds, where that is not the one before this: for calls with a height made up."""
         self.made_up_blob_base_fee: int | None = None

@@ -28,9 +28,9 @@ from genesis.primitives import Address, Hash32, Height, Round, keccak256
 from genesis.types import Block, Commit, Evidence
 
 _WITHDRAWAL_BYTES_MAX: Final = 64
-"""Of one withdrawal in the wire codec."""
+"""The size of one withdrawal in the wire codec."""
 _ITEM_OVERHEAD_BYTES: Final = 8
-"""Of one transaction in the wire codec, and to spare."""
+"""What one transaction adds in the wire codec, and to spare."""
 
 Watch = Callable[[Transaction], None]
 

@@ -26,7 +26,7 @@ class Header:
     ommers_hash: Hash32
     coinbase: Address
     state_root: Hash32
-    """Of the state after the block."""
+    """The root of the state after the block."""
     transactions_root: Hash32
     receipts_root: Hash32
     bloom: bytes

@@ -23,7 +23,7 @@ _PANICS: Final = {
 _BYTEWISE: Final = "openledger.bytewise"
 """Decoding errors as Go's JSON encoder shows them: Python replaces a broken sequence as a whole."""
 _BYTEWISE_MAX: Final = 4_096
-"""Of bytes; more of them are decoded the quick way."""
+"""A number of bytes; more of them are decoded the quick way."""
 
 
 def revert_reason(output: bytes) -> str | None:

@@ -80,7 +80,7 @@ class Runtime:
         self._brief: Final[dict[type[Computation], type[Computation]]] = {}
         """For brief calls: without native contracts."""
         self._next: tuple[Hash32, BlockParams, Address] | None = None
-        """Of the block after the one with that hash: parameters and likely coinbase."""
+        """What is known of the block after the one with that hash: parameters and likely coinbase."""
 
     # ------------------------------------------------------------ blocks
 

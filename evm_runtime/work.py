@@ -32,7 +32,7 @@ UNLIMITED: Final = 1 << 62
 """For what no transaction pays for: system calls, ends of blocks, reads, official tests."""
 
 GAS_WORK: Final = 4
-"""Of one gas, whatever it pays for."""
+"""The work of one gas, whatever it pays for."""
 WORK_PER_GAS: Final = 100
 """What one gas of a transaction's limit buys beyond that."""
 
@@ -103,14 +103,14 @@ def opcode_work(opcode: int, gas: int, hashed: int = 0) -> int:
 
 
 def sstore_extra_work(gas: int) -> int:
-    """Of an SSTORE that took this gas: nothing, a look-up, or a new leaf and its look-up."""
+    """The work of an SSTORE that took this gas: nothing, a look-up, or a new leaf and its look-up."""
     if gas >= _FIRST_CHANGE_GAS:
         return SLOT_WRITE_WORK
     return COLD_WORK if gas > _NO_CHANGE_GAS else 0
 
 
 NATIVE_GAS_WORK: Final = 4
-"""Of one gas that a native contract charges, beyond GAS_WORK."""
+"""The work of one gas that a native contract charges, beyond GAS_WORK."""
 PRECOMPILE_WORK: Final = 5_000
 """A call of a precompile or native contract, beyond its frame."""
 _PRECOMPILE_GAS_WORK: Final[Mapping[int, int]] = {
@@ -136,7 +136,7 @@ _PRECOMPILE_GAS_WORK: Final[Mapping[int, int]] = {
 PRECOMPILE_GAS_WORK: Final[Mapping[Address, int]] = {
     Address(number.to_bytes(20, "big")): weight for number, weight in _PRECOMPILE_GAS_WORK.items()
 }
-"""Of one gas that a precompile charges."""
+"""The work of one gas that a precompile charges."""
 
 
 class WorkExceeded(Exception):  # named for what happened, as all errors here

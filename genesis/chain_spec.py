@@ -44,15 +44,15 @@ class BlockParams:
 
     gas_limit: int = 30_000_000
     bytes_max: int = 2 * 1024 * 1024
-    """Of one block in the wire codec, body and commit included."""
+    """The size of one block in the wire codec, body and commit included."""
     transaction_bytes_max: int = 128 * 1024
-    """Of one transaction as it stands in a block."""
+    """The size of one transaction as it stands in a block."""
     access_list_entries_max: int = 4_096
-    """Of one transaction: addresses and storage keys together (EIP-2930)."""
+    """Entries of one transaction: addresses and storage keys together (EIP-2930)."""
     work_limit: int = 250_000_000
     """What executing a block may cost (`evm_runtime/work.py`): at most a nanosecond each, so half of the interval."""
     transaction_work_limit: int = 80_000_000
-    """Of one transaction, beyond what its gas stands for."""
+    """The work of one transaction, beyond what its gas stands for."""
     interval_ms: int = 500
     empty_interval_ms: int = 5_000
     base_fee_initial: Wei = Wei(10**9)
@@ -92,9 +92,9 @@ class StakingParams:
     stake_per_power: Wei = Wei(WEI_PER_OPEN)
     """Wei at stake that make one unit of voting power."""
     min_self_stake: Wei = Wei(WEI_PER_OPEN)
-    """Of a validator's own; below it, it is no candidate."""
+    """A validator's own stake at least; below it, it is no candidate."""
     min_delegation: Wei = Wei(10**16)
-    """Of one delegation, redelegation or undelegation (all that is left may always go)."""
+    """The least delegation, redelegation or undelegation (all that is left may always go)."""
     validators_max: int = 100
     """The candidates of most power, so many at most, are the validator set."""
     candidates_max: int = 200
@@ -105,7 +105,7 @@ class StakingParams:
     trusting_period_ms: int = 7 * _DAY_MS
     """How long light clients trust a verified block; so shorter than evidence is taken."""
     slash_bps: int = 500
-    """Of a validator's stake and its delegators', for equivocation, once; the validator never validates again."""
+    """The part of a validator's stake and its delegators' that equivocation costs, once; it never validates again."""
     downtime_window_blocks: int = 10_000
     downtime_ms: int = 3_600_000
     """Who misses more than half of the window's blocks, and those took this long at least, is jailed."""
@@ -140,18 +140,18 @@ class AttributionParams:
     curator_bps_max: int = 2_000
     output_tokens_max: int = 8_192
     call_bytes_max: int = 24 * 1024
-    """Of content or output in one call."""
+    """Bytes of content or output in one call."""
     contribution_bytes_max: int = 1024 * 1024
-    """Of one contribution, all its segments together."""
+    """Bytes of one contribution, all its segments together."""
     payees_max: int = 64
     pool_windows_max: int = 1_000_000
     uses_max: int = 16
     uri_bytes_max: int = 1_024
     ancestors_max: int = 64
-    """Of a model, parents included."""
+    """Ancestors of a model, parents included."""
     lineage_depth_max: int = 16
     royalty_bps_max: int = 5_000
-    """Of a model owner's part, to all ancestors together."""
+    """The share of a model owner's part that goes to all ancestors together."""
     agent_models_max: int = 64
     council: Address = ZERO_ADDRESS
     """May erase contributions, where the law asks for it. Zero: nobody but their contributors may."""
@@ -165,7 +165,7 @@ class AttributionParams:
     attest_seconds: int = 3 * 24 * 3_600
     """For how long attested scores can be disputed; then they are final."""
     dispute_bond: Wei = Wei(10 * WEI_PER_OPEN)
-    """Of a challenger; it goes to whoever was right."""
+    """The bond of a challenger; it goes to whoever was right."""
     resolve_seconds: int = 14 * 24 * 3_600
     """For the council's judgement; after it a dispute counts as dismissed."""
     reveal_seconds: int = 3 * 24 * 3_600
@@ -179,13 +179,13 @@ class AttributionParams:
     soft_cap_bps_min: int = 1_000
     """The least share of the contributors' part that a datanet may leave to each contribution."""
     versions_max: int = 1 << 20
-    """Of a datanet. The pool's tree has a level for each factor of 16, which a payment, a claim and a death touch."""
+    """Versions of one datanet. The pool's tree has a level for each factor of 16: payments, claims and deaths touch it."""
     pool_steps_max: int = 8
     """Weights that a contribution may have one after the other in its datanet's versions; the last can only be none."""
     death_blocks: int = 64
     """For so many blocks after a death, states before it can still be asked about its datanet."""
     purge_tokens: int = 1 << 16
-    """Of contributions that have ended: about so many leave the span index in one block."""
+    """Tokens of contributions that have ended: about so many leave the span index in one block."""
     bond_seconds: int = 3 * 24 * 3_600
     """For how long a contribution's bond stays locked after it is decided, by review or deadline: time to challenge it."""
     losses_max: int = 64

@@ -27,7 +27,7 @@ SYN, ACK, FIN, RST = 1, 2, 4, 8
 INITIAL_WINDOW_BYTES: Final = 256 * 1024
 WINDOW_BYTES_MAX: Final = 16 * 1024 * 1024
 FRAME_DATA_BYTES: Final = 32 * 1024
-"""Of one frame that this end sends."""
+"""Data of one frame that this end sends."""
 BATCH_BYTES: Final = 64 * 1024
 _SEND_WINDOW_MAX: Final = 1 << 31
 _CONTROL_FRAMES_MAX: Final = 1024

@@ -43,7 +43,7 @@ STEP_ENTRIES: Final = 1 << 17
 SIFTING_PAYS: Final = 32
 """Looking through so many entries takes less time than hashing one token again."""
 EPOCHS_KEPT: Final = 2
-"""Of before: questions about the block before the last are common, older ones are few."""
+"""Tables of before that are kept: questions about the block before the last are common, older ones are few."""
 
 TableName = Literal["pending", "members"]
 
@@ -372,9 +372,9 @@ class _Sift:
     runs: tuple[Run, ...]
     wanted: Bools
     places: list[Places]
-    """Of the runs that have been looked through."""
+    """Places in the runs that have been looked through."""
     pieces: list[Places]
-    """Of the next one, as far as it has been."""
+    """Places in the next one, as far as it has been."""
     at: int = 0
 
     @classmethod

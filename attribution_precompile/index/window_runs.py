@@ -26,9 +26,9 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Places: TypeAlias = npt.NDArray[np.intp]
 
 SIZES_APART: Final = 3
-"""Of neighbouring runs. More means fewer runs to search and more merging; from 2 to 4 neither changes by a quarter."""
+"""The ratio of neighbouring runs. More means fewer runs to search and more merging; 2 and 4 change neither by a quarter."""
 BUCKET_ENTRIES: Final = 4
-"""Of a directory, about: a byte an entry."""
+"""Entries of a directory's bucket, about: a byte an entry."""
 FEW: Final = 64
 """Windows that are looked up faster without a directory."""
 SMALL_RUN: Final = 1 << 11

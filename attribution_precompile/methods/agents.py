@@ -16,7 +16,7 @@ from genesis.primitives import ZERO_ADDRESS, Address, Wei
 
 DAY_SECONDS: Final = 86_400
 DEPOSIT_BITS: Final = 96
-"""Of an agent's deposit: 79 times the greatest supply. Only calls on made-up balances can exceed it."""
+"""The bits of an agent's deposit: 79 times the greatest supply. Only calls on made-up balances can exceed it."""
 
 
 def require_agent(slots: Slots, agent_id: int) -> Agent:

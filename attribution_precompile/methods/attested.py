@@ -52,7 +52,7 @@ from genesis.emission import BPS
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Wei, abi_words, keccak256
 
 WEIGHT_BITS = 128
-"""Of a total weight, and so of every sum of weights."""
+"""The bits of a total weight, and so of every sum of weights."""
 
 
 def hash_uses(uses: Sequence[ModelUse]) -> Hash32:

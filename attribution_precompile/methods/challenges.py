@@ -34,7 +34,10 @@ from evm_runtime.native import Frame, Slots, method
 from genesis.primitives import Hash32, Wei, keccak256
 
 OPENED_WINDOWS: Final = 3
-"""Of a passage, chosen after it is announced. Who knows nine tenths of it is found out three times in ten, for a bond each."""
+"""Windows of a passage that are opened, chosen after it is announced.
+
+Who knows nine tenths of it is found out three times in ten, for a bond each.
+"""
 
 
 def chosen_windows(block_hash: Hash32, dispute_id: int, windows: int) -> tuple[int, ...]:

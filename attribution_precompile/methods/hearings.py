@@ -24,7 +24,7 @@ from evm_runtime.native import Frame, Slots
 from genesis.primitives import ZERO_ADDRESS, ZERO_HASH, Hash32, Wei, keccak256
 
 SALT_BYTES: Final = 32
-"""Of an opening, before the window's text."""
+"""The salt of an opening, before the window's text."""
 OPENING_BYTES_MAX: Final = 4_096
 
 

@@ -39,7 +39,7 @@ from genesis.emission import match_of
 from genesis.primitives import Address, Hash32, Wei, abi_words, keccak256
 
 FEE_BITS: Final = 96
-"""Of a fee in a receipt: 79 times the greatest supply. Only calls on made-up balances can exceed it."""
+"""The bits of a fee in a receipt: 79 times the greatest supply. Only calls on made-up balances can exceed it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class AuditQueries(Queries):
         return Wei(record.free), Wei(record.locked)
 
     def terms_hash(self, datanet_id: int, version: int) -> Hash32:
-        """Of the terms that a version was published under."""
+        """The hash of the terms that a version was published under."""
         return Hash32(layout.VERSIONS.load_field(self._slots, "terms_hash", datanet_id, version))
 
     def pool_share(self, contribution_id: int) -> Wei:

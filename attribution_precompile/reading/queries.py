@@ -70,7 +70,7 @@ class DatanetInfo:
     versions: int
     segments: int
     pool_weight: int
-    """Of its newest version now."""
+    """The weight of its newest version now."""
     pool_next_weight: int
     """That the version published next would have."""
 

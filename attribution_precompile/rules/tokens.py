@@ -23,7 +23,7 @@ MAX_SPAN: Final = 32
 HASH_BLOCK_BYTES: Final = 128
 """BLAKE2b takes in so many bytes at a time."""
 _WORD_BYTES: Final = 4
-"""Of a token of any other tokenizer than words-v1."""
+"""The size of a token of any other tokenizer than words-v1."""
 
 _TOKEN: Final = re.compile("[A-Za-z0-9\u00c0-\u1fff]+|[\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]")
 _ASCII: Final = bytes(ord(chr(x).lower()) if x < 128 and chr(x).isalnum() else ord(" ") for x in range(256))

@@ -40,7 +40,7 @@ _LINES: Final[Mapping[int, int]] = {
 """About how many half lines of Python an instruction becomes, where it is not two; what becomes none has to be read."""
 
 COST_MAX: Final = 3_000
-"""Of one plan, in lines; what lies beyond is reached through the trampoline."""
+"""The cost of one plan, in lines; what lies beyond is reached through the trampoline."""
 _BLOCK_INSTRUCTIONS_MAX: Final = 256
 """Longer straight code is cut, so that nothing has to be compiled in one piece."""
 

@@ -44,7 +44,7 @@ class CompiledCode:
     program: Program
     units: dict[Node, Unit] = field(default_factory=dict)
     plans: dict[Node, Plan | None] = field(default_factory=dict)
-    """Of nodes that can't pay yet; None for those that were met once only, which nothing is planned for."""
+    """The plans of nodes that can't pay yet; None for those that were met once only, which nothing is planned for."""
     steps: int = 0
     """Steps of the reference loop in this code that have not paid for anything."""
     lines: int = 0

@@ -22,7 +22,7 @@ from evm_runtime.jit.writer import InstructionWriter, Path, Value
 from evm_runtime.opcodes import JUMP, JUMPI
 
 HEIGHT_MAX: Final = 96
-"""Of the stack at the entry of a unit or head: deeper code is left to the reference loop."""
+"""The height of the stack at the entry of a unit or head: deeper code is left to the reference loop."""
 _INDENT_MAX: Final = 60
 _SMALL: Final = 14
 """A block of so few instructions that ends the frame is written out wherever it is reached."""

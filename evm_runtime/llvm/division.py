@@ -14,7 +14,7 @@ from evm_runtime.llvm.emit import BIT, LIMB, POINTER, Value, limb
 from evm_runtime.llvm.limbs import Arithmetic, Limbs, double
 
 PRODUCT_LIMBS: Final = 8
-"""Of the product of two words, the longest numerator."""
+"""The size of the product of two words, the longest numerator."""
 ALL_ONES: Final = (1 << 64) - 1
 
 

@@ -27,7 +27,7 @@ def round_constants() -> list[int]:
 
 
 def rotations() -> list[int]:
-    """Of lane x + 5 y, by the walk of the reference."""
+    """The rotation of lane x + 5 y, by the walk of the reference."""
     offsets, x, y = [0] * _LANES, 1, 0
     for step in range(_LANES - 1):
         offsets[x + 5 * y] = (step + 1) * (step + 2) // 2 % 64

@@ -20,7 +20,7 @@ Offsets: TypeAlias = npt.NDArray[np.int64]
 WORD_BYTES: Final = 32
 STACK_WORDS: Final = 1_024
 DIGEST_BYTES: Final = 16
-"""Of the BLAKE2b digests that native code makes for others (`blake2.py`)."""
+"""The size of the BLAKE2b digests that native code makes for others (`blake2.py`)."""
 
 
 class Field:

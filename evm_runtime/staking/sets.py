@@ -40,7 +40,7 @@ class ValidatorsState:
     current: ValidatorSet
     next: ValidatorSet
     priorities: Priorities
-    """Of `current`; they choose the proposers of the next height."""
+    """The priorities of `current`; they choose the proposers of the next height."""
     last: ValidatorSet | None
     """Who signs the commit that the next block carries; None in genesis."""
 

@@ -13,7 +13,7 @@ from evm_runtime.vm_errors import REFUSED_CODE, error_text
 from genesis.errors import LocalError
 
 STEPS_MAX: Final = 500_000
-"""Of one trace: what a node holds in memory for it. A trace with a `limit` of its own stops there without an error."""
+"""Bytes of one trace: what a node holds in memory for it. A trace with a `limit` of its own stops there without an error."""
 _SLOAD, _SSTORE = 0x54, 0x55
 
 

@@ -9,7 +9,7 @@ from genesis.primitives import Hash32, Height
 from node.storage.chain_store import ChainStore
 
 SLOTS_KEPT: Final = 1 << 14
-"""Of one state: records share slots, and are looked at more than once."""
+"""Slots of one state that are kept: records share slots, and are looked at more than once."""
 
 
 class StoreStates:

@@ -10,7 +10,7 @@ from genesis.primitives import Hash32
 
 KNOWN_MAX: Final = 16_384
 KNOWN_BYTES_MAX: Final = 32 * MIB
-"""Of raw transactions; what is decoded takes a few times as much."""
+"""Bytes of raw transactions; what is decoded takes a few times as much."""
 
 
 class KnownTransactions:

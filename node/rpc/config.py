@@ -15,9 +15,9 @@ class RpcLimits:
 
     # -- one connection
     header_bytes_max: int = 16 * KIB
-    """Of a request line with all its headers (431 beyond)."""
+    """The size of a request line with all its headers (431 beyond)."""
     body_bytes_max: int = JSON_BODY_BYTES_MAX
-    """Of an HTTP body (413 beyond) and of a WebSocket message (close code 1009 beyond)."""
+    """The size of an HTTP body (413 beyond) and of a WebSocket message (close code 1009 beyond)."""
     connections_max: int = 1_024
     header_timeout_s: float = 10.0
     """From the first byte of a request to the end of its headers."""
@@ -53,7 +53,7 @@ class RpcLimits:
 
     # -- what is kept for callers
     answers_bytes_max: int = 32 * MIB
-    """Of results kept for the tip, and as much again of those kept for a second, and of those that stay right for ever."""
+    """Bytes of results kept for the tip; as much again of those kept for a second, and of those that stay right for ever."""
     filters_max: int = 10_000
     filter_idle_s: float = 300.0
     filter_pending_max: int = 10_000

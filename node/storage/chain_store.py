@@ -37,7 +37,7 @@ BLOCK_CACHE_BYTES: Final = 64 * MIB
 HEADERS_CACHED: Final = 4_096
 _TRANSACTION_BYTES: Final = 1_000
 _LOG_BYTES: Final = 500
-"""Of the objects that a decoded transaction with its receipt, and a log, are made of (measured, rounded)."""
+"""Bytes of the objects that a decoded transaction with its receipt, and a log, are made of (measured, rounded)."""
 
 
 class RuntimeFactory(Protocol):

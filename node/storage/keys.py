@@ -106,7 +106,7 @@ def payout_key(payout: Address, event: EventPlace) -> bytes:
 
 
 def place_bytes(height: Height, index: int) -> bytes:
-    """Of a transaction, or of a log, in the block at `height`: such values sort as they come in the chain."""
+    """The place of a transaction, or of a log, in the block at `height`: such values sort as they come in the chain."""
     return height_bytes(height) + index.to_bytes(4, "big")
 
 

@@ -9,7 +9,7 @@ from node.storage.database import Reader, Snapshot
 from node.storage.keys import STATE_PREFIX
 
 REMEMBERED_BYTES: Final = 8 * MIB
-"""Of what one snapshot's readers have read."""
+"""Bytes of what one snapshot's readers have read."""
 _ENTRY_BYTES: Final = 200
 """What an entry takes beside key and value."""
 

@@ -34,7 +34,7 @@ class ClockWatch:
             registry=registry,
         )
         self._timely: dict[Address, bool] = {}
-        """Of each proposer's last proposal; who proposed longest ago is forgotten first."""
+        """The difference in each proposer's last proposal; who proposed longest ago is forgotten first."""
         self._untimely_pace = Pace(clock)
         self._waiting_pace = Pace(clock)
 

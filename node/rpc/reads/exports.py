@@ -31,7 +31,7 @@ class UsedVersion:
     datanet: "DatanetInfo"
     version: "VersionInfo"
     terms_hash: Hash32
-    """Of the terms that the version was published under."""
+    """The hash of the terms that the version was published under."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from node.rpc.schema.answers import all_shapes, component, schema_of
 from node.rpc.schema.declare import Method, Param
 
 _VERSION: Final = "1"
-"""Of the API: a change that breaks a caller raises it."""
+"""The version of the API: a change that breaks a caller raises it."""
 
 _ERRORS: Final = {
     "ParseError": (errors.PARSE_ERROR, "the body is no JSON"),

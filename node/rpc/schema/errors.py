@@ -16,7 +16,7 @@ TIMEOUT: Final = -32002
 RESPONSE_TOO_LARGE: Final = -32003
 LIMIT_EXCEEDED: Final = -32005
 VM_ERROR: Final = -32015
-"""Of one call inside eth_simulateV1 that failed without reverting."""
+"""The code of one call inside eth_simulateV1 that failed without reverting."""
 EXECUTION_REVERTED: Final = 3
 SYNC_TIMEOUT: Final = 4
 """EIP-7966: the transaction was admitted but is not final yet."""
