@@ -71,7 +71,7 @@ def _no_log_sync(patch: Patch) -> None:
 
 
 def _no_sync_of_the_records_name(patch: Patch) -> None:
-    patch.setattr(node.sign_record, "sync_directory", lambda path: None)
+    patch.setattr(node.home.sign_record, "sync_directory", lambda path: None)
 
 
 def _record_in_place(patch: Patch) -> None:

@@ -167,8 +167,8 @@ def counted_decodes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         decoded.append(raw)
         return decode_transaction(raw, chain_id=chain_id)
 
-    for module in ("mempool_service", "decoding"):
-        monkeypatch.setattr(f"node.{module}.decode_transaction", counting)
+    for module in ("service", "decoding"):
+        monkeypatch.setattr(f"node.mempool.{module}.decode_transaction", counting)
     return decoded
 
 
