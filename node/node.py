@@ -36,7 +36,7 @@ from node.chain.native_tier import load_native_tier
 from node.chain.worker import WorkerThread
 from node.feed import Feed
 from node.home import datadir, keystore
-from node.home.config import NodeConfig, http_url
+from node.home.config import NodeConfig, host_port
 from node.home.consensus_key import ConsensusKey
 from node.home.hdwallet import DEVNET_MNEMONIC, ethereum_keys
 from node.home.sign_record import SignRecordFile
@@ -303,8 +303,8 @@ class Node:
     def _log_start(self) -> None:
         settings, tip = self._settings, self.store.tip()
         logger.info("chain %s, id %d, at block %d", self.store.spec.name, self.store.identity.chain_id, tip.height)
-        urls = (http_url(host, settings["http.port"]) for host in settings["http.addr"])
-        logger.info("JSON-RPC on %s", ", ".join(urls))
+        places = (host_port(host, settings["http.port"]) for host in settings["http.addr"])
+        logger.info("JSON-RPC on %s", ", ".join(f"http://{place}" for place in places))
         logger.info("p2p on %s", ", ".join(self._host.addresses))
         if self._validator is None:
             logger.info("full node without a consensus key")

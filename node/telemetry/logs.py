@@ -61,9 +61,8 @@ class ReopenedFile(logging.FileHandler):
     def _replace_stream(self) -> None:
         try:
             fresh = self._open()
-        except (
-            OSError
-        ) as error:  # the old one is better than none, and than an exception in whoever has something to say
+        except OSError as error:
+            # The old file is better than none, and than an exception in whoever has something to say.
             text = f"the log goes on in the old file: cannot open {self.baseFilename}: {explain(error)}"
             super().emit(logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (), None))
         else:
