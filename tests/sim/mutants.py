@@ -279,7 +279,12 @@ def a_peer_is_never_sent_what_it_lacks(patch: Patch) -> None:
 # ---------------------------------------------------------------- what is checked
 
 
-@mutant(cheat("forger", CALM), "which was never cast", "the validator key signed")
+@mutant(
+    cheat("forger", CALM),
+    "which was never cast",
+    "the validator key signed",
+    "elsewhere: it is in use on another machine",
+)
 def signatures_are_not_checked(patch: Patch) -> None:
     patch.setattr(HeightDriver, "_check_signature", lambda self, digest, signature, claimed: None)
 

@@ -232,7 +232,7 @@ EXHAUSTED = """
 import os, sys
 from pathlib import Path
 from consensus.signer import SigningDelayed
-from node.sign_record import SignRecordFile
+from node.home.sign_record import SignRecordFile
 record = SignRecordFile(Path(sys.argv[1]))
 held = []
 try:
