@@ -308,7 +308,7 @@ def the_proposer_is_not_checked(patch: Patch) -> None:
     patch.setattr(HeightDriver, "take_proposal", broken)
 
 
-@mutant(cheat("forger", CALM), "believes a commit that is")
+@mutant(cheat("forger", CALM), "believes a commit that is", "elsewhere: it is in use on another machine")
 def a_commit_is_not_checked(patch: Patch) -> None:
     patch.setattr(consensus.driver, "verify_commit", lambda *arguments, **options: None)
 
@@ -453,7 +453,7 @@ def a_restart_forgets_the_lock(patch: Patch) -> None:
 
 @mutant(DYING, "refused: asked to sign", "refused: something else was signed")
 def a_restart_begins_the_height_anew(patch: Patch) -> None:
-    patch.setattr(consensus.driver, "restore", lambda state, records, last: Recovered((), None, (), ""))
+    patch.setattr(consensus.driver, "restore", lambda state, records, last: Recovered((), None, None, (), ""))
 
 
 @mutant(DYING, "is damaged at byte")
