@@ -162,12 +162,12 @@ class DatanetIndex:
             barrier = lost & (joined[who] <= versions)
             there = (blocks[keys] <= block) & ((purged[who] > block) | barrier)
             holds = (claims & ((who != me) | lost)) | (barrier & (left[who] > versions))
-            return there, holds | (orders[keys] >= orders[before[places]])
+            return there, holds | ~_ahead(orders, keys, before[places])
 
         runs = (*tables.pending.runs, *tables.members.runs)
         found = first_that_ends(runs, orders, windows, judge, told)
         held = np.flatnonzero(found != NO_KEY)
-        return len(windows) - int(np.count_nonzero(orders[found[held]] < orders[before[held]]))
+        return len(windows) - int(np.count_nonzero(_ahead(orders, found[held], before[held])))
 
     def _versions_at(self, block: int) -> int:
         """Versions that were published by a block."""
@@ -267,15 +267,16 @@ class DatanetIndex:
             done = self._some(taking.queue)
             run = self._windows_of(state, done)
             places = [each.find(run.windows, run.keys, log.orders)[1] for each in table.runs]
-        self._replace(**{taking.name: table.without(places)})
-        members, lost = self.tables.members, self.tables.lost
+        left = table.without(places)
+        members, lost = left if taking.name == "members" else self.tables.members, self.tables.lost
         for old, found in zip(table.runs, places, strict=True):
             entries = old.pick(found)
             if taking.to != SegmentLog.MEMBER:  # what was lost ends walks for ever
                 kept = lost.has(entries.windows, entries.keys, log.orders)
                 entries = entries.pick(kept if taking.name == "members" else np.zeros(len(kept), np.bool_))
             members = members.add(entries, log.orders)
-        self._replace(members=members)
+        # in one go: who looks something up meanwhile finds each entry in one table or the other
+        self._replace(**{taking.name: left, "members": members})
         log.tables[done] = taking.to
         for _ in done:
             taking.queue.popleft()
@@ -307,8 +308,18 @@ class DatanetIndex:
         if lost is self.tables.lost:
             return False
         self._begin_epoch(state)
-        self._replace(lost=lost)
+        self._replace(lost=lost, members=self._with_lost_of_gone(lost))
         return True
+
+    def _with_lost_of_gone(self, lost: Lost) -> Table:
+        """The members' table, with what those have lost just now that were taken out before: it ends walks for ever."""
+        log, members, before = self._log, self.tables.members, self.tables.lost.run
+        run = lost.run
+        places = log.contribution_places[run.keys]
+        fresh = (log.tables[run.keys] == SegmentLog.GONE) & (log.joined[places] != STAYS)
+        if fresh.any():
+            fresh[fresh] &= ~before.find(run.windows.take(fresh), run.keys[fresh], log.orders)[0]
+        return members.add(run.pick(fresh), log.orders)
 
     def _begin_epoch(self, state: FinalState) -> None:
         """What changes from now on, no older state may see."""
@@ -346,6 +357,12 @@ class DatanetIndex:
                 replace(tables, **{job.table: getattr(tables, job.table).replace(job.old, merged)})
                 for tables in self._epochs
             ]
+
+
+def _ahead(orders: U64s, keys: U32s, others: U32s) -> Bools:
+    """Which segments come before others. All segments of committed content stand at one place in the chain's order."""
+    found: Bools = (orders[keys] < orders[others]) | ((orders[keys] == orders[others]) & (keys < others))
+    return found
 
 
 @dataclass(slots=True)

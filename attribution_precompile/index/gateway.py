@@ -147,6 +147,12 @@ class Gateway(Generic[P]):
                 "any more whom windows belonged to"
             )
 
+    def check_made_up_reach(self, base: Base, datanet: int) -> None:
+        """As `check_reach`, for a state made up from a block: making something up opens no past."""
+        state = self._open(base.block_hash)
+        if _exists(state, datanet):
+            self.check_reach(state, datanet)
+
     # ---------------------------------------------------------------- inside
 
     def _open(self, block_hash: Hash32) -> FinalState:
@@ -193,6 +199,7 @@ class Standing(Generic[P]):
         """A datanet's part, with the base's state taken in. Raises ErasedContent for what no node tells any more."""
         gateway, made_up = self._gateway, self._base.made_up
         if made_up is not None:
+            gateway.check_made_up_reach(self._base, datanet)
             return self._made_up_part(made_up, datanet)
         gateway.check_reach(self.state, datanet)
         part = gateway.live(self.state, datanet)

@@ -48,10 +48,10 @@ class Roster:
         return twin
 
     def step(self, state: FinalState) -> bool:
-        """Look at some records; False when all that the state has is known."""
-        for _ in range(STEP_RECORDS):
+        """Look at some records; False if all that the state has was known."""
+        for looked in range(STEP_RECORDS):
             if not (self._read_segment(state) or self._read_ending(state) or self._read_version(state)):
-                return False
+                return looked > 0
         return True
 
     def _read_segment(self, state: FinalState) -> bool:

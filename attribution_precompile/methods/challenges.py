@@ -28,7 +28,7 @@ from attribution_precompile.layout import (
 from attribution_precompile.methods.base import check, places_of, require_contribution, require_datanet
 from attribution_precompile.methods.hearings import Hearings, require_open
 from attribution_precompile.methods.money import credit, cut_weight_now
-from attribution_precompile.methods.passages import Place, lose, same_passage
+from attribution_precompile.methods.passages import Place, lose, require_whole, same_passage
 from attribution_precompile.methods.standing import Cut, lose_places
 from evm_runtime.native import Frame, Slots, method
 from genesis.primitives import Hash32, Wei, keccak256
@@ -139,6 +139,7 @@ class ChallengeMethods(Hearings):
         check(len(openings) == len(wanted), "openings", f"these windows: {', '.join(map(str, wanted))}")
         for window, each in zip(wanted, openings, strict=True):
             self._check_opening(frame, earlier_id, first, window, each)
+        require_whole(frame.storage, earlier, announced.windows)
         self._uphold(frame, dispute_id, later, earlier, announced.windows)
 
     @method("windowsToOpen(uint64 disputeId) returns (uint32[] windows)", view=True)

@@ -47,9 +47,17 @@ def same_passage(frame: Frame, later: Place, earlier: Place, windows: int, least
         raise d.NOT_DECIDABLE(f"there are no {windows} windows in a row from there on")
     if found != shown:
         raise d.NOT_DECIDABLE("the passages differ")
-    lost = losses_of(frame.storage, earlier.record.datanet_id, earlier.segment)
-    if touches(lost, Loss(earlier.window, earlier.window + windows)):
+    require_whole(frame.storage, earlier, windows)
+
+
+def require_whole(slots: Slots, earlier: Place, windows: int) -> None:
+    """Raises `NotDecidable` if the earlier contribution has lost a part of the passage itself: that shows nothing."""
+    if touches(losses_of(slots, earlier.record.datanet_id, earlier.segment), _range(earlier, windows)):
         raise d.NOT_DECIDABLE("the earlier contribution has lost a part of the passage itself")
+
+
+def _range(place: Place, windows: int) -> Loss:
+    return Loss(place.window, place.window + windows)
 
 
 def _segment(frame: Frame, place: Place) -> Segment:
@@ -101,7 +109,7 @@ def lose(slots: Slots, later: Place, windows: int, losses_max: int) -> int:
     """Record the places of a passage as lost, from the next block on: how many are lost newly. None is where the segment would
     have lost more than `losses_max` ranges then."""
     before = losses_of(slots, later.record.datanet_id, later.segment)
-    after, fresh = joined(before, Loss(later.window, later.window + windows))
+    after, fresh = joined(before, _range(later, windows))
     if fresh == 0 or len(after) > losses_max:
         return 0
     LOSING.append(slots, later.segment, later.record.datanet_id)
