@@ -238,16 +238,20 @@ class Timeline:
             written.died_block = self.direct.state.block_number
 
     def _lose(self, datanet: DatanetHistory) -> None:
-        """A challenge takes some places of a living contribution's segment."""
-        living = [w for w in datanet.written if not w.died_block and not w.rejected]
-        if not living:
+        """A challenge takes some places of a segment, sometimes of one whose contribution has ended, however long ago."""
+        rng, slots = self.rng, _Writable(self.direct)
+        ended_too = rng.random() < 0.3
+        open_to_it = [w for w in datanet.written if w.segments and (ended_too or not (w.died_block or w.rejected))]
+        if not open_to_it:
             return
-        written, slots, rng = self.rng.choice(living), _Writable(self.direct), self.rng
+        written = rng.choice(open_to_it)
         positions = [
             position
             for position in range(SEGMENTS.length(slots, datanet.id))
             if SEGMENTS.get(slots, position, datanet.id).contribution_id == written.id
         ]
+        if not positions:
+            return
         number = rng.randrange(len(positions))
         places = SEGMENTS.get(slots, positions[number], datanet.id).tokens - datanet.k + 1
         start = rng.randrange(places)
